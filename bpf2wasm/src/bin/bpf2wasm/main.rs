@@ -1,0 +1,2 @@
+//! The `bpf2wasm` command.
+fn main() {}

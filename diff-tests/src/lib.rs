@@ -1,0 +1,1 @@
+//! Native eBPF against wasm, on the same kernel, at the same time.

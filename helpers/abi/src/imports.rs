@@ -1,0 +1,95 @@
+//! The imports of a translated module: every module name and every non-helper item, once.
+//!
+//! A runtime refuses a module that imports anything else. Globals are all immutable.
+//!
+//! | module | item | type | meaning |
+//! |---|---|---|---|
+//! | `env` | `memory` | memory | the sandbox's linear memory, owned by the runtime |
+//! | `env` | `stack_base` | global i32 | lowest byte of this instance's stack; **always global 0** |
+//! | `env` | `trap` | func (i32 code, i32 site) | ends the run, see [`crate::traps`]; does not return |
+//! | `bpf` | helper name | func (i64 × arity) → i64 | see [`crate::helpers`] |
+//! | `bpf` | `probe_load{8,16,32,64}` | func (i64 address) → i64 | zero-extended load of kernel memory; 0 on a fault, as `BPF_PROBE_MEM` |
+//! | `atomic` | `add32`, `xchg64`, … | func (i64 guest pointer, i64 operand) → i64 old | atomic read-modify-write, result zero-extended |
+//! | `atomic` | `cmpxchg{32,64}` | func (i64 pointer, i64 expected, i64 new) → i64 old | |
+//! | `map` | map name | global i64 | the map's handle; for a data section the guest pointer of its first byte |
+//! | `map_value` | map name | global i64 | guest pointer of element 0 of an array map |
+//! | `core` | see [`crate::manifest::CoreRelocation`] | global i64 | value of a CO-RE relocation, or [`POISON`] |
+//! | `kconfig`, `ksym` | extern's name | global i64 | value or address; an unresolved weak one is 0 |
+//! | `kfunc` | kernel function's name | func (i64 × 5) → i64 | |
+//!
+//! The globals follow `env.stack_base` directly and without gaps, so a linker can replace all of
+//! them by defined constants without renumbering. Their values are supplied by position.
+
+/// Memory, stack base and trap.
+pub const ENV: &str = "env";
+/// `env.memory`.
+pub const MEMORY: &str = "memory";
+/// `env.stack_base`.
+pub const STACK_BASE: &str = "stack_base";
+/// `env.trap`.
+pub const TRAP: &str = "trap";
+/// Helpers and `probe_load*`.
+pub const BPF: &str = "bpf";
+/// Atomic read-modify-write operations.
+pub const ATOMIC: &str = "atomic";
+/// Map handles and data-section addresses.
+pub const MAP: &str = "map";
+/// Addresses of array maps' first elements (`BPF_PSEUDO_MAP_VALUE`).
+pub const MAP_VALUE: &str = "map_value";
+/// CO-RE relocation values.
+pub const CORE: &str = "core";
+/// Values of `.kconfig` externs.
+pub const KCONFIG: &str = "kconfig";
+/// Addresses of `.ksyms` externs.
+pub const KSYM: &str = "ksym";
+/// Kernel functions.
+pub const KFUNC: &str = "kfunc";
+
+/// The import modules whose globals are values that the loader computes.
+pub const VALUE_MODULES: &[&str] = &[MAP, MAP_VALUE, CORE, KCONFIG, KSYM];
+
+/// The value of a relocation that the target kernel cannot satisfy. Reaching an instruction that
+/// uses it traps with [`crate::traps::Trap::Poison`]; it is never used as a value.
+pub const POISON: i64 = 0x0BAD_2310_DEAD_C0DE;
+
+/// `bpf.probe_load*`: name and width in bytes.
+pub const PROBE_LOADS: &[(&str, u32)] = &[
+    ("probe_load8", 1),
+    ("probe_load16", 2),
+    ("probe_load32", 4),
+    ("probe_load64", 8),
+];
+
+/// Operations of the `atomic` module, each in a 32 and a 64 bit form (`add32`, `add64`).
+/// All return the old value; `cmpxchg` takes (pointer, expected, new), the others (pointer, operand).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtomicOp {
+    /// `*p += v`
+    Add,
+    /// `*p |= v`
+    Or,
+    /// `*p &= v`
+    And,
+    /// `*p ^= v`
+    Xor,
+    /// `*p = v`
+    Xchg,
+    /// `if *p == expected { *p = new }`
+    Cmpxchg,
+}
+
+/// Every atomic import: name, operation, width in bytes.
+pub const ATOMICS: &[(&str, AtomicOp, u32)] = &[
+    ("add32", AtomicOp::Add, 4),
+    ("add64", AtomicOp::Add, 8),
+    ("or32", AtomicOp::Or, 4),
+    ("or64", AtomicOp::Or, 8),
+    ("and32", AtomicOp::And, 4),
+    ("and64", AtomicOp::And, 8),
+    ("xor32", AtomicOp::Xor, 4),
+    ("xor64", AtomicOp::Xor, 8),
+    ("xchg32", AtomicOp::Xchg, 4),
+    ("xchg64", AtomicOp::Xchg, 8),
+    ("cmpxchg32", AtomicOp::Cmpxchg, 4),
+    ("cmpxchg64", AtomicOp::Cmpxchg, 8),
+];

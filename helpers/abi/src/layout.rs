@@ -1,0 +1,106 @@
+//! Guest memory: what lies where, and how a guest pointer looks.
+//!
+//! ```text
+//! 0 ─────────── NULL_GUARD ── per-CPU areas ─────────────── map values, data sections ── size
+//!   never used                CPU_AREA bytes each:
+//!                             context copy │ stack
+//! ```
+//!
+//! All of it is the guest's to scribble over; nothing outside the sandbox depends on its contents.
+
+/// The size of a wasm page; guest memory is a multiple of it.
+pub const WASM_PAGE: u32 = 0x1_0000;
+
+/// Bytes at the bottom of guest memory that nothing is placed in, so that a null pointer plus a
+/// field offset never reaches live data.
+pub const NULL_GUARD: u32 = 0x1000;
+
+/// Bytes of a CPU's context copy. `PERF_MAX_TRACE_SIZE` would be 8192; no record seen needs more than this.
+pub const CONTEXT_SIZE: u32 = 0x1000;
+
+/// Bytes of a CPU's stack: eight frames of the kernel's 512 (`MAX_CALL_FRAMES * MAX_BPF_STACK`).
+pub const STACK_SIZE: u32 = 0x1000;
+
+/// Bytes of the area a CPU owns: its context copy, then its stack.
+pub const CPU_AREA: u32 = CONTEXT_SIZE + STACK_SIZE;
+
+/// The kernel's `MAX_BPF_STACK`: the frame of one function.
+pub const FRAME_SIZE: u32 = 512;
+
+/// Upper half of a 64-bit register that points into guest memory.
+///
+/// Bits 63, 56 and 47 of `TAG << 32` are 0, 1 and 1: not canonical with 48-bit, 57-bit or masked
+/// (LAM) addresses, so no kernel or user address carries it. An access wraps to 32 bits, which
+/// drops the tag at no cost.
+pub const TAG: u32 = 0x5742_D000;
+
+/// Upper half of a map handle; the lower half is the map's index in its sandbox.
+/// Not canonical either, and no guest pointer.
+pub const MAP_TAG: u32 = 0x5742_D001;
+
+/// The 64-bit guest pointer to `offset`.
+pub const fn guest_ptr(offset: u32) -> u64 {
+    (TAG as u64) << 32 | offset as u64
+}
+
+/// The offset behind `pointer`, unless it carries no tag.
+pub const fn guest_offset(pointer: u64) -> Option<u32> {
+    if (pointer >> 32) as u32 == TAG {
+        Some(pointer as u32)
+    } else {
+        None
+    }
+}
+
+/// The handle of map `index`.
+pub const fn map_handle(index: u32) -> u64 {
+    (MAP_TAG as u64) << 32 | index as u64
+}
+
+/// The index behind `handle`, unless it is no map handle.
+pub const fn map_index(handle: u64) -> Option<u32> {
+    if (handle >> 32) as u32 == MAP_TAG {
+        Some(handle as u32)
+    } else {
+        None
+    }
+}
+
+/// Offset of `cpu`'s context copy.
+pub const fn context_base(cpu: u32) -> u32 {
+    NULL_GUARD + cpu * CPU_AREA
+}
+
+/// Offset of the lowest byte of `cpu`'s stack.
+pub const fn stack_base(cpu: u32) -> u32 {
+    context_base(cpu) + CONTEXT_SIZE
+}
+
+/// Offset of the first byte after the per-CPU areas of `cpus` CPUs.
+pub const fn values_base(cpus: u32) -> u32 {
+    context_base(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_not_canonical_in_any_addressing_mode() {
+        for tag in [TAG, MAP_TAG] {
+            let address = (tag as u64) << 32;
+            let bit = |n: u32| address >> n & 1;
+            assert_ne!(bit(63), bit(56), "57-bit and LAM_U57");
+            assert_ne!(bit(63), bit(47), "48-bit and LAM_U48");
+        }
+    }
+
+    #[test]
+    fn pointers_and_handles_are_told_apart() {
+        assert_eq!(guest_offset(guest_ptr(7)), Some(7));
+        assert_eq!(map_index(map_handle(7)), Some(7));
+        assert_eq!(guest_offset(map_handle(7)), None);
+        assert_eq!(map_index(guest_ptr(7)), None);
+        assert_eq!(guest_offset(0), None);
+    }
+}

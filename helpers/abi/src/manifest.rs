@@ -1,0 +1,198 @@
+//! What a translated module says about itself: the JSON in its `bpf2wasm.manifest` custom section.
+//!
+//! The kernel module never reads it; the loader does, and trusts it no further than the kernel's
+//! own checks go.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::sections::Attach;
+
+/// Custom section of the manifest.
+pub const SECTION: &str = "bpf2wasm.manifest";
+/// Custom section of the object's BTF, as in the object's `.BTF`.
+pub const BTF_SECTION: &str = ".BTF";
+/// Custom section of the initial bytes of all data sections; [`DataSection::init`] points into it.
+pub const DATA_SECTION: &str = "bpf2wasm.data";
+/// Version of this format. A loader refuses any other.
+pub const VERSION: u32 = 1;
+
+macro_rules! manifest {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $ty:ty,)* })*) => {
+        $($(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $ty,)*
+        })*
+    };
+}
+
+manifest! {
+    /// The whole manifest.
+    Manifest {
+        /// [`VERSION`].
+        version: u32,
+        /// Name and version of the translator.
+        translator: String,
+        /// Name of the object, as given to the translator.
+        object: String,
+        /// The `license` section's string; empty where there is none.
+        license: String,
+        /// Programs, in the object's order.
+        programs: Vec<Program>,
+        /// Maps and data sections, in the order of their imports.
+        maps: Vec<Map>,
+        /// CO-RE relocations, in the order of their imports.
+        relocations: Vec<CoreRelocation>,
+        /// kconfig, ksym and kfunc externs, in the order of their imports.
+        externs: Vec<Extern>,
+        /// Every translated function, by increasing `site`.
+        functions: Vec<Function>,
+        /// Bytes of stack the deepest call chain uses.
+        stack: u32,
+    }
+
+    /// A program: something that can be attached.
+    Program {
+        /// The function's name in the object.
+        name: String,
+        /// The section as written, `?` included.
+        section: String,
+        /// Name of the wasm export, see [`crate::sections`].
+        export: String,
+        /// How it is attached.
+        attach: Attach,
+        /// What it is attached to, as the section says.
+        target: Option<String>,
+        /// Whether a loader loads it without being asked (no `?`).
+        autoload: bool,
+        /// Whether it may sleep.
+        sleepable: bool,
+        /// How many bytes of the context the program reads at most; `None` if not known.
+        context: Option<u32>,
+    }
+
+    /// A map, or a data section, which is an array map of one element.
+    Map {
+        /// Its name; for a data section the section's (`.bss`).
+        name: String,
+        /// The kernel's number of the map type; see [`crate::map_types`].
+        map_type: u32,
+        /// Bytes of a key.
+        key_size: u32,
+        /// Bytes of a value.
+        value_size: u32,
+        /// How many elements; 0 where the loader is to choose.
+        max_entries: u32,
+        /// `map_flags`.
+        flags: u32,
+        /// BTF type of the key, 0 if unknown.
+        key_type: u32,
+        /// BTF type of the value, 0 if unknown; for a data section its `DATASEC`.
+        value_type: u32,
+        /// Set for data sections.
+        data: Option<DataSection>,
+        /// Set for maps of maps: index of the map whose shape the inner ones have.
+        inner: Option<u32>,
+        /// Initial elements of maps of maps and of program arrays.
+        values: Vec<MapInit>,
+        /// `LIBBPF_PIN_BY_NAME`.
+        pinned: bool,
+    }
+
+    /// What a data section holds.
+    DataSection {
+        /// Its kind.
+        kind: DataKind,
+        /// Offset of the initial bytes in the custom section [`DATA_SECTION`]; `.bss` has none.
+        init: Option<u32>,
+        /// Variables, from the symbol table (BTF's sizes and offsets are 0 before linking).
+        symbols: Vec<Symbol>,
+    }
+
+    /// A variable in a data section.
+    Symbol {
+        /// Its name.
+        name: String,
+        /// Bytes from the start of the section.
+        offset: u32,
+        /// Its size in bytes.
+        size: u32,
+        /// BTF type of the variable (the `VAR`'s target), 0 if unknown.
+        type_id: u32,
+    }
+
+    /// An initial element of a map of maps or a program array.
+    MapInit {
+        /// The index it stands at.
+        index: u32,
+        /// Name of the map or program.
+        name: String,
+    }
+
+    /// A CO-RE relocation: one import of module `core`.
+    CoreRelocation {
+        /// Name of the import: kind, root type and access string, made unique by the type id.
+        import: String,
+        /// `enum bpf_core_relo_kind`, the kernel's number.
+        kind: u32,
+        /// Root type in the object's BTF.
+        type_id: u32,
+        /// The access string, e.g. `0:1:2`.
+        access: String,
+        /// For a relocated load or store, the bytes it accesses: a target field of another size is
+        /// poison unless the access can be narrowed (libbpf's `insn_bytes`). 0 otherwise.
+        access_bytes: u32,
+    }
+
+    /// A value or function the target kernel provides.
+    Extern {
+        /// Its name.
+        name: String,
+        /// Its kind.
+        kind: ExternKind,
+        /// Whether it may be missing (then 0).
+        weak: bool,
+        /// BTF type, 0 if unknown.
+        type_id: u32,
+    }
+
+    /// A translated function and its place among all sites.
+    Function {
+        /// Its name.
+        name: String,
+        /// The section it comes from.
+        section: String,
+        /// Site of its first instruction. Instruction `i` (counting 8-byte slots) is site `site + i`.
+        site: u32,
+        /// How many 8-byte slots it has.
+        slots: u32,
+    }
+}
+
+/// Which data section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum DataKind {
+    /// `.rodata*`: set before load, constant after.
+    Rodata,
+    /// `.data*`: initialised, writable.
+    Data,
+    /// `.bss*`: zero, writable.
+    Bss,
+}
+
+/// Where an extern's value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum ExternKind {
+    /// The kernel's configuration, or libbpf's `LINUX_*` values.
+    Kconfig,
+    /// A kernel symbol's address.
+    Ksym,
+    /// A kernel function to call.
+    Kfunc,
+}

@@ -1,0 +1,451 @@
+//! The `/dev/wprobe` interface: objects, ioctls and their structs, once.
+//!
+//! The object model is bpf(2)'s. The device hands out file descriptors:
+//!
+//! * a **sandbox**: one linear memory and its limits;
+//! * in it **maps** and **modules** (a module holds its programs), which live as long as the sandbox does;
+//! * a **link**: one attachment of one program.
+//!
+//! An object lives while a descriptor, a pin or a child holds it: a link holds its module, modules and
+//! maps hold their sandbox. A killed loader therefore leaves nothing behind, unless it pinned something.
+//! Ids are for listing.
+//!
+//! Sizes are checked as bpf(2) does: the ioctl number carries the caller's struct size; a shorter struct
+//! is extended by zeros, a longer one is accepted only if the unknown tail is zero.
+//!
+//! Opening the device needs `CAP_BPF` and `CAP_PERFMON`, or `CAP_SYS_ADMIN`.
+//!
+//! The C header (`kmod/include/wprobe_uapi.h`) is generated from this file; a test fails when it is stale.
+
+/// Version of this interface.
+pub const VERSION: u32 = 1;
+/// Bytes of an object's name, NUL included.
+pub const NAME_SIZE: usize = 64;
+/// Bytes of an export's or target's name, NUL included.
+pub const TARGET_SIZE: usize = 128;
+/// The ioctl "magic".
+pub const MAGIC: u8 = b'W';
+/// `Link::args`: parameters of a syscall at most.
+pub const SYSCALL_ARGS: usize = 6;
+
+/// A field of a struct in this interface, for the header generator.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// Its Rust type, as written.
+    pub ty: &'static str,
+    /// Its documentation.
+    pub doc: &'static str,
+}
+
+/// A struct of this interface, for the header generator.
+#[derive(Clone, Copy, Debug)]
+pub struct Struct {
+    /// Its name.
+    pub name: &'static str,
+    /// Its documentation.
+    pub doc: &'static str,
+    /// Its size in bytes.
+    pub size: usize,
+    /// Its fields in order.
+    pub fields: &'static [Field],
+}
+
+macro_rules! uapi {
+    ($(#[doc = $doc:literal] $name:ident { $(#[doc = $field_doc:literal] $field:ident: $ty:ty,)* })*) => {
+        $(
+            #[doc = $doc]
+            #[derive(Clone, Copy, Debug)]
+            #[repr(C)]
+            pub struct $name {
+                $(#[doc = $field_doc] pub $field: $ty,)*
+            }
+        )*
+
+        /// Every struct of the interface.
+        pub const STRUCTS: &[Struct] = &[$(Struct {
+            name: stringify!($name),
+            doc: $doc,
+            size: core::mem::size_of::<$name>(),
+            fields: &[$(Field { name: stringify!($field), ty: stringify!($ty), doc: $field_doc }),*],
+        }),*];
+    };
+}
+
+uapi! {
+    #[doc = "What this module is and how it is doing."]
+    About {
+        #[doc = "out: version of the interface"]
+        version: u32,
+        #[doc = "out: possible CPUs"]
+        cpus: u32,
+        #[doc = "out: bytes of memory a sandbox may have"]
+        max_memory: u64,
+        #[doc = "out: bytes of a wasm module at most"]
+        max_module: u64,
+        #[doc = "out: default execution budget of one run"]
+        default_fuel: u64,
+        #[doc = "out: allocations made since the module was loaded"]
+        allocations: u64,
+        #[doc = "out: frees made since the module was loaded"]
+        frees: u64,
+        #[doc = "out: allocations made inside a probe; anything but 0 is a defect"]
+        probe_allocations: u64,
+    }
+
+    #[doc = "Creates a sandbox."]
+    SandboxCreate {
+        #[doc = "in: its name, NUL-terminated"]
+        name: [u8; NAME_SIZE],
+        #[doc = "in: bytes of linear memory, a multiple of 64 KiB; 0: its modules bring their own"]
+        memory: u64,
+        #[doc = "in: 0"]
+        flags: u64,
+    }
+
+    #[doc = "Walks the ids of one kind of object, upwards."]
+    NextId {
+        #[doc = "in: KIND_*"]
+        kind: u32,
+        #[doc = "in: an id, 0 to start; out: the next larger one"]
+        id: u32,
+    }
+
+    #[doc = "Opens an object by its id."]
+    OpenId {
+        #[doc = "in: KIND_*"]
+        kind: u32,
+        #[doc = "in: its id"]
+        id: u32,
+    }
+
+    #[doc = "Creates a map in a sandbox."]
+    MapCreate {
+        #[doc = "in: its name, NUL-terminated"]
+        name: [u8; NAME_SIZE],
+        #[doc = "in: enum bpf_map_type"]
+        map_type: u32,
+        #[doc = "in: bytes of a key"]
+        key_size: u32,
+        #[doc = "in: bytes of a value"]
+        value_size: u32,
+        #[doc = "in: elements at most"]
+        max_entries: u32,
+        #[doc = "in: map_flags as in bpf(2)"]
+        map_flags: u32,
+        #[doc = "in: 0"]
+        reserved: u32,
+        #[doc = "out: the value of the import map.NAME of a true map"]
+        handle: u64,
+        #[doc = "out: guest pointer of element 0 where elements lie in order (arrays), else 0"]
+        values: u64,
+    }
+
+    #[doc = "Loads a wasm module into a sandbox."]
+    ModuleLoad {
+        #[doc = "in: its name, NUL-terminated"]
+        name: [u8; NAME_SIZE],
+        #[doc = "in: address of the wasm bytes"]
+        wasm: u64,
+        #[doc = "in: how many"]
+        wasm_size: u64,
+        #[doc = "in: address of the values of its imported i64 globals, u64 each, in import order"]
+        globals: u64,
+        #[doc = "in: how many"]
+        globals_count: u32,
+        #[doc = "in: traps of one program after which it is disabled; 0: never"]
+        trap_limit: u32,
+        #[doc = "in: execution budget of one run; 0: the default"]
+        fuel: u64,
+        #[doc = "in: address of a buffer for the reason of a refusal, NUL-terminated text"]
+        log: u64,
+        #[doc = "in: its size"]
+        log_size: u64,
+        #[doc = "in: 0"]
+        flags: u64,
+    }
+
+    #[doc = "Attaches a program. The link is active until it is gone."]
+    LinkCreate {
+        #[doc = "in: the export's name, NUL-terminated"]
+        program: [u8; TARGET_SIZE],
+        #[doc = "in: what to attach to, NUL-terminated"]
+        target: [u8; TARGET_SIZE],
+        #[doc = "in: ATTACH_*"]
+        attach: u32,
+        #[doc = "in: bytes of context to copy in at a hit"]
+        context: u32,
+        #[doc = "in: offset from the start of the target"]
+        offset: u64,
+        #[doc = "in: value of bpf_get_attach_cookie()"]
+        cookie: u64,
+        #[doc = "in: ARG_* of each parameter, for ATTACH_SYSCALL_*"]
+        args: [u8; 8],
+        #[doc = "in: address of a buffer for the reason of a refusal, NUL-terminated text"]
+        log: u64,
+        #[doc = "in: its size"]
+        log_size: u64,
+        #[doc = "in: 0"]
+        flags: u64,
+    }
+
+    #[doc = "Runs the module's `report` export and copies the string it returns."]
+    Report {
+        #[doc = "in: address of a buffer"]
+        text: u64,
+        #[doc = "in: its size; out: bytes written, NUL not counted"]
+        size: u64,
+    }
+
+    #[doc = "One program of a module."]
+    ProgramInfo {
+        #[doc = "in: which one, counting exports that can be attached"]
+        index: u32,
+        #[doc = "out: whether too many traps disabled it"]
+        disabled: u32,
+        #[doc = "out: the export's name"]
+        name: [u8; TARGET_SIZE],
+        #[doc = "out: runs that were started"]
+        runs: u64,
+        #[doc = "out: hits that found the CPU busy with another run, or that the probe itself missed"]
+        misses: u64,
+        #[doc = "out: runs that ended early"]
+        traps: u64,
+        #[doc = "out: enum wprobe_trap of the last one, 0 if none"]
+        last_trap: u32,
+        #[doc = "out: site of the last one (see the manifest), ~0 if not known"]
+        last_site: u32,
+        #[doc = "out: nanoseconds spent in runs"]
+        nanoseconds: u64,
+    }
+
+    #[doc = "A sandbox."]
+    SandboxInfo {
+        #[doc = "out: its id"]
+        id: u32,
+        #[doc = "out: 1 if pinned"]
+        pinned: u32,
+        #[doc = "out: its name"]
+        name: [u8; NAME_SIZE],
+        #[doc = "out: bytes of linear memory"]
+        memory: u64,
+        #[doc = "out: bytes of it in use"]
+        used: u64,
+        #[doc = "out: maps in it"]
+        maps: u32,
+        #[doc = "out: modules in it"]
+        modules: u32,
+    }
+
+    #[doc = "A map."]
+    MapInfo {
+        #[doc = "out: its id"]
+        id: u32,
+        #[doc = "out: its sandbox's id"]
+        sandbox: u32,
+        #[doc = "out: its name"]
+        name: [u8; NAME_SIZE],
+        #[doc = "out: enum bpf_map_type"]
+        map_type: u32,
+        #[doc = "out: bytes of a key"]
+        key_size: u32,
+        #[doc = "out: bytes of a value"]
+        value_size: u32,
+        #[doc = "out: elements at most"]
+        max_entries: u32,
+        #[doc = "out: map_flags"]
+        map_flags: u32,
+        #[doc = "out: 1 if pinned"]
+        pinned: u32,
+    }
+
+    #[doc = "A module. Its bytes can be read with read(2) from its descriptor."]
+    ModuleInfo {
+        #[doc = "out: its id"]
+        id: u32,
+        #[doc = "out: its sandbox's id"]
+        sandbox: u32,
+        #[doc = "out: its name"]
+        name: [u8; NAME_SIZE],
+        #[doc = "out: bytes of wasm"]
+        wasm_size: u64,
+        #[doc = "out: execution budget of one run"]
+        fuel: u64,
+        #[doc = "out: traps of one program after which it is disabled; 0: never"]
+        trap_limit: u32,
+        #[doc = "out: programs in it"]
+        programs: u32,
+        #[doc = "out: links of its programs"]
+        links: u32,
+        #[doc = "out: 1 if pinned"]
+        pinned: u32,
+        #[doc = "out: 1 if it has its own memory and one instance (hand-written), 0 if one instance per CPU"]
+        exclusive: u32,
+        #[doc = "out: 1 if it exports `report`"]
+        reports: u32,
+    }
+
+    #[doc = "A link."]
+    LinkInfo {
+        #[doc = "out: its id"]
+        id: u32,
+        #[doc = "out: its module's id"]
+        module: u32,
+        #[doc = "out: the export's name"]
+        program: [u8; TARGET_SIZE],
+        #[doc = "out: what it is attached to"]
+        target: [u8; TARGET_SIZE],
+        #[doc = "out: ATTACH_*"]
+        attach: u32,
+        #[doc = "out: 1 if pinned"]
+        pinned: u32,
+        #[doc = "out: offset from the start of the target"]
+        offset: u64,
+        #[doc = "out: value of bpf_get_attach_cookie()"]
+        cookie: u64,
+    }
+
+    #[doc = "One element of a map; for per-CPU maps the value is one per possible CPU, each padded to 8 bytes."]
+    MapElement {
+        #[doc = "in: address of the key; for MAP_NEXT_KEY 0 to start"]
+        key: u64,
+        #[doc = "in: address of the value (MAP_NEXT_KEY: of the next key)"]
+        value: u64,
+        #[doc = "in: BPF_ANY, BPF_NOEXIST, BPF_EXIST"]
+        flags: u64,
+    }
+}
+
+/// Kinds of objects, for [`NextId`] and [`OpenId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// A sandbox.
+    Sandbox = 1,
+    /// A map.
+    Map = 2,
+    /// A module.
+    Module = 3,
+    /// A link.
+    Link = 4,
+}
+
+/// `ATTACH_*`: where a link attaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum AttachPoint {
+    /// A kprobe; context `struct pt_regs`.
+    Kprobe = 1,
+    /// A kretprobe; context `struct pt_regs`.
+    Kretprobe = 2,
+    /// Entry of a syscall wrapper, arguments by value (hand-written modules, `kprobe:SYMBOL:pre`).
+    SyscallPre = 3,
+    /// After the first instruction of a syscall wrapper (hand-written modules, `kprobe:SYMBOL:post`).
+    SyscallPost = 4,
+}
+
+/// `ARG_*`: how a syscall's parameter is handed to a hand-written module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SyscallArg {
+    /// No such parameter.
+    None = 0,
+    /// By value.
+    Scalar = 1,
+    /// A user-space string: copied to the module's `buffer`, whose offset is passed.
+    String = 2,
+}
+
+const fn ioc(direction: u32, number: u32, size: usize) -> u32 {
+    direction << 30 | (size as u32) << 16 | (MAGIC as u32) << 8 | number
+}
+
+macro_rules! ioctls {
+    ($($(#[doc = $doc:literal])* $name:ident $number:literal $target:literal $($arg:ident)?;)*) => {
+        $($(#[doc = $doc])* pub const $name: u32 = ioctls!(@number $number $($arg)?);)*
+
+        /// Every ioctl: name, value, the descriptor it is for, its struct's name.
+        pub const IOCTLS: &[(&str, u32, &str, &str)] =
+            &[$((stringify!($name), $name, $target, concat!($(stringify!($arg))?))),*];
+    };
+    (@number $number:literal) => { ioc(0, $number, 0) };
+    (@number $number:literal $arg:ident) => { ioc(3, $number, core::mem::size_of::<$arg>()) };
+}
+
+ioctls! {
+    /// See [`About`].
+    ABOUT 0 "device" About;
+    /// Returns a sandbox descriptor.
+    SANDBOX_CREATE 1 "device" SandboxCreate;
+    /// `ENOENT` after the last one.
+    NEXT_ID 2 "device" NextId;
+    /// Returns a descriptor.
+    OPEN_ID 3 "device" OpenId;
+    /// Returns a map descriptor.
+    MAP_CREATE 16 "sandbox" MapCreate;
+    /// Returns a module descriptor.
+    MODULE_LOAD 17 "sandbox" ModuleLoad;
+    /// See [`SandboxInfo`].
+    SANDBOX_INFO 18 "sandbox" SandboxInfo;
+    /// Returns a link descriptor.
+    LINK_CREATE 32 "module" LinkCreate;
+    /// See [`Report`].
+    REPORT 33 "module" Report;
+    /// `ENOENT` after the last program.
+    PROGRAM_INFO 34 "module" ProgramInfo;
+    /// See [`ModuleInfo`].
+    MODULE_INFO 35 "module" ModuleInfo;
+    /// See [`LinkInfo`].
+    LINK_INFO 48 "link" LinkInfo;
+    /// See [`MapInfo`].
+    MAP_INFO 64 "map" MapInfo;
+    /// `ENOENT` if the key is not there.
+    MAP_LOOKUP 65 "map" MapElement;
+    /// Errors as the kernel's map type has them.
+    MAP_UPDATE 66 "map" MapElement;
+    /// Errors as the kernel's map type has them.
+    MAP_DELETE 67 "map" MapElement;
+    /// `ENOENT` after the last key.
+    MAP_NEXT_KEY 68 "map" MapElement;
+    /// Keeps the object alive without a descriptor.
+    PIN 80 "any object";
+    /// Takes [`PIN`] back.
+    UNPIN 81 "any object";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn structs_have_no_padding() {
+        for s in STRUCTS {
+            let sum: usize = s.fields.iter().map(|f| field_size(f.ty)).sum();
+            assert_eq!(sum, s.size, "{} has padding", s.name);
+        }
+    }
+
+    fn field_size(ty: &str) -> usize {
+        match ty {
+            "u8" => 1,
+            "u32" => 4,
+            "u64" => 8,
+            "[u8; NAME_SIZE]" => NAME_SIZE,
+            "[u8; TARGET_SIZE]" => TARGET_SIZE,
+            "[u8; 8]" => 8,
+            other => panic!("{other}: unknown to the header generator"),
+        }
+    }
+
+    #[test]
+    fn ioctl_numbers_are_unique() {
+        for (i, a) in IOCTLS.iter().enumerate() {
+            assert!(
+                IOCTLS[i + 1..].iter().all(|b| a.1 & 0xff != b.1 & 0xff),
+                "{}",
+                a.0
+            );
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What a runtime must offer so that maps and helper functions can work on it.
+
+use abi::traps::Trap;
+
+use crate::guest::GuestSlice;
+
+/// A positive errno.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    /// The value a helper leaves in `r0`: the negative errno.
+    pub const fn as_r0(self) -> u64 {
+        -(self.0 as i64) as u64
+    }
+}
+
+#[expect(missing_docs, reason = "errno(3) documents them")]
+impl Errno {
+    pub const EPERM: Errno = Errno(1);
+    pub const ENOENT: Errno = Errno(2);
+    pub const E2BIG: Errno = Errno(7);
+    pub const ENOMEM: Errno = Errno(12);
+    pub const EFAULT: Errno = Errno(14);
+    pub const EBUSY: Errno = Errno(16);
+    pub const EEXIST: Errno = Errno(17);
+    pub const EINVAL: Errno = Errno(22);
+    pub const EOPNOTSUPP: Errno = Errno(95);
+}
+
+/// Host primitives. Every method may run inside a probe: none sleeps, allocates or faults.
+pub trait Host {
+    /// `ktime_get_mono_fast_ns()`.
+    fn ktime_ns(&self) -> u64;
+    /// `ktime_get_boot_fast_ns()`.
+    fn boottime_ns(&self) -> u64;
+    /// The CPU this run is bound to.
+    fn cpu(&self) -> u32;
+    /// `tgid << 32 | pid` of the current task, in the initial namespace.
+    fn pid_tgid(&self) -> u64;
+    /// `gid << 32 | uid` of the current task, in the initial namespace.
+    fn uid_gid(&self) -> u64;
+    /// The address of the current `struct task_struct`.
+    fn task(&self) -> u64;
+    /// The current task's `comm`, NUL-padded.
+    fn comm(&self) -> [u8; 16];
+    /// A pseudo-random number.
+    fn random_u32(&self) -> u32;
+    /// Copies kernel memory at `address`; `EFAULT` leaves `to` in any state.
+    fn read_kernel(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno>;
+    /// Copies user memory at `address`; `EFAULT` leaves `to` in any state.
+    fn read_user(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno>;
+    /// Copies a NUL-terminated kernel string, cut to fit; the length with NUL.
+    fn read_kernel_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno>;
+    /// Copies a NUL-terminated user string, cut to fit; the length with NUL.
+    fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno>;
+    /// Writes a line to the trace log (`trace_pipe`).
+    fn trace(&self, text: &[u8]);
+}
+
+/// What a helper gives back: `r0`, or the end of the run.
+pub type Result0 = Result<u64, Trap>;

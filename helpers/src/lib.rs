@@ -1,0 +1,2 @@
+//! Maps and helper functions, once, for every runtime.
+#![no_std]

@@ -1,0 +1,1 @@
+//! Loads translated modules and drives `/dev/wprobe`.

@@ -1,0 +1,2 @@
+//! The `wprobe` command.
+fn main() {}
