@@ -1,0 +1,5 @@
+;; Never ends: the execution budget ends it.
+(module
+  (memory (export "memory") 1)
+  (func $run (export "kprobe:__x64_sys_getpgrp:pre")
+    (loop $forever (br $forever))))

@@ -1,0 +1,4 @@
+;; Wants 2 GiB: refused.
+(module
+  (memory (export "memory") 32768)
+  (func $run (export "kprobe:__x64_sys_getpgrp:pre")))

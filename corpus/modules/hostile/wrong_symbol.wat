@@ -1,0 +1,4 @@
+;; Probes a symbol no kernel has: refused when attached.
+(module
+  (memory (export "memory") 1)
+  (func $run (export "kprobe:__x64_sys_no_such_syscall:pre")))
