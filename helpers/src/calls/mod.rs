@@ -1,0 +1,57 @@
+//! Helper functions: one Rust function a helper, found by the kernel's id.
+//!
+//! Arguments come as the guest's registers: five unchecked numbers. Sizes are truncated to 32 bits
+//! where the kernel's prototype has a `u32`. A bad *guest* pointer is a broken program and traps; a
+//! bad *kernel or user* address is daily business and gives a negative errno, as in the kernel.
+
+mod map;
+mod probe;
+mod task;
+mod time;
+
+use abi::traps::Trap;
+
+use crate::host::Host;
+use crate::space::Space;
+pub use probe::probe_load;
+
+/// One run of one program, as its helpers see it.
+#[derive(Debug)]
+pub struct Run<'a, H> {
+    /// The runtime.
+    pub host: &'a H,
+    /// The program's sandbox.
+    pub space: &'a Space,
+    /// Address of the native context (`struct pt_regs` of a kprobe), 0 if there is none.
+    pub context: u64,
+    /// Value of `bpf_get_attach_cookie()`.
+    pub cookie: u64,
+}
+
+/// A helper's implementation: registers `r1` to `r5` in, `r0` out.
+pub type Implementation<H> = fn(&Run<'_, H>, [u64; 5]) -> Result<u64, Trap>;
+
+/// The implementation of helper `id`; `None` if this crate has none.
+pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
+    Some(match id {
+        1 => map::lookup_elem,
+        2 => map::update_elem,
+        3 => map::delete_elem,
+        4 => probe::read,
+        5 => time::ktime_get_ns,
+        7 => time::get_prandom_u32,
+        8 => task::get_smp_processor_id,
+        14 => task::get_current_pid_tgid,
+        15 => task::get_current_uid_gid,
+        16 => task::get_current_comm,
+        35 | 158 => task::get_current_task,
+        45 => probe::read_str,
+        112 => probe::read_user,
+        113 => probe::read_kernel,
+        114 => probe::read_user_str,
+        115 => probe::read_kernel_str,
+        125 => time::ktime_get_boot_ns,
+        174 => task::get_attach_cookie,
+        _ => return None,
+    })
+}

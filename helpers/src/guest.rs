@@ -1,0 +1,310 @@
+//! Guest memory as the host sees it: an allegation until checked.
+//!
+//! # Invariants
+//!
+//! A [`GuestSlice`] lies wholly inside its [`GuestMemory`]. The guest, on this and other CPUs, may
+//! change the bytes at any time; so they are only touched by relaxed atomic accesses (which is also
+//! what makes the sharing defined behaviour), never through a reference, and a value that is checked
+//! is read once.
+
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use abi::layout;
+use abi::traps::Trap;
+
+/// A sandbox's linear memory.
+#[derive(Debug)]
+pub struct GuestMemory {
+    base: NonNull<u8>,
+    size: u32,
+}
+
+// SAFETY: the memory is shared between CPUs by design; all accesses go through atomics.
+unsafe impl Send for GuestMemory {}
+// SAFETY: as above.
+unsafe impl Sync for GuestMemory {}
+
+impl GuestMemory {
+    /// Wraps `size` bytes at `base`.
+    ///
+    /// # Safety
+    ///
+    /// `base` is 8-byte aligned and valid for reads and writes of `size` bytes while the value and
+    /// anything borrowed from it live, and no Rust reference to those bytes exists meanwhile.
+    pub const unsafe fn new(base: NonNull<u8>, size: u32) -> Self {
+        Self { base, size }
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// The `len` bytes that a guest's `pointer` alleges to point to. No bytes are always there.
+    ///
+    /// # Errors
+    ///
+    /// [`Trap::BadPointer`] if the pointer has no tag or the range leaves the memory.
+    pub fn slice(&self, pointer: u64, len: u64) -> Result<GuestSlice<'_>, Trap> {
+        if len == 0 {
+            return Ok(GuestSlice::new(self.base, 0));
+        }
+        let offset = layout::guest_offset(pointer).ok_or(Trap::BadPointer)?;
+        self.at(offset, len).ok_or(Trap::BadPointer)
+    }
+
+    /// The `len` bytes at `offset`, if they are there.
+    pub fn at(&self, offset: u32, len: u64) -> Option<GuestSlice<'_>> {
+        let end = u64::from(offset).checked_add(len)?;
+        if end > u64::from(self.size) {
+            return None;
+        }
+        // SAFETY: offset + len <= size, and `base` is valid for `size` bytes.
+        let start = unsafe { self.base.add(offset as usize) };
+        Some(GuestSlice::new(start, len as usize))
+    }
+}
+
+/// A checked range of guest memory.
+#[derive(Clone, Copy, Debug)]
+pub struct GuestSlice<'m> {
+    start: NonNull<u8>,
+    len: usize,
+    memory: PhantomData<&'m GuestMemory>,
+}
+
+impl<'m> GuestSlice<'m> {
+    fn new(start: NonNull<u8>, len: usize) -> Self {
+        Self {
+            start,
+            len,
+            memory: PhantomData,
+        }
+    }
+
+    /// How many bytes.
+    pub fn len(self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    /// The first byte's address, for host primitives that write `len` bytes themselves.
+    pub fn as_ptr(self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// The first `len` bytes, or all there are.
+    pub fn first(self, len: usize) -> Self {
+        Self::new(self.start, self.len.min(len))
+    }
+
+    fn byte(&self, at: usize) -> &AtomicU8 {
+        assert!(at < self.len);
+        // SAFETY: at < len, so the byte is inside guest memory, which is only accessed atomically.
+        unsafe { AtomicU8::from_ptr(self.start.as_ptr().add(at)) }
+    }
+
+    /// The eight bytes at `at`, if they are there and aligned.
+    fn word(&self, at: usize) -> Option<&AtomicU64> {
+        if at.checked_add(8)? > self.len {
+            return None;
+        }
+        // SAFETY: at + 8 <= len.
+        let address = unsafe { self.start.as_ptr().add(at) }.cast::<u64>();
+        // SAFETY: inside guest memory, which is only accessed atomically; alignment is checked.
+        address
+            .is_aligned()
+            .then(|| unsafe { AtomicU64::from_ptr(address) })
+    }
+
+    /// The range as one atomic 32-bit cell, if it is four aligned bytes.
+    pub fn as_atomic32(self) -> Option<&'m AtomicU32> {
+        let address = self.start.as_ptr().cast::<u32>();
+        // SAFETY: four aligned bytes inside guest memory, which is only accessed atomically.
+        (self.len == 4 && address.is_aligned()).then(|| unsafe { AtomicU32::from_ptr(address) })
+    }
+
+    /// The range as one atomic 64-bit cell, if it is eight aligned bytes.
+    pub fn as_atomic64(self) -> Option<&'m AtomicU64> {
+        let address = self.start.as_ptr().cast::<u64>();
+        // SAFETY: eight aligned bytes inside guest memory, which is only accessed atomically.
+        (self.len == 8 && address.is_aligned()).then(|| unsafe { AtomicU64::from_ptr(address) })
+    }
+
+    /// Copies as many bytes out as both sides have, word by word where aligned.
+    pub fn read(self, to: &mut [u8]) {
+        let len = self.len.min(to.len());
+        let mut at = 0;
+        while at < len {
+            match self.word(at).filter(|_| at + 8 <= len) {
+                Some(word) => {
+                    to[at..at + 8].copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+                    at += 8;
+                }
+                None => {
+                    to[at] = self.byte(at).load(Relaxed);
+                    at += 1;
+                }
+            }
+        }
+    }
+
+    /// Copies as many bytes in as both sides have, word by word where aligned.
+    pub fn write(self, from: &[u8]) {
+        let len = self.len.min(from.len());
+        let mut at = 0;
+        while at < len {
+            match (self.word(at), from[at..len].first_chunk()) {
+                (Some(word), Some(bytes)) => {
+                    word.store(u64::from_ne_bytes(*bytes), Relaxed);
+                    at += 8;
+                }
+                _ => {
+                    self.byte(at).store(from[at], Relaxed);
+                    at += 1;
+                }
+            }
+        }
+    }
+
+    /// Copies as many bytes from `from` as both have. The ranges may overlap only by being the same.
+    pub fn copy_from(self, from: GuestSlice<'_>) {
+        let len = self.len.min(from.len);
+        let mut at = 0;
+        while at < len {
+            match (self.word(at), from.word(at)) {
+                (Some(to), Some(word)) if at + 8 <= len => {
+                    to.store(word.load(Relaxed), Relaxed);
+                    at += 8;
+                }
+                _ => {
+                    self.byte(at).store(from.byte(at).load(Relaxed), Relaxed);
+                    at += 1;
+                }
+            }
+        }
+    }
+
+    /// Sets every byte to zero.
+    pub fn clear(self) {
+        let mut at = 0;
+        while at < self.len {
+            match self.word(at) {
+                Some(word) => {
+                    word.store(0, Relaxed);
+                    at += 8;
+                }
+                None => {
+                    self.byte(at).store(0, Relaxed);
+                    at += 1;
+                }
+            }
+        }
+    }
+
+    /// Sets the byte at `at`, if there is one.
+    pub fn set(self, at: usize, value: u8) {
+        if at < self.len {
+            self.byte(at).store(value, Relaxed);
+        }
+    }
+
+    /// How many bytes precede the first NUL, if there is one.
+    pub fn find_nul(self) -> Option<usize> {
+        (0..self.len).find(|&at| self.byte(at).load(Relaxed) == 0)
+    }
+
+    /// The eight bytes from `at` on as a number; bytes past the end read as zero.
+    pub fn word_at(self, at: usize) -> u64 {
+        if let Some(word) = self.word(at) {
+            return word.load(Relaxed);
+        }
+        let mut bytes = [0; 8];
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            if at + i < self.len {
+                *byte = self.byte(at + i).load(Relaxed);
+            }
+        }
+        u64::from_ne_bytes(bytes)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::boxed::Box;
+    use std::vec;
+    use std::vec::Vec;
+
+    /// Guest memory for tests, leaked.
+    pub(crate) fn memory(size: u32) -> GuestMemory {
+        let words: Box<[u64]> = vec![0; size as usize / 8].into_boxed_slice();
+        let base = NonNull::new(Box::into_raw(words).cast::<u8>()).unwrap();
+        // SAFETY: freshly leaked, so valid for ever, aligned to 8, and nobody else knows it.
+        unsafe { GuestMemory::new(base, size) }
+    }
+
+    #[test]
+    fn ranges_that_leave_the_memory_are_refused() {
+        let memory = memory(64);
+        let at = |offset, len| {
+            memory
+                .slice(layout::guest_ptr(offset), len)
+                .map(|s| s.len())
+        };
+        assert_eq!(at(0, 64), Ok(64));
+        assert_eq!(at(63, 1), Ok(1));
+        for (offset, len) in [
+            (0, 65),
+            (64, 1),
+            (u32::MAX, 1),
+            (8, u64::MAX),
+            (u32::MAX, u64::MAX),
+        ] {
+            assert_eq!(at(offset, len), Err(Trap::BadPointer), "{offset} {len}");
+        }
+    }
+
+    #[test]
+    fn untagged_pointers_are_refused_unless_nothing_is_accessed() {
+        let memory = memory(64);
+        for pointer in [0, 8, layout::map_handle(0), u64::MAX] {
+            assert_eq!(memory.slice(pointer, 1).err(), Some(Trap::BadPointer));
+            assert!(memory.slice(pointer, 0).unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn copies_agree_with_slices_at_every_alignment() {
+        let memory = memory(64);
+        let pattern: Vec<u8> = (1..=40).collect();
+        for start in 0..9 {
+            for len in 0..=pattern.len() {
+                memory.at(0, 64).unwrap().clear();
+                let slice = memory.at(start, len as u64).unwrap();
+                slice.write(&pattern[..len]);
+                let mut back = vec![0; len];
+                slice.read(&mut back);
+                assert_eq!(back, &pattern[..len]);
+                let mut all = [0; 64];
+                memory.at(0, 64).unwrap().read(&mut all);
+                assert_eq!(all.iter().filter(|b| **b != 0).count(), len);
+            }
+        }
+    }
+
+    #[test]
+    fn words_past_the_end_read_as_zero() {
+        let memory = memory(64);
+        memory.at(0, 16).unwrap().write(&[0xff; 16]);
+        let slice = memory.at(3, 5).unwrap();
+        assert_eq!(slice.word_at(0), 0xff_ffff_ffff);
+        assert_eq!(slice.word_at(8), 0);
+    }
+}

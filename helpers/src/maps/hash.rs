@@ -1,0 +1,293 @@
+//! `BPF_MAP_TYPE_HASH`, preallocated, as `kernel/bpf/hashtab.c`.
+//!
+//! Elements are slots: slot `s` has its value at `area + s * stride` in guest memory, its key, hash and
+//! chain link on the host side. Writers lock a bucket; readers lock nothing.
+//!
+//! * A replaced value goes to a new slot, as in the kernel, so that a pointer from an earlier lookup keeps
+//!   seeing the old value. Each CPU has one spare slot for that, which it trades for the old one;
+//!   so a full map can still be updated.
+//! * A slot may be reused while a reader looks at it. The reader may then return a slot that no longer
+//!   holds its key, as in the kernel (`__htab_map_lookup_elem`), but it never loses its way: a chain
+//!   ends in its bucket's number, and a reader that ends in another bucket starts again.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::freelist::FreeList;
+use super::{EXIST, Key, MAX_KEY, MapSpec, NOEXIST, Value, host_vec};
+use crate::guest::GuestMemory;
+use crate::host::Errno;
+use crate::lock::SpinLock;
+
+/// `BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_ZERO_SEED |
+/// BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG`: what `htab_map_alloc_check` allows for this type.
+const FLAGS: u32 = 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8;
+
+/// The kernel's limit on key and value together (`KMALLOC_MAX_SIZE`), elements' headers aside.
+const MAX_ELEMENT: u64 = 4 << 20;
+
+/// Set in the link that ends a chain; the other bits are the bucket's number.
+const END: u32 = 1 << 31;
+
+pub(super) fn area_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
+    if spec.key_size == 0
+        || spec.value_size == 0
+        || spec.max_entries == 0
+        || spec.flags & !FLAGS != 0
+    {
+        return Err(Errno::EINVAL);
+    }
+    let element = u64::from(spec.key_size) + u64::from(spec.value_size);
+    if spec.key_size as usize > MAX_KEY || element >= MAX_ELEMENT || slots(spec, cpus)? >= END {
+        return Err(Errno::E2BIG);
+    }
+    Ok(u64::from(stride(spec)) * u64::from(slots(spec, cpus)?))
+}
+
+/// `value_size` rounded up; below [`MAX_ELEMENT`], so it does not overflow.
+fn stride(spec: &MapSpec) -> u32 {
+    spec.value_size.next_multiple_of(8)
+}
+
+/// Elements, and one spare for each CPU.
+fn slots(spec: &MapSpec, cpus: u32) -> Result<u32, Errno> {
+    spec.max_entries.checked_add(cpus).ok_or(Errno::E2BIG)
+}
+
+#[derive(Debug)]
+pub(super) struct Hash {
+    area: u32,
+    value_size: u32,
+    key_size: usize,
+    key_words: usize,
+    seed: u32,
+    buckets: Vec<Bucket>,
+    slots: Vec<Slot>,
+    /// `key_words` words for each slot.
+    keys: Vec<AtomicU64>,
+    free: FreeList,
+    /// Each CPU's spare slot.
+    spares: Vec<SpinLock<u32>>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    head: AtomicU32,
+    lock: SpinLock<()>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    hash: AtomicU32,
+    next: AtomicU32,
+}
+
+/// Where a search ended.
+struct Found {
+    slot: u32,
+    /// The slot whose link leads to it; `None`: the bucket's head does.
+    before: Option<u32>,
+}
+
+impl Hash {
+    /// `spec` has passed [`area_bytes`], and that many bytes lie at `area`.
+    pub(super) fn new(spec: &MapSpec, area: u32, cpus: u32) -> Result<Self, Errno> {
+        let count = slots(spec, cpus)?;
+        let key_words = (spec.key_size as usize).div_ceil(8);
+        let bucket_count = spec
+            .max_entries
+            .checked_next_power_of_two()
+            .ok_or(Errno::E2BIG)?;
+        let mut buckets = host_vec(bucket_count as usize)?;
+        buckets.extend((0..bucket_count).map(|number| Bucket {
+            head: AtomicU32::new(END | number),
+            lock: SpinLock::new(()),
+        }));
+        let mut slots = host_vec(count as usize)?;
+        slots.extend((0..count).map(|_| Slot {
+            hash: AtomicU32::new(0),
+            next: AtomicU32::new(END),
+        }));
+        let words = (count as usize)
+            .checked_mul(key_words)
+            .ok_or(Errno::E2BIG)?;
+        let mut keys = host_vec(words)?;
+        keys.extend((0..words).map(|_| AtomicU64::new(0)));
+        let mut spares = host_vec(cpus as usize)?;
+        spares.extend((spec.max_entries..count).map(SpinLock::new));
+        Ok(Self {
+            area,
+            value_size: spec.value_size,
+            key_size: spec.key_size as usize,
+            key_words,
+            // Where the map lies is as good a seed as a guest cannot choose.
+            seed: slots.as_ptr() as usize as u32,
+            buckets,
+            slots,
+            keys,
+            free: FreeList::new(spec.max_entries, cpus)?,
+            spares,
+        })
+    }
+
+    pub(super) fn lookup(&self, key: &Key) -> Option<u32> {
+        let hash = key.hash(self.seed);
+        let number = self.bucket_number(hash);
+        loop {
+            let mut link = self.buckets[number as usize].head.load(Ordering::Acquire);
+            while link & END == 0 {
+                if self.holds(link, hash, key) {
+                    return Some(self.value_offset(link));
+                }
+                link = self.slots[link as usize].next.load(Ordering::Acquire);
+            }
+            if link == END | number {
+                return None;
+            }
+        }
+    }
+
+    pub(super) fn update(
+        &self,
+        memory: &GuestMemory,
+        cpu: u32,
+        key: &Key,
+        value: Value<'_>,
+        flags: u64,
+    ) -> Result<(), Errno> {
+        if flags > EXIST {
+            return Err(Errno::EINVAL);
+        }
+        let hash = key.hash(self.seed);
+        let bucket = &self.buckets[self.bucket_number(hash) as usize];
+        let _held = bucket.lock.lock();
+        match self.find(bucket, hash, key) {
+            Some(_) if flags == NOEXIST => Err(Errno::EEXIST),
+            None if flags == EXIST => Err(Errno::ENOENT),
+            Some(old) => {
+                let mut spare = self.spares[cpu as usize % self.spares.len()].lock();
+                self.fill(memory, *spare, hash, key, value)?;
+                // First the new one, then out with the old: a reader finds one of them.
+                self.push(bucket, *spare);
+                let before = old.before.or(Some(*spare));
+                self.unlink(bucket, before, old.slot);
+                *spare = old.slot;
+                Ok(())
+            }
+            None => {
+                let slot = self.free.take(cpu).ok_or(Errno::E2BIG)?;
+                self.fill(memory, slot, hash, key, value)?;
+                self.push(bucket, slot);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn delete(&self, cpu: u32, key: &Key) -> Result<(), Errno> {
+        let hash = key.hash(self.seed);
+        let bucket = &self.buckets[self.bucket_number(hash) as usize];
+        let _held = bucket.lock.lock();
+        let found = self.find(bucket, hash, key).ok_or(Errno::ENOENT)?;
+        self.unlink(bucket, found.before, found.slot);
+        self.free.give(cpu, found.slot);
+        Ok(())
+    }
+
+    pub(super) fn next_key(&self, key: Option<&Key>, next: &mut [u8]) -> Result<(), Errno> {
+        let after = key.and_then(|key| {
+            let hash = key.hash(self.seed);
+            let number = self.bucket_number(hash);
+            let found = self.find(&self.buckets[number as usize], hash, key)?;
+            let link = self.slots[found.slot as usize].next.load(Ordering::Acquire);
+            Some((number as usize + 1, link))
+        });
+        let (rest, link) = after.unwrap_or((0, END));
+        let slot = if link & END == 0 {
+            link
+        } else {
+            self.buckets[rest..]
+                .iter()
+                .map(|bucket| bucket.head.load(Ordering::Acquire))
+                .find(|head| head & END == 0)
+                .ok_or(Errno::ENOENT)?
+        };
+        for (bytes, word) in next[..self.key_size].chunks_mut(8).zip(self.key(slot)) {
+            let word = word.load(Ordering::Relaxed).to_ne_bytes();
+            bytes.copy_from_slice(&word[..bytes.len()]);
+        }
+        Ok(())
+    }
+
+    fn bucket_number(&self, hash: u32) -> u32 {
+        hash & (self.buckets.len() as u32 - 1)
+    }
+
+    fn value_offset(&self, slot: u32) -> u32 {
+        self.area + slot * self.value_size.next_multiple_of(8)
+    }
+
+    fn key(&self, slot: u32) -> &[AtomicU64] {
+        let start = slot as usize * self.key_words;
+        &self.keys[start..start + self.key_words]
+    }
+
+    fn holds(&self, slot: u32, hash: u32, key: &Key) -> bool {
+        self.slots[slot as usize].hash.load(Ordering::Relaxed) == hash
+            && self
+                .key(slot)
+                .iter()
+                .zip(key.words())
+                .all(|(mine, word)| mine.load(Ordering::Relaxed) == *word)
+    }
+
+    /// Searches a bucket whose lock is held (or, for iteration, accepts a stale answer).
+    fn find(&self, bucket: &Bucket, hash: u32, key: &Key) -> Option<Found> {
+        let mut before = None;
+        let mut link = bucket.head.load(Ordering::Acquire);
+        while link & END == 0 {
+            if self.holds(link, hash, key) {
+                return Some(Found { slot: link, before });
+            }
+            before = Some(link);
+            link = self.slots[link as usize].next.load(Ordering::Acquire);
+        }
+        None
+    }
+
+    fn fill(
+        &self,
+        memory: &GuestMemory,
+        slot: u32,
+        hash: u32,
+        key: &Key,
+        value: Value<'_>,
+    ) -> Result<(), Errno> {
+        let to = memory
+            .at(self.value_offset(slot), u64::from(self.value_size))
+            .ok_or(Errno::EFAULT)?;
+        for (mine, word) in self.key(slot).iter().zip(key.words()) {
+            mine.store(*word, Ordering::Relaxed);
+        }
+        self.slots[slot as usize]
+            .hash
+            .store(hash, Ordering::Relaxed);
+        value.store(to);
+        Ok(())
+    }
+
+    /// Makes a filled slot reachable. The bucket's lock is held.
+    fn push(&self, bucket: &Bucket, slot: u32) {
+        let head = bucket.head.load(Ordering::Relaxed);
+        self.slots[slot as usize]
+            .next
+            .store(head, Ordering::Relaxed);
+        bucket.head.store(slot, Ordering::Release);
+    }
+
+    /// Makes a slot unreachable that follows `before` (or the head). The bucket's lock is held.
+    fn unlink(&self, bucket: &Bucket, before: Option<u32>, slot: u32) {
+        let next = self.slots[slot as usize].next.load(Ordering::Relaxed);
+        let link = before.map_or(&bucket.head, |before| &self.slots[before as usize].next);
+        link.store(next, Ordering::Release);
+    }
+}

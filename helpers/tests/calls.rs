@@ -1,0 +1,303 @@
+//! Helper functions on a host of which every primitive is known.
+
+use std::ptr::NonNull;
+
+use abi::layout::guest_ptr;
+use abi::map_types::MapType;
+use abi::traps::Trap;
+use wprobe_helpers::calls::{Run, implementation, probe_load};
+use wprobe_helpers::guest::{GuestMemory, GuestSlice};
+use wprobe_helpers::host::{Errno, Host};
+use wprobe_helpers::maps::MapSpec;
+use wprobe_helpers::space::Space;
+
+/// Where the known host has memory: "kernel text" up, "user text" down.
+const KERNEL: u64 = 0xffff_8880_0000_0000;
+const USER: u64 = 0x7fff_0000_0000;
+const TEXT: &[u8] = b"a string\0and more";
+
+struct KnownHost;
+
+impl KnownHost {
+    fn bytes(base: u64, address: u64, len: usize) -> Result<&'static [u8], Errno> {
+        let at = address.checked_sub(base).ok_or(Errno::EFAULT)? as usize;
+        TEXT.get(at..at.checked_add(len).ok_or(Errno::EFAULT)?)
+            .ok_or(Errno::EFAULT)
+    }
+
+    fn string(base: u64, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
+        let text = Self::bytes(base, address, 9)?;
+        let len = to.len().min(text.len());
+        to.write(&text[..len]);
+        to.set(len - 1, 0);
+        Ok(len)
+    }
+}
+
+impl Host for KnownHost {
+    fn ktime_ns(&self) -> u64 {
+        111
+    }
+    fn boottime_ns(&self) -> u64 {
+        222
+    }
+    fn cpu(&self) -> u32 {
+        1
+    }
+    fn pid_tgid(&self) -> u64 {
+        0x10_0000_0020
+    }
+    fn uid_gid(&self) -> u64 {
+        0x30_0000_0040
+    }
+    fn task(&self) -> u64 {
+        KERNEL
+    }
+    fn comm(&self) -> [u8; 16] {
+        *b"comm\0\0\0\0\0\0\0\0\0\0\0\0"
+    }
+    fn random_u32(&self) -> u32 {
+        4
+    }
+    fn read_kernel(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {
+        to.write(Self::bytes(KERNEL, address, to.len())?);
+        Ok(())
+    }
+    fn load_kernel(&self, width: u32, address: u64) -> Result<u64, Errno> {
+        let mut bytes = [0; 8];
+        bytes[..width as usize].copy_from_slice(Self::bytes(KERNEL, address, width as usize)?);
+        Ok(u64::from_le_bytes(bytes))
+    }
+    fn read_user(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {
+        to.write(Self::bytes(USER, address, to.len())?);
+        Ok(())
+    }
+    fn read_kernel_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
+        Self::string(KERNEL, to, address)
+    }
+    fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
+        Self::string(USER, to, address)
+    }
+    fn trace(&self, _: &[u8]) {}
+}
+
+const PAGE: u32 = 1 << 16;
+
+fn space() -> Space {
+    let words = vec![0u64; PAGE as usize / 8].into_boxed_slice();
+    let base = NonNull::new(Box::into_raw(words).cast::<u8>()).unwrap();
+    // SAFETY: freshly leaked, so valid for ever, aligned to 8, and nobody else knows it.
+    Space::new(unsafe { GuestMemory::new(base, PAGE) }, 2)
+}
+
+fn call(space: &Space, name: &str, args: &[u64]) -> Result<u64, Trap> {
+    let mut all = [0; 5];
+    all[..args.len()].copy_from_slice(args);
+    let run = Run {
+        host: &KnownHost,
+        space,
+        context: 0,
+        cookie: 77,
+    };
+    let row = abi::helpers::by_name(name).unwrap();
+    assert_eq!(row.args.len(), args.len(), "{name}");
+    implementation::<KnownHost>(row.id).unwrap()(&run, all)
+}
+
+fn bytes(space: &Space, at: u32, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    space.memory().at(at, len as u64).unwrap().read(&mut bytes);
+    bytes
+}
+
+const EFAULT: u64 = -14i64 as u64;
+
+#[test]
+fn attributes_come_from_the_host_and_the_run() {
+    let space = space();
+    for (name, value) in [
+        ("ktime_get_ns", 111),
+        ("ktime_get_boot_ns", 222),
+        ("get_smp_processor_id", 1),
+        ("get_current_pid_tgid", 0x10_0000_0020),
+        ("get_current_uid_gid", 0x30_0000_0040),
+        ("get_current_task", KERNEL),
+        ("get_current_task_btf", KERNEL),
+        ("get_prandom_u32", 4),
+    ] {
+        assert_eq!(call(&space, name, &[]), Ok(value), "{name}");
+    }
+    assert_eq!(call(&space, "get_attach_cookie", &[0]), Ok(77));
+}
+
+#[test]
+fn comm_is_cut_or_padded() {
+    let space = space();
+    space.memory().at(0, 32).unwrap().write(&[0xff; 32]);
+    assert_eq!(call(&space, "get_current_comm", &[guest_ptr(0), 3]), Ok(0));
+    assert_eq!(bytes(&space, 0, 4), b"co\0\xff");
+    assert_eq!(call(&space, "get_current_comm", &[guest_ptr(0), 24]), Ok(0));
+    assert_eq!(bytes(&space, 0, 25)[..6], *b"comm\0\0");
+    assert_eq!(bytes(&space, 23, 2), b"\0\xff");
+}
+
+#[test]
+fn reads_copy_or_leave_zeros_and_efault() {
+    let space = space();
+    for (name, base) in [
+        ("probe_read_kernel", KERNEL),
+        ("probe_read_user", USER),
+        ("probe_read", KERNEL),
+        ("probe_read", USER),
+    ] {
+        space.memory().at(0, 8).unwrap().write(&[0xff; 8]);
+        assert_eq!(call(&space, name, &[guest_ptr(0), 8, base]), Ok(0));
+        assert_eq!(bytes(&space, 0, 8), b"a string");
+        for bad in [0, base + 10, base ^ 1 << 40, guest_ptr(PAGE), u64::MAX] {
+            space.memory().at(0, 8).unwrap().write(&[0xff; 8]);
+            assert_eq!(
+                call(&space, name, &[guest_ptr(0), 8, bad]),
+                Ok(EFAULT),
+                "{name} {bad:x}"
+            );
+            assert_eq!(bytes(&space, 0, 8), [0; 8]);
+        }
+        // The kernel's prototype takes a u32.
+        assert_eq!(call(&space, name, &[guest_ptr(0), 1 << 32, base]), Ok(0));
+    }
+}
+
+#[test]
+fn guest_memory_is_kernel_memory_to_the_guest_and_no_user_memory() {
+    let space = space();
+    space.memory().at(64, 8).unwrap().write(b"12345\x0078");
+    assert_eq!(
+        call(
+            &space,
+            "probe_read_kernel",
+            &[guest_ptr(0), 8, guest_ptr(64)]
+        ),
+        Ok(0)
+    );
+    assert_eq!(bytes(&space, 0, 8), b"12345\x0078");
+    assert_eq!(
+        call(&space, "probe_read_user", &[guest_ptr(0), 8, guest_ptr(64)]),
+        Ok(EFAULT)
+    );
+    assert_eq!(
+        call(
+            &space,
+            "probe_read_kernel_str",
+            &[guest_ptr(0), 8, guest_ptr(64)]
+        ),
+        Ok(6)
+    );
+    assert_eq!(
+        call(
+            &space,
+            "probe_read_kernel_str",
+            &[guest_ptr(0), 3, guest_ptr(64)]
+        ),
+        Ok(3)
+    );
+    assert_eq!(bytes(&space, 0, 4), b"12\x004");
+}
+
+#[test]
+fn strings_are_cut_and_terminated() {
+    let space = space();
+    for (name, base) in [
+        ("probe_read_kernel_str", KERNEL),
+        ("probe_read_user_str", USER),
+    ] {
+        assert_eq!(call(&space, name, &[guest_ptr(0), 64, base]), Ok(9));
+        assert_eq!(bytes(&space, 0, 9), b"a string\0");
+        assert_eq!(call(&space, name, &[guest_ptr(0), 4, base]), Ok(4));
+        assert_eq!(bytes(&space, 0, 4), b"a s\0");
+        assert_eq!(call(&space, name, &[guest_ptr(0), 4, 0]), Ok(EFAULT));
+        assert_eq!(bytes(&space, 0, 4), [0; 4]);
+    }
+}
+
+#[test]
+fn destinations_outside_guest_memory_trap() {
+    let space = space();
+    for name in [
+        "probe_read_kernel",
+        "probe_read_user",
+        "probe_read_kernel_str",
+    ] {
+        for (to, len) in [
+            (guest_ptr(PAGE - 4), 8),
+            (KERNEL, 8),
+            (0, 8),
+            (guest_ptr(0), u64::MAX),
+        ] {
+            assert_eq!(
+                call(&space, name, &[to, len, KERNEL]),
+                Err(Trap::BadPointer)
+            );
+        }
+    }
+}
+
+#[test]
+fn probe_loads_are_zero_extended_and_zero_on_a_fault() {
+    let space = space();
+    let run = Run {
+        host: &KnownHost,
+        space: &space,
+        context: 0,
+        cookie: 0,
+    };
+    assert_eq!(probe_load(&run, 1, KERNEL), u64::from(b'a'));
+    assert_eq!(
+        probe_load(&run, 8, KERNEL),
+        u64::from_le_bytes(*b"a string")
+    );
+    assert_eq!(probe_load(&run, 8, 0), 0);
+}
+
+#[test]
+fn map_helpers_take_handles_and_guest_pointers_only() {
+    let space = space();
+    let spec = MapSpec {
+        map_type: MapType::Hash,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 1,
+        flags: 0,
+    };
+    let map = space.create_map(&spec).unwrap().handle;
+    let (key, value) = (guest_ptr(0), guest_ptr(8));
+    space
+        .memory()
+        .at(0, 16)
+        .unwrap()
+        .write(b"key\0\0\0\0\0value...");
+    assert_eq!(call(&space, "map_lookup_elem", &[map, key]), Ok(0));
+    assert_eq!(
+        call(&space, "map_update_elem", &[map, key, value, 0]),
+        Ok(0)
+    );
+    let found = call(&space, "map_lookup_elem", &[map, key]).unwrap();
+    assert_eq!(bytes(&space, found as u32, 8), b"value...");
+    assert_eq!(found >> 32, guest_ptr(0) >> 32);
+    assert_eq!(call(&space, "map_delete_elem", &[map, key]), Ok(0));
+    assert_eq!(
+        call(&space, "map_delete_elem", &[map, key]),
+        Ok(-2i64 as u64)
+    );
+    for (map, key) in [(map + 1, key), (key, key), (0, key)] {
+        assert_eq!(
+            call(&space, "map_lookup_elem", &[map, key]),
+            Err(Trap::BadMap)
+        );
+    }
+    for key in [0, KERNEL, guest_ptr(PAGE - 3)] {
+        assert_eq!(
+            call(&space, "map_lookup_elem", &[map, key]),
+            Err(Trap::BadPointer)
+        );
+    }
+}
