@@ -1,3 +1,66 @@
 //! Lifts eBPF ELF objects, instruction by instruction, to WebAssembly.
+//!
+//! The file list is the pipeline: `object` (ELF, BTF, maps, relocations) → `isa` (the instruction
+//! table) → `cfg` (blocks, dominators, structure) → `types` (what registers point to) → `lower`
+//! (one function per lowering shape) → `emit` (the module) → `check` (the result, verified).
+//!
+//! Pure: bytes in, bytes out; no I/O, no `unsafe`, no knowledge of a runtime. What a translated
+//! module looks like is `ARCHITECTURE.md` and the crate `wprobe-abi`.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod error;
+mod module;
+mod object;
+
+pub use abi::manifest::Manifest;
+pub use error::{
+    Error, ErrorKind, FlowError, InsnError, ModuleError, ObjectError, ReferenceError, Result,
+};
+pub use module::{custom_section, read_manifest};
+pub use object::btf;
+pub use object::embedded::{Embedded, embedded_objects, pick};
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// How to translate.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Translate calls of helpers outside the table to a trap instead of refusing them.
+    pub stub_unknown_helpers: bool,
+    /// What sections of unknown names are: (section, section to treat it as).
+    pub section_types: Vec<(String, String)>,
+}
+
+/// A translated object.
+#[derive(Clone, Debug)]
+pub struct Converted {
+    /// The module's bytes.
+    pub wasm: Vec<u8>,
+    /// The manifest it carries.
+    pub manifest: Manifest,
+    /// What a person wants to know about the translation.
+    pub summary: Summary,
+}
+
+/// Sizes and counts of a translation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Summary {
+    /// eBPF instruction slots translated.
+    pub slots: usize,
+    /// Bytes of the wasm code section.
+    pub code_bytes: usize,
+    /// Bytes of the module.
+    pub wasm_bytes: usize,
+    /// Imports as `module.name`, in order.
+    pub imports: Vec<String>,
+}
+
+/// Translates a BPF object; `name` is what messages and the manifest call it.
+pub fn convert(object: &[u8], name: &str, options: &Options) -> Result<Converted> {
+    let _ = (object, options);
+    Err(Error::new(ObjectError::NoPrograms).in_object(name))
+}

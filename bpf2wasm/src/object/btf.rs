@@ -1,0 +1,559 @@
+//! BTF: parsing and look-ups, for an object's `.BTF` and for a kernel's `vmlinux` alike.
+//!
+//! Types stay in their encoded form; parsing records where each one begins (a pass over the bytes),
+//! so that the 5 MB of a kernel are ready in milliseconds. The format is the kernel's
+//! `Documentation/bpf/btf.rst` and `include/uapi/linux/btf.h`.
+//!
+//! # Invariants
+//! After [`Btf::parse`] every type's record lies wholly inside the type section. Type ids inside
+//! records are still allegations: every look-up answers `None` for one that does not exist, and
+//! chains are followed for a bounded number of steps.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Steps after which a chain of modifiers or arrays counts as cyclic (the kernel's
+/// `MAX_RESOLVE_DEPTH` is 32).
+const MAX_CHAIN: usize = 64;
+const MAGIC: u16 = 0xeb9f;
+/// Bytes of `struct btf_header`.
+const HEADER: usize = 24;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $id:literal $name:ident, $fixed:literal + $each:literal;)*) => {
+        /// `BTF_KIND_*`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind {
+            $($(#[$doc])* $name = $id,)*
+        }
+
+        impl Kind {
+            fn from_id(id: u32) -> Option<Self> {
+                match id {
+                    $($id => Some(Kind::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// Bytes that follow the common record: a fixed part, and a part for each of `vlen`.
+            fn tail(self, vlen: usize) -> usize {
+                match self {
+                    $(Kind::$name => $fixed + $each * vlen,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// `void`, type 0; never encoded.
+    0 Void, 0 + 0;
+    /// An integer.
+    1 Int, 4 + 0;
+    /// A pointer.
+    2 Ptr, 0 + 0;
+    /// An array.
+    3 Array, 12 + 0;
+    /// A structure.
+    4 Struct, 0 + 12;
+    /// A union.
+    5 Union, 0 + 12;
+    /// An enumeration of 32-bit values.
+    6 Enum, 0 + 8;
+    /// A struct, union or enum that is only declared.
+    7 Fwd, 0 + 0;
+    /// A typedef.
+    8 Typedef, 0 + 0;
+    /// `volatile`.
+    9 Volatile, 0 + 0;
+    /// `const`.
+    10 Const, 0 + 0;
+    /// `restrict`.
+    11 Restrict, 0 + 0;
+    /// A function.
+    12 Func, 0 + 0;
+    /// A function's prototype.
+    13 FuncProto, 0 + 8;
+    /// A global variable.
+    14 Var, 4 + 0;
+    /// A data section and its variables.
+    15 Datasec, 0 + 12;
+    /// A floating-point number.
+    16 Float, 0 + 0;
+    /// `btf_decl_tag`.
+    17 DeclTag, 4 + 0;
+    /// `btf_type_tag`.
+    18 TypeTag, 0 + 0;
+    /// An enumeration of 64-bit values.
+    19 Enum64, 0 + 12;
+}
+
+/// Why BTF could not be parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BtfError {
+    /// The header is cut short or its magic is wrong.
+    Header,
+    /// The type or string section lies outside the data.
+    Sections,
+    /// The record at this offset in the type section is cut short.
+    Truncated(usize),
+    /// The record at this offset has a kind this format version does not know.
+    Kind(usize, u32),
+}
+
+impl fmt::Display for BtfError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BtfError::Header => f.write_str("bad BTF header"),
+            BtfError::Sections => f.write_str("BTF sections lie outside the data"),
+            BtfError::Truncated(at) => write!(f, "BTF type at offset {at} is cut short"),
+            BtfError::Kind(at, kind) => {
+                write!(f, "BTF type at offset {at} has unknown kind {kind}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for BtfError {}
+
+/// Parsed BTF.
+#[derive(Clone)]
+pub struct Btf {
+    types: Vec<u8>,
+    strings: Vec<u8>,
+    /// Where each type begins in `types`; index 0 is type `first`.
+    offsets: Vec<u32>,
+    /// Ids below belong to the base BTF (1 where there is none: `void` is 0).
+    first: u32,
+    /// String offsets below belong to the base BTF.
+    first_string: u32,
+    base: Option<alloc::boxed::Box<Btf>>,
+    big_endian: bool,
+}
+
+impl fmt::Debug for Btf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Btf({} types)", self.len())
+    }
+}
+
+/// One type.
+#[derive(Clone, Copy)]
+pub struct Type<'a> {
+    btf: &'a Btf,
+    /// Its id.
+    pub id: u32,
+    /// Its name; empty if anonymous.
+    pub name: &'a str,
+    /// Its kind.
+    pub kind: Kind,
+    /// `kind_flag`: bit-field members, signed enumerators, or a forward-declared union.
+    pub flag: bool,
+    /// The size in bytes, or the type id it refers to; see [`Type::size`] and [`Type::target`].
+    raw: u32,
+    vlen: usize,
+    tail: usize,
+}
+
+/// A member of a struct or union.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// Its name; empty if anonymous.
+    pub name: &'a str,
+    /// Its type.
+    pub type_id: u32,
+    /// Bits from the start of the struct.
+    pub bit_offset: u32,
+    /// Its width in bits if it is a bit-field declared as such, else 0.
+    pub bit_size: u32,
+}
+
+/// An enumerator.
+#[derive(Clone, Copy, Debug)]
+pub struct Enumerator<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its value, sign- or zero-extended as the enumeration is signed or not.
+    pub value: u64,
+}
+
+/// A parameter of a prototype.
+#[derive(Clone, Copy, Debug)]
+pub struct Param<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its type; 0 stands for `...`.
+    pub type_id: u32,
+}
+
+/// A variable of a data section.
+#[derive(Clone, Copy, Debug)]
+pub struct Var {
+    /// The `VAR` (or, in `.ksyms`, `FUNC`).
+    pub type_id: u32,
+    /// Bytes from the section's start; clang leaves 0.
+    pub offset: u32,
+    /// Its size; clang leaves 0.
+    pub size: u32,
+}
+
+/// The bounds of an array type.
+#[derive(Clone, Copy, Debug)]
+pub struct Array {
+    /// Type of an element.
+    pub element: u32,
+    /// Type of the index.
+    pub index: u32,
+    /// How many elements; 0 for a flexible array.
+    pub count: u32,
+}
+
+impl Btf {
+    /// Parses the contents of a `.BTF` section or of `/sys/kernel/btf/vmlinux`.
+    pub fn parse(data: &[u8]) -> Result<Self, BtfError> {
+        Self::parse_over(data, None)
+    }
+
+    /// Parses the BTF of a kernel module, whose ids continue those of `base`.
+    pub fn parse_split(data: &[u8], base: Btf) -> Result<Self, BtfError> {
+        Self::parse_over(data, Some(base))
+    }
+
+    fn parse_over(data: &[u8], base: Option<Btf>) -> Result<Self, BtfError> {
+        let header = data.get(..HEADER).ok_or(BtfError::Header)?;
+        let big_endian = match [header[0], header[1]] {
+            m if u16::from_le_bytes(m) == MAGIC => false,
+            m if u16::from_be_bytes(m) == MAGIC => true,
+            _ => return Err(BtfError::Header),
+        };
+        let word = |at: usize| read_u32(header, at, big_endian).unwrap_or(0) as usize;
+        let section = |offset: usize, len: usize| {
+            let start = word(4).checked_add(offset)?;
+            data.get(start..start.checked_add(len)?)
+        };
+        let types = section(word(8), word(12)).ok_or(BtfError::Sections)?;
+        let strings = section(word(16), word(20)).ok_or(BtfError::Sections)?;
+        Ok(Btf {
+            offsets: index(types, big_endian)?,
+            types: types.to_vec(),
+            strings: strings.to_vec(),
+            first: base.as_ref().map_or(1, Btf::len),
+            first_string: base
+                .as_ref()
+                .map_or(0, |b| b.first_string + b.strings.len() as u32),
+            base: base.map(alloc::boxed::Box::new),
+            big_endian,
+        })
+    }
+
+    /// How many types there are, `void` and the base's included: ids are below it.
+    pub fn len(&self) -> u32 {
+        self.first + self.offsets.len() as u32
+    }
+
+    /// Whether there is no type but `void`.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 1
+    }
+
+    /// Every type but `void`, by increasing id.
+    pub fn types(&self) -> impl Iterator<Item = Type<'_>> {
+        (1..self.len()).filter_map(|id| self.get(id))
+    }
+
+    /// Type `id`.
+    pub fn get(&self, id: u32) -> Option<Type<'_>> {
+        if id == 0 {
+            return Some(self.void());
+        }
+        let Some(slot) = id.checked_sub(self.first) else {
+            return self.base.as_ref()?.get(id);
+        };
+        let at = *self.offsets.get(slot as usize)? as usize;
+        let info = self.word(at + 4);
+        Some(Type {
+            btf: self,
+            id,
+            name: self.string(self.word(at)),
+            kind: Kind::from_id(info >> 24 & 0x1f)?,
+            flag: info >> 31 != 0,
+            raw: self.word(at + 8),
+            vlen: (info & 0xffff) as usize,
+            tail: at + 12,
+        })
+    }
+
+    fn void(&self) -> Type<'_> {
+        let (kind, name) = (Kind::Void, "void");
+        Type {
+            btf: self,
+            id: 0,
+            name,
+            kind,
+            flag: false,
+            raw: 0,
+            vlen: 0,
+            tail: 0,
+        }
+    }
+
+    /// The first type of this name and kind.
+    pub fn find(&self, name: &str, kind: Kind) -> Option<Type<'_>> {
+        self.types().find(|t| t.kind == kind && t.name == name)
+    }
+
+    /// The type behind typedefs and qualifiers.
+    pub fn resolve(&self, id: u32) -> Option<Type<'_>> {
+        let mut ty = self.get(id)?;
+        for _ in 0..MAX_CHAIN {
+            match ty.kind {
+                Kind::Typedef | Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag => {
+                    ty = self.get(ty.raw)?;
+                }
+                _ => return Some(ty),
+            }
+        }
+        None
+    }
+
+    /// The size of a value of type `id` in bytes.
+    pub fn size_of(&self, id: u32) -> Option<u32> {
+        let mut count = 1u32;
+        let mut ty = self.resolve(id)?;
+        for _ in 0..MAX_CHAIN {
+            match ty.kind {
+                Kind::Ptr => return count.checked_mul(8),
+                Kind::Array => {
+                    let array = ty.array()?;
+                    count = count.checked_mul(array.count)?;
+                    ty = self.resolve(array.element)?;
+                }
+                Kind::Var => ty = self.resolve(ty.raw)?,
+                _ => return count.checked_mul(ty.size()?),
+            }
+        }
+        None
+    }
+
+    /// The string at `offset` in the string section; empty where there is none.
+    pub fn string(&self, offset: u32) -> &str {
+        let Some(at) = offset.checked_sub(self.first_string) else {
+            return self.base.as_ref().map_or("", |base| base.string(offset));
+        };
+        let rest = self.strings.get(at as usize..).unwrap_or(&[]);
+        let end = rest.iter().position(|&b| b == 0).unwrap_or(0);
+        core::str::from_utf8(&rest[..end]).unwrap_or("")
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        read_u32(&self.types, at, self.big_endian).unwrap_or(0)
+    }
+}
+
+/// Where each type of `types` begins.
+fn index(types: &[u8], big_endian: bool) -> Result<Vec<u32>, BtfError> {
+    let mut offsets = Vec::with_capacity(types.len() / 24);
+    let mut at = 0;
+    while at < types.len() {
+        let info = read_u32(types, at + 4, big_endian).ok_or(BtfError::Truncated(at))?;
+        let id = info >> 24 & 0x1f;
+        let kind = Kind::from_id(id).filter(|k| *k != Kind::Void);
+        let kind = kind.ok_or(BtfError::Kind(at, id))?;
+        offsets.push(at as u32);
+        let next = at + 12 + kind.tail((info & 0xffff) as usize);
+        if next > types.len() {
+            return Err(BtfError::Truncated(at));
+        }
+        at = next;
+    }
+    Ok(offsets)
+}
+
+fn read_u32(data: &[u8], at: usize, big_endian: bool) -> Option<u32> {
+    let bytes: [u8; 4] = data.get(at..at.checked_add(4)?)?.try_into().ok()?;
+    Some(if big_endian {
+        u32::from_be_bytes(bytes)
+    } else {
+        u32::from_le_bytes(bytes)
+    })
+}
+
+impl fmt::Debug for Type<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] {:?} {:?}", self.id, self.kind, self.name)
+    }
+}
+
+impl<'a> Type<'a> {
+    /// The name without its CO-RE flavour (`task_struct___old` is `task_struct`).
+    pub fn essential_name(&self) -> &'a str {
+        match self.name.rfind("___") {
+            Some(at) if at > 0 => &self.name[..at],
+            _ => self.name,
+        }
+    }
+
+    /// The size in bytes of a type that has one of its own.
+    pub fn size(&self) -> Option<u32> {
+        use Kind::{Datasec, Enum, Enum64, Float, Int, Ptr, Struct, Union};
+        match self.kind {
+            Ptr => Some(8),
+            Int | Struct | Union | Enum | Enum64 | Float | Datasec => Some(self.raw),
+            _ => None,
+        }
+    }
+
+    /// The type id that a pointer, typedef, qualifier, function, prototype (its result) or variable refers to.
+    pub fn target(&self) -> Option<u32> {
+        self.size()
+            .is_none_or(|_| self.kind == Kind::Ptr)
+            .then_some(self.raw)
+    }
+
+    /// Whether an integer or an enumeration is signed.
+    pub fn is_signed(&self) -> bool {
+        match self.kind {
+            Kind::Int => self.word(0) >> 24 & 1 != 0,
+            Kind::Enum | Kind::Enum64 => self.flag,
+            _ => false,
+        }
+    }
+
+    /// Whether an integer is a `bool`.
+    pub fn is_bool(&self) -> bool {
+        self.kind == Kind::Int && self.word(0) >> 24 & 4 != 0
+    }
+
+    /// An integer's width and bit offset inside its bytes.
+    pub fn int_bits(&self) -> (u32, u32) {
+        match self.kind {
+            Kind::Int => (self.word(0) & 0xff, self.word(0) >> 16 & 0xff),
+            _ => (0, 0),
+        }
+    }
+
+    /// The linkage of a variable or function (0 static, 1 global, 2 extern).
+    pub fn linkage(&self) -> u32 {
+        match self.kind {
+            Kind::Var => self.word(0),
+            Kind::Func => self.vlen as u32,
+            _ => 0,
+        }
+    }
+
+    /// The member or parameter a declaration tag is about; `None`: the whole type.
+    pub fn component(&self) -> Option<u32> {
+        (self.kind == Kind::DeclTag)
+            .then(|| self.word(0))
+            .filter(|i| *i != u32::MAX)
+    }
+
+    /// An array's element and length.
+    pub fn array(&self) -> Option<Array> {
+        (self.kind == Kind::Array).then(|| Array {
+            element: self.word(0),
+            index: self.word(4),
+            count: self.word(8),
+        })
+    }
+
+    /// Members of a struct or union; nothing for any other kind.
+    pub fn members(&self) -> impl ExactSizeIterator<Item = Member<'a>> + use<'a> {
+        let ty = *self;
+        (0..ty.count(&[Kind::Struct, Kind::Union])).map(move |i| {
+            let offset = ty.word(12 * i + 8);
+            Member {
+                name: ty.btf.string(ty.word(12 * i)),
+                type_id: ty.word(12 * i + 4),
+                bit_offset: if ty.flag { offset & 0xff_ffff } else { offset },
+                bit_size: if ty.flag { offset >> 24 } else { 0 },
+            }
+        })
+    }
+
+    /// Enumerators of an enumeration; nothing for any other kind.
+    pub fn enumerators(&self) -> impl ExactSizeIterator<Item = Enumerator<'a>> + use<'a> {
+        let ty = *self;
+        let wide = ty.kind == Kind::Enum64;
+        (0..ty.count(&[Kind::Enum, Kind::Enum64])).map(move |i| {
+            let at = i * if wide { 12 } else { 8 };
+            let low = ty.word(at + 4);
+            let value = match (wide, ty.flag) {
+                (true, _) => u64::from(ty.word(at + 8)) << 32 | u64::from(low),
+                (false, true) => i64::from(low as i32) as u64,
+                (false, false) => u64::from(low),
+            };
+            Enumerator {
+                name: ty.btf.string(ty.word(at)),
+                value,
+            }
+        })
+    }
+
+    /// Parameters of a prototype; nothing for any other kind.
+    pub fn params(&self) -> impl ExactSizeIterator<Item = Param<'a>> + use<'a> {
+        let ty = *self;
+        (0..ty.count(&[Kind::FuncProto])).map(move |i| Param {
+            name: ty.btf.string(ty.word(8 * i)),
+            type_id: ty.word(8 * i + 4),
+        })
+    }
+
+    /// Variables of a data section; nothing for any other kind.
+    pub fn vars(&self) -> impl ExactSizeIterator<Item = Var> + use<'a> {
+        let ty = *self;
+        (0..ty.count(&[Kind::Datasec])).map(move |i| Var {
+            type_id: ty.word(12 * i),
+            offset: ty.word(12 * i + 4),
+            size: ty.word(12 * i + 8),
+        })
+    }
+
+    /// How many items follow the record, if it is of one of `kinds`.
+    fn count(&self, kinds: &[Kind]) -> usize {
+        if kinds.contains(&self.kind) {
+            self.vlen
+        } else {
+            0
+        }
+    }
+
+    /// A word of the part behind the common record.
+    fn word(&self, at: usize) -> u32 {
+        self.btf.word(self.tail + at)
+    }
+}
+
+/// Renders a type as C would name it, for people: `struct task_struct *`, `__u32[4]`.
+pub fn describe(btf: &Btf, id: u32) -> String {
+    use alloc::format;
+    fn inner(btf: &Btf, id: u32, depth: usize) -> String {
+        let Some(ty) = btf.get(id).filter(|_| depth < MAX_CHAIN) else {
+            return String::from("?");
+        };
+        let name = if ty.name.is_empty() {
+            "(anon)"
+        } else {
+            ty.name
+        };
+        let target = |prefix: &str, suffix: &str| {
+            format!("{prefix}{}{suffix}", inner(btf, ty.raw, depth + 1))
+        };
+        match ty.kind {
+            Kind::Ptr => target("", " *"),
+            Kind::Const => target("const ", ""),
+            Kind::Volatile => target("volatile ", ""),
+            Kind::Restrict | Kind::TypeTag => target("", ""),
+            Kind::Struct => format!("struct {name}"),
+            Kind::Union => format!("union {name}"),
+            Kind::Enum | Kind::Enum64 => format!("enum {name}"),
+            Kind::Array => ty.array().map_or_else(String::new, |a| {
+                format!("{}[{}]", inner(btf, a.element, depth + 1), a.count)
+            }),
+            Kind::FuncProto => String::from("function"),
+            _ => String::from(name),
+        }
+    }
+    inner(btf, id, 0)
+}
