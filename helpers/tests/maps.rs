@@ -47,8 +47,10 @@ impl Subject {
 
     fn get(&self, key: u32) -> Option<u64> {
         let map = self.space.map(self.index).unwrap();
-        let offset = map.lookup(&host_key(key))?;
-        Some(self.space.memory().at(offset, 8).unwrap().word_at(0))
+        let mut value = [0; 8];
+        map.read(self.space.memory(), &host_key(key), &mut value)
+            .ok()?;
+        Some(u64::from_ne_bytes(value))
     }
 
     fn set(&self, cpu: u32, key: u32, value: u64, flags: u64) -> Result<(), Errno> {
@@ -143,7 +145,7 @@ fn a_replaced_value_leaves_the_old_one_as_it_was() {
     let subject = Subject::new(spec(MapType::Hash, 4, 8, 1));
     subject.set(0, 1, 10, ANY).unwrap();
     let map = subject.space.map(subject.index).unwrap();
-    let old = map.lookup(&host_key(1)).unwrap();
+    let old = map.lookup(0, &host_key(1)).unwrap();
     subject.set(0, 1, 20, ANY).unwrap();
     assert_eq!(subject.space.memory().at(old, 8).unwrap().word_at(0), 10);
     assert_eq!(subject.get(1), Some(20));

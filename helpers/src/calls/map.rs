@@ -1,4 +1,4 @@
-//! `map_lookup_elem`, `map_update_elem`, `map_delete_elem`.
+//! Helpers on maps.
 
 use abi::layout::guest_ptr;
 use abi::traps::Trap;
@@ -26,7 +26,7 @@ fn r0(result: Result<(), Errno>) -> u64 {
 pub(super) fn lookup_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
     let map = run.space.map_of(args[0])?;
     let key = key(run, map, args[1])?;
-    Ok(map.lookup(&key).map_or(0, guest_ptr))
+    Ok(map.lookup(run.host.cpu(), &key).map_or(0, guest_ptr))
 }
 
 pub(super) fn update_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
@@ -48,4 +48,45 @@ pub(super) fn delete_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u
     let map = run.space.map_of(args[0])?;
     let key = key(run, map, args[1])?;
     Ok(r0(map.delete(run.host.cpu(), &key)))
+}
+
+/// A null pointer for a CPU that is not possible, as the kernel.
+pub(super) fn lookup_percpu_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
+    let map = run.space.map_of(args[0])?;
+    let key = key(run, map, args[1])?;
+    let cpu = args[2] as u32;
+    if !map.spec().is_percpu() {
+        return Err(Trap::BadMap);
+    }
+    if cpu >= run.space.cpus() {
+        return Ok(0);
+    }
+    Ok(map.lookup(cpu, &key).map_or(0, guest_ptr))
+}
+
+pub(super) fn push_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
+    let map = run.space.map_of(args[0])?;
+    let memory = run.space.memory();
+    let value = memory.slice(args[1], u64::from(map.spec().value_size))?;
+    Ok(r0(map.push(memory, Value::Guest(value), args[2])))
+}
+
+pub(super) fn pop_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
+    take(run, args, true)
+}
+
+pub(super) fn peek_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
+    take(run, args, false)
+}
+
+/// An empty map leaves zeros and gives `-ENOENT`.
+fn take<H>(run: &Run<'_, H>, args: [u64; 5], remove: bool) -> Result<u64, Trap> {
+    let map = run.space.map_of(args[0])?;
+    let memory = run.space.memory();
+    let to = memory.slice(args[1], u64::from(map.spec().value_size))?;
+    let result = map.pop(memory, remove, |from| to.copy_from(from));
+    if result.is_err() {
+        to.clear();
+    }
+    Ok(r0(result))
 }

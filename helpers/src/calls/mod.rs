@@ -46,12 +46,16 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
         16 => task::get_current_comm,
         35 | 158 => task::get_current_task,
         45 => probe::read_str,
+        87 => map::push_elem,
+        88 => map::pop_elem,
+        89 => map::peek_elem,
         112 => probe::read_user,
         113 => probe::read_kernel,
         114 => probe::read_user_str,
         115 => probe::read_kernel_str,
         125 => time::ktime_get_boot_ns,
         174 => task::get_attach_cookie,
+        195 => map::lookup_percpu_elem,
         _ => return None,
     })
 }

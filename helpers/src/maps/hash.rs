@@ -1,11 +1,11 @@
-//! `BPF_MAP_TYPE_HASH`, preallocated, as `kernel/bpf/hashtab.c`.
+//! `BPF_MAP_TYPE_HASH` and `BPF_MAP_TYPE_PERCPU_HASH`, preallocated, as `kernel/bpf/hashtab.c`.
 //!
-//! Elements are slots: slot `s` has its value at `area + s * stride` in guest memory, its key, hash and
-//! chain link on the host side. Writers lock a bucket; readers lock nothing.
+//! Elements are slots: a slot has its value in guest memory, its key, hash and chain link on the host
+//! side. Writers lock a bucket; readers lock nothing.
 //!
 //! * A replaced value goes to a new slot, as in the kernel, so that a pointer from an earlier lookup keeps
 //!   seeing the old value. Each CPU has one spare slot for that, which it trades for the old one;
-//!   so a full map can still be updated.
+//!   so a full map can still be updated. Per-CPU values are replaced in place, as in the kernel.
 //! * A slot may be reused while a reader looks at it. The reader may then return a slot that no longer
 //!   holds its key, as in the kernel (`__htab_map_lookup_elem`), but it never loses its way: a chain
 //!   ends in its bucket's number, and a reader that ends in another bucket starts again.
@@ -13,8 +13,9 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::elements::Elements;
 use super::freelist::FreeList;
-use super::{EXIST, Key, MAX_KEY, MapSpec, NOEXIST, Value, host_vec};
+use super::{EXIST, Key, MAX_KEY, MAX_PERCPU_VALUE, MapSpec, NOEXIST, Value, host_vec};
 use crate::guest::GuestMemory;
 use crate::host::Errno;
 use crate::lock::SpinLock;
@@ -29,7 +30,7 @@ const MAX_ELEMENT: u64 = 4 << 20;
 /// Set in the link that ends a chain; the other bits are the bucket's number.
 const END: u32 = 1 << 31;
 
-pub(super) fn area_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
+pub(super) fn area_bytes(spec: &MapSpec, cpus: u32, copies: u32) -> Result<u64, Errno> {
     if spec.key_size == 0
         || spec.value_size == 0
         || spec.max_entries == 0
@@ -38,26 +39,25 @@ pub(super) fn area_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
         return Err(Errno::EINVAL);
     }
     let element = u64::from(spec.key_size) + u64::from(spec.value_size);
-    if spec.key_size as usize > MAX_KEY || element >= MAX_ELEMENT || slots(spec, cpus)? >= END {
+    if spec.key_size as usize > MAX_KEY
+        || element >= MAX_ELEMENT
+        || spec.is_percpu() && spec.value_size > MAX_PERCPU_VALUE
+        || slots(spec, cpus)? >= END
+    {
         return Err(Errno::E2BIG);
     }
-    Ok(u64::from(stride(spec)) * u64::from(slots(spec, cpus)?))
+    Ok(Elements::bytes(spec.value_size, copies, slots(spec, cpus)?))
 }
 
-/// `value_size` rounded up; below [`MAX_ELEMENT`], so it does not overflow.
-fn stride(spec: &MapSpec) -> u32 {
-    spec.value_size.next_multiple_of(8)
-}
-
-/// Elements, and one spare for each CPU.
+/// Elements, and one spare for each CPU where replacing needs one.
 fn slots(spec: &MapSpec, cpus: u32) -> Result<u32, Errno> {
-    spec.max_entries.checked_add(cpus).ok_or(Errno::E2BIG)
+    let spares = if spec.is_percpu() { 0 } else { cpus };
+    spec.max_entries.checked_add(spares).ok_or(Errno::E2BIG)
 }
 
 #[derive(Debug)]
 pub(super) struct Hash {
-    area: u32,
-    value_size: u32,
+    elements: Elements,
     key_size: usize,
     key_words: usize,
     seed: u32,
@@ -66,7 +66,7 @@ pub(super) struct Hash {
     /// `key_words` words for each slot.
     keys: Vec<AtomicU64>,
     free: FreeList,
-    /// Each CPU's spare slot.
+    /// Each CPU's spare slot; none in per-CPU maps.
     spares: Vec<SpinLock<u32>>,
 }
 
@@ -91,7 +91,7 @@ struct Found {
 
 impl Hash {
     /// `spec` has passed [`area_bytes`], and that many bytes lie at `area`.
-    pub(super) fn new(spec: &MapSpec, area: u32, cpus: u32) -> Result<Self, Errno> {
+    pub(super) fn new(spec: &MapSpec, area: u32, cpus: u32, copies: u32) -> Result<Self, Errno> {
         let count = slots(spec, cpus)?;
         let key_words = (spec.key_size as usize).div_ceil(8);
         let bucket_count = spec
@@ -116,8 +116,7 @@ impl Hash {
         let mut spares = host_vec(cpus as usize)?;
         spares.extend((spec.max_entries..count).map(SpinLock::new));
         Ok(Self {
-            area,
-            value_size: spec.value_size,
+            elements: Elements::new(area, spec.value_size, copies),
             key_size: spec.key_size as usize,
             key_words,
             // Where the map lies is as good a seed as a guest cannot choose.
@@ -130,14 +129,18 @@ impl Hash {
         })
     }
 
-    pub(super) fn lookup(&self, key: &Key) -> Option<u32> {
+    pub(super) fn elements(&self) -> &Elements {
+        &self.elements
+    }
+
+    pub(super) fn find(&self, key: &Key) -> Option<u32> {
         let hash = key.hash(self.seed);
         let number = self.bucket_number(hash);
         loop {
             let mut link = self.buckets[number as usize].head.load(Ordering::Acquire);
             while link & END == 0 {
                 if self.holds(link, hash, key) {
-                    return Some(self.value_offset(link));
+                    return Some(link);
                 }
                 link = self.slots[link as usize].next.load(Ordering::Acquire);
             }
@@ -161,22 +164,26 @@ impl Hash {
         let hash = key.hash(self.seed);
         let bucket = &self.buckets[self.bucket_number(hash) as usize];
         let _held = bucket.lock.lock();
-        match self.find(bucket, hash, key) {
+        match self.search(bucket, hash, key) {
             Some(_) if flags == NOEXIST => Err(Errno::EEXIST),
             None if flags == EXIST => Err(Errno::ENOENT),
+            Some(old) if self.spares.is_empty() => {
+                self.elements.store(memory, old.slot, cpu, value)
+            }
             Some(old) => {
                 let mut spare = self.spares[cpu as usize % self.spares.len()].lock();
-                self.fill(memory, *spare, hash, key, value)?;
+                self.fill(*spare, hash, key);
+                self.elements.store(memory, *spare, cpu, value)?;
                 // First the new one, then out with the old: a reader finds one of them.
                 self.push(bucket, *spare);
-                let before = old.before.or(Some(*spare));
-                self.unlink(bucket, before, old.slot);
+                self.unlink(bucket, old.before.or(Some(*spare)), old.slot);
                 *spare = old.slot;
                 Ok(())
             }
             None => {
                 let slot = self.free.take(cpu).ok_or(Errno::E2BIG)?;
-                self.fill(memory, slot, hash, key, value)?;
+                self.fill(slot, hash, key);
+                self.elements.store_new(memory, slot, cpu, value)?;
                 self.push(bucket, slot);
                 Ok(())
             }
@@ -187,7 +194,7 @@ impl Hash {
         let hash = key.hash(self.seed);
         let bucket = &self.buckets[self.bucket_number(hash) as usize];
         let _held = bucket.lock.lock();
-        let found = self.find(bucket, hash, key).ok_or(Errno::ENOENT)?;
+        let found = self.search(bucket, hash, key).ok_or(Errno::ENOENT)?;
         self.unlink(bucket, found.before, found.slot);
         self.free.give(cpu, found.slot);
         Ok(())
@@ -197,7 +204,7 @@ impl Hash {
         let after = key.and_then(|key| {
             let hash = key.hash(self.seed);
             let number = self.bucket_number(hash);
-            let found = self.find(&self.buckets[number as usize], hash, key)?;
+            let found = self.search(&self.buckets[number as usize], hash, key)?;
             let link = self.slots[found.slot as usize].next.load(Ordering::Acquire);
             Some((number as usize + 1, link))
         });
@@ -222,10 +229,6 @@ impl Hash {
         hash & (self.buckets.len() as u32 - 1)
     }
 
-    fn value_offset(&self, slot: u32) -> u32 {
-        self.area + slot * self.value_size.next_multiple_of(8)
-    }
-
     fn key(&self, slot: u32) -> &[AtomicU64] {
         let start = slot as usize * self.key_words;
         &self.keys[start..start + self.key_words]
@@ -241,7 +244,7 @@ impl Hash {
     }
 
     /// Searches a bucket whose lock is held (or, for iteration, accepts a stale answer).
-    fn find(&self, bucket: &Bucket, hash: u32, key: &Key) -> Option<Found> {
+    fn search(&self, bucket: &Bucket, hash: u32, key: &Key) -> Option<Found> {
         let mut before = None;
         let mut link = bucket.head.load(Ordering::Acquire);
         while link & END == 0 {
@@ -254,25 +257,13 @@ impl Hash {
         None
     }
 
-    fn fill(
-        &self,
-        memory: &GuestMemory,
-        slot: u32,
-        hash: u32,
-        key: &Key,
-        value: Value<'_>,
-    ) -> Result<(), Errno> {
-        let to = memory
-            .at(self.value_offset(slot), u64::from(self.value_size))
-            .ok_or(Errno::EFAULT)?;
+    fn fill(&self, slot: u32, hash: u32, key: &Key) {
         for (mine, word) in self.key(slot).iter().zip(key.words()) {
             mine.store(*word, Ordering::Relaxed);
         }
         self.slots[slot as usize]
             .hash
             .store(hash, Ordering::Relaxed);
-        value.store(to);
-        Ok(())
     }
 
     /// Makes a filled slot reachable. The bucket's lock is held.

@@ -2,12 +2,14 @@
 //!
 //! Values lie in guest memory, at offsets the space reserved; a lookup hands out the offset and
 //! programs use the value in place, as they do in the kernel. Keys, chains and free lists lie on the
-//! host side. Flags, errors and limits are the kernel's (`kernel/bpf/{arraymap,hashtab}.c`).
+//! host side. Flags, errors and limits are the kernel's; each file names the kernel's.
 
 mod array;
+mod elements;
 mod freelist;
 mod hash;
 mod key;
+mod queue;
 
 use abi::map_types::MapType;
 
@@ -15,8 +17,10 @@ use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::Errno;
 use alloc::vec::Vec;
 use array::Array;
+use elements::Elements;
 use hash::Hash;
 pub use key::{Key, MAX_KEY};
+use queue::{Order, Queue};
 
 /// `BPF_ANY`: create or replace.
 pub const ANY: u64 = 0;
@@ -24,6 +28,9 @@ pub const ANY: u64 = 0;
 pub const NOEXIST: u64 = 1;
 /// `BPF_EXIST`: only replace.
 pub const EXIST: u64 = 2;
+
+/// Bytes of a per-CPU value at most (`PCPU_MIN_UNIT_SIZE`).
+const MAX_PERCPU_VALUE: u32 = 32 << 10;
 
 /// Bytes that areas of maps are aligned to, so that two maps share no cache line.
 const AREA_ALIGN: u32 = 64;
@@ -48,6 +55,27 @@ pub struct MapSpec {
     pub flags: u32,
 }
 
+impl MapSpec {
+    /// Whether an element has a value for each CPU.
+    pub fn is_percpu(&self) -> bool {
+        matches!(self.map_type, MapType::PercpuArray | MapType::PercpuHash)
+    }
+
+    /// Values of an element on `cpus` CPUs.
+    fn copies(&self, cpus: u32) -> u32 {
+        if self.is_percpu() { cpus } else { 1 }
+    }
+
+    /// Bytes of a value as the control path reads and writes it: a per-CPU value for every CPU, each
+    /// padded to 8 bytes.
+    pub fn control_value_size(&self, cpus: u32) -> usize {
+        match self.is_percpu() {
+            true => self.value_size.next_multiple_of(8) as usize * cpus as usize,
+            false => self.value_size as usize,
+        }
+    }
+}
+
 /// Bytes of guest memory that a map takes, before [`aligned`].
 ///
 /// # Errors
@@ -55,8 +83,9 @@ pub struct MapSpec {
 /// As [`crate::space::Space::create_map`].
 pub fn area_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
     match spec.map_type {
-        MapType::Array => array::area_bytes(spec),
-        MapType::Hash => hash::area_bytes(spec, cpus),
+        MapType::Array | MapType::PercpuArray => array::area_bytes(spec, spec.copies(cpus)),
+        MapType::Hash | MapType::PercpuHash => hash::area_bytes(spec, cpus, spec.copies(cpus)),
+        MapType::Queue | MapType::Stack => queue::area_bytes(spec),
         _ => Err(Errno::EOPNOTSUPP),
     }
 }
@@ -72,14 +101,20 @@ pub struct Map {
 enum Kind {
     Array(Array),
     Hash(Hash),
+    Queue(Queue),
 }
 
 impl Map {
-    /// A map whose values lie from offset `area` on. Allocates.
+    /// A map whose values lie from offset `area` on. Allocates. `spec` has passed [`area_bytes`].
     pub(crate) fn new(spec: MapSpec, area: u32, cpus: u32) -> Result<Self, Errno> {
+        let copies = spec.copies(cpus);
         let kind = match spec.map_type {
-            MapType::Array => Kind::Array(Array::new(&spec, area)?),
-            MapType::Hash => Kind::Hash(Hash::new(&spec, area, cpus)?),
+            MapType::Array | MapType::PercpuArray => Kind::Array(Array::new(&spec, area, copies)),
+            MapType::Hash | MapType::PercpuHash => {
+                Kind::Hash(Hash::new(&spec, area, cpus, copies)?)
+            }
+            MapType::Queue => Kind::Queue(Queue::new(&spec, area, Order::First)),
+            MapType::Stack => Kind::Queue(Queue::new(&spec, area, Order::Last)),
             _ => return Err(Errno::EOPNOTSUPP),
         };
         Ok(Self { spec, kind })
@@ -90,23 +125,43 @@ impl Map {
         &self.spec
     }
 
-    /// Offset of element 0, where elements lie in order.
+    /// Offset of element 0, where elements lie in order and are the same for all CPUs.
     pub fn first_value(&self) -> Option<u32> {
         match &self.kind {
-            Kind::Array(array) => array.value(0),
-            Kind::Hash(_) => None,
+            Kind::Array(array) if !self.spec.is_percpu() => Some(array.elements().offset(0, 0)),
+            _ => None,
         }
     }
 
-    /// Offset of the value under `key`.
-    pub fn lookup(&self, key: &Key) -> Option<u32> {
+    /// Offset of `cpu`'s value under `key`.
+    pub fn lookup(&self, cpu: u32, key: &Key) -> Option<u32> {
+        let (elements, element) = self.element(key)?;
+        Some(elements.offset(element, cpu))
+    }
+
+    /// The value under `key` (for per-CPU maps: all of them), for the control path.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`, also for an array's index out of range.
+    pub fn read(&self, memory: &GuestMemory, key: &Key, value: &mut [u8]) -> Result<(), Errno> {
+        if let Kind::Queue(queue) = &self.kind {
+            return queue.pop(memory, false, |from| from.read(value));
+        }
+        let (elements, element) = self.element(key).ok_or(Errno::ENOENT)?;
+        elements.all(memory, element)?.read(value);
+        Ok(())
+    }
+
+    fn element(&self, key: &Key) -> Option<(&Elements, u32)> {
         match &self.kind {
-            Kind::Array(array) => array.value(key.index()),
-            Kind::Hash(hash) => hash.lookup(key),
+            Kind::Array(array) => Some((array.elements(), array.find(key.index())?)),
+            Kind::Hash(hash) => Some((hash.elements(), hash.find(key)?)),
+            Kind::Queue(_) => None,
         }
     }
 
-    /// Stores `value` under `key`, for CPU `cpu`.
+    /// Stores `value` under `key`: for `cpu` if it comes from a guest, for all CPUs if from the host.
     ///
     /// # Errors
     ///
@@ -120,8 +175,9 @@ impl Map {
         flags: u64,
     ) -> Result<(), Errno> {
         match &self.kind {
-            Kind::Array(array) => array.update(memory, key.index(), value, flags),
+            Kind::Array(array) => array.update(memory, cpu, key.index(), value, flags),
             Kind::Hash(hash) => hash.update(memory, cpu, key, value, flags),
+            Kind::Queue(queue) => queue.push(memory, value, flags),
         }
     }
 
@@ -129,10 +185,10 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// `ENOENT`, or `EINVAL` for arrays.
+    /// `ENOENT`, or `EINVAL` where elements cannot be removed by key.
     pub fn delete(&self, cpu: u32, key: &Key) -> Result<(), Errno> {
         match &self.kind {
-            Kind::Array(_) => Err(Errno::EINVAL),
+            Kind::Array(_) | Kind::Queue(_) => Err(Errno::EINVAL),
             Kind::Hash(hash) => hash.delete(cpu, key),
         }
     }
@@ -141,31 +197,52 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// `ENOENT` after the last.
+    /// `ENOENT` after the last; `EINVAL` for maps without keys.
     pub fn next_key(&self, key: Option<&Key>, next: &mut [u8]) -> Result<(), Errno> {
         match &self.kind {
             Kind::Array(array) => array.next_key(key.map(Key::index), next),
             Kind::Hash(hash) => hash.next_key(key, next),
+            Kind::Queue(_) => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Adds a value to a map without keys.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` (flags), `E2BIG` (full); `EOPNOTSUPP` for maps with keys.
+    pub fn push(&self, memory: &GuestMemory, value: Value<'_>, flags: u64) -> Result<(), Errno> {
+        match &self.kind {
+            Kind::Queue(queue) => queue.push(memory, value, flags),
+            Kind::Array(_) | Kind::Hash(_) => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    /// Hands the next value of a map without keys to `take`, and removes it if `remove`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if it is empty; `EOPNOTSUPP` for maps with keys.
+    pub fn pop(
+        &self,
+        memory: &GuestMemory,
+        remove: bool,
+        take: impl FnOnce(GuestSlice<'_>),
+    ) -> Result<(), Errno> {
+        match &self.kind {
+            Kind::Queue(queue) => queue.pop(memory, remove, take),
+            Kind::Array(_) | Kind::Hash(_) => Err(Errno::EOPNOTSUPP),
         }
     }
 }
 
-/// A value to store: from the guest, or from the control path.
-#[derive(Clone, Copy)]
+/// A value to store.
+#[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
-    /// In guest memory.
+    /// In guest memory: one value, for the guest's CPU.
     Guest(GuestSlice<'a>),
-    /// In host memory.
+    /// In host memory: [`MapSpec::control_value_size`] bytes, for all CPUs.
     Host(&'a [u8]),
-}
-
-impl Value<'_> {
-    fn store(self, to: GuestSlice<'_>) {
-        match self {
-            Value::Guest(from) => to.copy_from(from),
-            Value::Host(from) => to.write(from),
-        }
-    }
 }
 
 /// A vector with room for exactly `capacity` elements.
