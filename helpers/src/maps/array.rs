@@ -7,8 +7,8 @@ use crate::guest::GuestMemory;
 use crate::host::Errno;
 
 /// `BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG |
-/// BPF_F_MMAPABLE | BPF_F_PRESERVE_ELEMS | BPF_F_INNER_MAP`: what `array_map_alloc_check` allows.
-const FLAGS: u32 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11 | 1 << 12;
+/// BPF_F_MMAPABLE | BPF_F_INNER_MAP`: what `array_map_alloc_check` allows.
+const FLAGS: u32 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 12;
 /// Of these, what a per-CPU array does not have: `BPF_F_NUMA_NODE`, `BPF_F_MMAPABLE`, `BPF_F_INNER_MAP`.
 const NOT_PERCPU: u32 = 1 << 2 | 1 << 10 | 1 << 12;
 

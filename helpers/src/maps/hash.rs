@@ -22,7 +22,9 @@ use crate::lock::SpinLock;
 
 /// `BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_ZERO_SEED |
 /// BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG`: what `htab_map_alloc_check` allows for this type.
-const FLAGS: u32 = 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8;
+const FLAGS: u32 = 1 | NUMA_NODE | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8;
+/// `BPF_F_NUMA_NODE`, which a per-CPU hash does not have.
+const NUMA_NODE: u32 = 1 << 2;
 
 /// The kernel's limit on key and value together (`KMALLOC_MAX_SIZE`), elements' headers aside.
 const MAX_ELEMENT: u64 = 4 << 20;
@@ -31,10 +33,14 @@ const MAX_ELEMENT: u64 = 4 << 20;
 const END: u32 = 1 << 31;
 
 pub(super) fn area_bytes(spec: &MapSpec, cpus: u32, copies: u32) -> Result<u64, Errno> {
+    let flags = match spec.is_percpu() {
+        true => FLAGS & !NUMA_NODE,
+        false => FLAGS,
+    };
     if spec.key_size == 0
         || spec.value_size == 0
         || spec.max_entries == 0
-        || spec.flags & !FLAGS != 0
+        || spec.flags & !flags != 0
     {
         return Err(Errno::EINVAL);
     }

@@ -1,0 +1,236 @@
+//! Every map type against the kernel's own map of that type: random operations, every result compared.
+//!
+//! The kernel's maps are created on the running kernel through bpf(2); nothing is loaded or attached.
+
+mod kernel;
+
+use std::ptr::NonNull;
+
+use abi::map_types::MapType;
+use kernel::KernelMap;
+use wprobe_helpers::guest::GuestMemory;
+use wprobe_helpers::host::Errno;
+use wprobe_helpers::maps::{Key, Map, MapSpec, Value};
+use wprobe_helpers::space::Space;
+
+const MEMORY: u32 = 1 << 22;
+
+/// Our map, driven as the control path drives it.
+struct Ours {
+    space: Space,
+    index: u32,
+}
+
+impl Ours {
+    fn new(spec: &MapSpec, cpus: u32) -> Result<Self, Errno> {
+        let words = vec![0u64; MEMORY as usize / 8].into_boxed_slice();
+        let base = NonNull::new(Box::into_raw(words).cast::<u8>()).unwrap();
+        // SAFETY: freshly leaked, so valid for ever, aligned to 8, and nobody else knows it.
+        let space = Space::new(unsafe { GuestMemory::new(base, MEMORY) }, cpus);
+        let index = space.create_map(spec)?.index;
+        Ok(Self { space, index })
+    }
+
+    fn map(&self) -> &Map {
+        self.space.map(self.index).unwrap()
+    }
+
+    fn run(&self, operation: &Operation, value_size: usize) -> Outcome {
+        let memory = self.space.memory();
+        let key = |bytes: &[u8]| Key::from_host(bytes).unwrap();
+        let nothing = |result: Result<(), Errno>| result.map(|()| Vec::new()).map_err(|e| e.0);
+        match operation {
+            Operation::Lookup(k) => {
+                let mut value = vec![0; value_size];
+                let read = self.map().read(memory, &key(k), &mut value);
+                read.map(|()| value).map_err(|e| e.0)
+            }
+            Operation::Update(k, v, flags) => {
+                nothing(
+                    self.map()
+                        .update(memory, 0, &key(k), Value::Host(v), *flags),
+                )
+            }
+            Operation::Delete(k) => nothing(self.map().delete(0, &key(k))),
+            Operation::Take(_) => {
+                let mut value = vec![0; value_size];
+                let taken = self.map().pop(memory, true, |from| from.read(&mut value));
+                taken.map(|()| value).map_err(|e| e.0)
+            }
+        }
+    }
+
+    fn keys(&self, key_size: usize) -> Vec<Vec<u8>> {
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        let mut next = vec![0; key_size];
+        loop {
+            let last = keys.last().map(|k| Key::from_host(k).unwrap());
+            if self.map().next_key(last.as_ref(), &mut next).is_err() {
+                keys.sort_unstable();
+                return keys;
+            }
+            keys.push(next.clone());
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Lookup(Vec<u8>),
+    Update(Vec<u8>, Vec<u8>, u64),
+    Delete(Vec<u8>),
+    /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM` of a map without keys.
+    Take(()),
+}
+
+type Outcome = Result<Vec<u8>, i32>;
+
+/// xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16) % bound
+    }
+
+    fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.below(256) as u8).collect()
+    }
+}
+
+/// A per-CPU value's padding comes back from the kernel as it likes; make it zero on the way in.
+fn value(random: &mut Random, spec: &MapSpec, cpus: u32) -> Vec<u8> {
+    let mut bytes = random.bytes(spec.control_value_size(cpus));
+    if spec.is_percpu() {
+        let stride = spec.value_size.next_multiple_of(8) as usize;
+        for one in bytes.chunks_mut(stride) {
+            one[spec.value_size as usize..].fill(0);
+        }
+    }
+    bytes
+}
+
+fn key(random: &mut Random, spec: &MapSpec) -> Vec<u8> {
+    let number = random.below(u64::from(spec.max_entries) * 2 + 1) as u32;
+    let mut bytes = vec![0x5a; spec.key_size as usize];
+    let len = bytes.len().min(4);
+    bytes[..len].copy_from_slice(&number.to_ne_bytes()[..len]);
+    bytes
+}
+
+fn operation(random: &mut Random, spec: &MapSpec, cpus: u32) -> Operation {
+    let keyless = spec.key_size == 0;
+    match random.below(8) {
+        0..3 => Operation::Lookup(key(random, spec)),
+        3 if keyless => Operation::Take(()),
+        3 => Operation::Delete(key(random, spec)),
+        4 if keyless => Operation::Take(()),
+        _ => {
+            let flags = [0, 0, 0, 1, 2, 3, 1 << 40][random.below(7) as usize];
+            let value = value(random, spec, cpus);
+            Operation::Update(key(random, spec), value, flags)
+        }
+    }
+}
+
+fn compare(spec: MapSpec, steps: u32) {
+    let cpus = kernel::possible_cpus();
+    let theirs = KernelMap::create(&spec).unwrap();
+    let ours = Ours::new(&spec, cpus).unwrap();
+    let value_size = spec.control_value_size(cpus);
+    let mut random = Random(u64::from(spec.max_entries) << 8 | u64::from(spec.key_size) | 1);
+    let mut succeeded = 0;
+    for step in 0..steps {
+        let operation = operation(&mut random, &spec, cpus);
+        let expected = theirs.run(&operation, value_size);
+        succeeded += u32::from(expected.is_ok());
+        assert_eq!(
+            ours.run(&operation, value_size),
+            expected,
+            "{spec:?}, step {step}: {operation:?}"
+        );
+    }
+    assert!(
+        succeeded > steps / 10,
+        "{spec:?}: a comparison of errors only"
+    );
+    if spec.key_size > 0 {
+        let key_size = spec.key_size as usize;
+        assert_eq!(ours.keys(key_size), theirs.keys(key_size), "{spec:?}");
+    }
+}
+
+fn spec(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> MapSpec {
+    MapSpec {
+        map_type,
+        key_size,
+        value_size,
+        max_entries,
+        flags: 0,
+    }
+}
+
+#[test]
+fn arrays() {
+    for (value_size, entries) in [(8, 1), (1, 3), (13, 64)] {
+        compare(spec(MapType::Array, 4, value_size, entries), 5_000);
+        compare(spec(MapType::PercpuArray, 4, value_size, entries), 5_000);
+    }
+}
+
+#[test]
+fn hashes() {
+    for (key_size, value_size, entries) in
+        [(4, 8, 1), (1, 1, 3), (8, 24, 10), (21, 13, 64), (512, 8, 5)]
+    {
+        compare(spec(MapType::Hash, key_size, value_size, entries), 10_000);
+        compare(
+            spec(MapType::PercpuHash, key_size, value_size, entries),
+            10_000,
+        );
+    }
+}
+
+#[test]
+fn queues_and_stacks() {
+    for (value_size, entries) in [(8, 1), (1, 3), (13, 64)] {
+        compare(spec(MapType::Queue, 0, value_size, entries), 10_000);
+        compare(spec(MapType::Stack, 0, value_size, entries), 10_000);
+    }
+}
+
+#[test]
+fn shapes_are_accepted_and_refused_alike() {
+    let types = [
+        MapType::Array,
+        MapType::PercpuArray,
+        MapType::Hash,
+        MapType::PercpuHash,
+        MapType::Queue,
+        MapType::Stack,
+    ];
+    let cpus = kernel::possible_cpus();
+    for map_type in types {
+        for key_size in [0, 1, 4, 8] {
+            for value_size in [0, 1, 8, 40_000] {
+                for max_entries in [0, 1] {
+                    for flag in (0..33).map(|bit| 1u64 << bit) {
+                        let mut spec = spec(map_type, key_size, value_size, max_entries);
+                        spec.flags = flag as u32;
+                        // BPF_F_NUMA_NODE, BPF_F_STACK_BUILD_ID …: flags whose acceptance depends
+                        // on the kernel's version are those newer than 6.1's.
+                        if spec.flags >= 1 << 13 && spec.flags < 1 << 20 {
+                            continue;
+                        }
+                        let theirs = KernelMap::create(&spec).map(|_| ()).map_err(|e| e.0);
+                        let ours = Ours::new(&spec, cpus).map(|_| ()).map_err(|e| e.0);
+                        assert_eq!(ours, theirs, "{spec:?}");
+                    }
+                }
+            }
+        }
+    }
+}
