@@ -7,6 +7,7 @@
 //! * [`maps`]: one file per map type. Values lie in guest memory; keys, chains and free lists do not.
 //! * [`calls`]: one function per helper, found by the helper's id.
 //! * [`atomics`]: the read-modify-write operations that plain wasm lacks.
+//! * [`imports`]: all of these by import name, for engines.
 //!
 //! **Invariant:** every address and length that comes from a guest becomes bytes in one place only,
 //! [`guest::GuestMemory::slice`]. **Invariant:** nothing here sleeps, and nothing allocates except the
@@ -21,6 +22,7 @@ pub mod atomics;
 pub mod calls;
 pub mod guest;
 pub mod host;
+pub mod imports;
 mod lock;
 pub mod maps;
 pub mod space;

@@ -301,3 +301,49 @@ fn map_helpers_take_handles_and_guest_pointers_only() {
         );
     }
 }
+
+#[test]
+fn every_import_of_the_contract_resolves_with_its_arity() {
+    use abi::imports::{ATOMIC, ATOMICS, BPF, KFUNC, PROBE_LOADS};
+    use wprobe_helpers::imports::host_function;
+    let params = |module, name| host_function::<KnownHost>(module, name).map(|f| f.params);
+    for row in abi::helpers::HELPERS {
+        assert_eq!(params(BPF, row.name), Some(row.args.len()), "{}", row.name);
+    }
+    for (name, _) in PROBE_LOADS {
+        assert_eq!(params(BPF, name), Some(1), "{name}");
+    }
+    for (name, op, _) in ATOMICS {
+        let expected = if *op == abi::imports::AtomicOp::Cmpxchg {
+            3
+        } else {
+            2
+        };
+        assert_eq!(params(ATOMIC, name), Some(expected), "{name}");
+    }
+    assert_eq!(params(KFUNC, "bpf_task_release"), Some(5));
+    for (module, name) in [(BPF, "nonsense"), (ATOMIC, "sub64"), ("wasi", "fd_write")] {
+        assert_eq!(params(module, name), None, "{module}.{name}");
+    }
+}
+
+#[test]
+fn imports_do_what_their_names_say() {
+    use abi::imports::{ATOMIC, BPF};
+    use wprobe_helpers::imports::host_function;
+    let space = space();
+    let run = Run {
+        host: &KnownHost,
+        space: &space,
+        context: 0,
+        cookie: 0,
+    };
+    let call = |module, name, args| (host_function(module, name).unwrap().run)(&run, args);
+    let cell = guest_ptr(8);
+    assert_eq!(call(ATOMIC, "add64", [cell, 5, 0, 0, 0]), Ok(0));
+    assert_eq!(call(ATOMIC, "or32", [cell, 2, 0, 0, 0]), Ok(5));
+    assert_eq!(call(ATOMIC, "cmpxchg64", [cell, 7, 9, 0, 0]), Ok(7));
+    assert_eq!(call(ATOMIC, "xchg32", [cell, 1, 0, 0, 0]), Ok(9));
+    assert_eq!(call(BPF, "probe_load16", [KERNEL, 0, 0, 0, 0]), Ok(0x2061));
+    assert_eq!(call(BPF, "setsockopt", [0; 5]), Err(Trap::NoHelper));
+}

@@ -1,0 +1,103 @@
+//! The imported functions of a translated module, resolved to code: one call per import, for every engine.
+//!
+//! An engine registers [`HostFunction::run`] under the import's name with [`HostFunction::params`] i64
+//! parameters and one i64 result, and needs to know no more. `env.trap` is the engine's own.
+
+use abi::imports::{ATOMIC, ATOMICS, AtomicOp, BPF, KFUNC, PROBE_LOADS};
+use abi::traps::Trap;
+
+use crate::atomics;
+use crate::calls::{self, Implementation, Run};
+use crate::host::{Host, Result0};
+
+/// What an imported function is.
+#[derive(Debug)]
+pub struct HostFunction<H> {
+    /// How many i64 parameters it has.
+    pub params: usize,
+    /// What it does.
+    pub run: Implementation<H>,
+    /// Whether this crate provides it; if not, calling it traps with [`Trap::NoHelper`].
+    pub provided: bool,
+}
+
+/// The function `module.name`; `None` if no translated module imports such a thing.
+pub fn host_function<H: Host>(module: &str, name: &str) -> Option<HostFunction<H>> {
+    match module {
+        BPF => probe_load(name).or_else(|| helper(name)),
+        ATOMIC => atomic(name),
+        // Whatever the kernel calls it: eBPF passes five registers at most.
+        KFUNC => Some(missing(5)),
+        _ => None,
+    }
+}
+
+fn helper<H: Host>(name: &str) -> Option<HostFunction<H>> {
+    let row = abi::helpers::by_name(name)?;
+    let params = row.args.len();
+    Some(match calls::implementation(row.id) {
+        Some(run) => provided(params, run),
+        None => missing(params),
+    })
+}
+
+fn probe_load<H: Host>(name: &str) -> Option<HostFunction<H>> {
+    let (_, width) = PROBE_LOADS.iter().find(|row| row.0 == name)?;
+    Some(provided(
+        1,
+        match width {
+            1 => load::<H, 1>,
+            2 => load::<H, 2>,
+            4 => load::<H, 4>,
+            _ => load::<H, 8>,
+        },
+    ))
+}
+
+fn load<H: Host, const WIDTH: u32>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    Ok(calls::probe_load(run, WIDTH, args[0]))
+}
+
+fn atomic<H: Host>(name: &str) -> Option<HostFunction<H>> {
+    let (_, op, width) = ATOMICS.iter().find(|row| row.0 == name)?;
+    let run: Implementation<H> = match width {
+        4 => read_modify_write::<H, 4>(*op),
+        _ => read_modify_write::<H, 8>(*op),
+    };
+    let params = if *op == AtomicOp::Cmpxchg { 3 } else { 2 };
+    Some(provided(params, run))
+}
+
+fn read_modify_write<H: Host, const WIDTH: u32>(op: AtomicOp) -> Implementation<H> {
+    macro_rules! perform {
+        ($op:ident) => {
+            |run, [pointer, a, b, ..]| {
+                atomics::perform(run.space.memory(), AtomicOp::$op, WIDTH, pointer, a, b)
+            }
+        };
+    }
+    match op {
+        AtomicOp::Add => perform!(Add),
+        AtomicOp::Or => perform!(Or),
+        AtomicOp::And => perform!(And),
+        AtomicOp::Xor => perform!(Xor),
+        AtomicOp::Xchg => perform!(Xchg),
+        AtomicOp::Cmpxchg => perform!(Cmpxchg),
+    }
+}
+
+fn provided<H>(params: usize, run: Implementation<H>) -> HostFunction<H> {
+    HostFunction {
+        params,
+        run,
+        provided: true,
+    }
+}
+
+fn missing<H>(params: usize) -> HostFunction<H> {
+    HostFunction {
+        params,
+        run: |_, _| Err(Trap::NoHelper),
+        provided: false,
+    }
+}
