@@ -1,2 +1,88 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks: `cargo xtask --help`.
+//!
+//! One file a task. A task does all its own set-up (packages, kernels, building) and says what it does on stderr.
+
+mod exec;
+mod kernels;
+mod progress;
+mod setup;
+mod vm;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::kernels::Kernel;
+use crate::progress::{Tone, tell};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Development tasks of bpf2wasm and wprobe"
+)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the tasks need: Debian packages (as root), kernels under target/vm
+    #[command(after_help = "Example:\n  cargo xtask setup")]
+    Setup,
+    /// Boot a kernel and run a command in it, or a shell
+    #[command(after_help = VM_HELP)]
+    Vm(VmArgs),
+}
+
+const VM_HELP: &str = "\
+The guest sees this machine's files at the same paths, read-only; /tmp and /run are its own; /tmp/out is target/vm/out here.
+The command's exit status is passed on; a kernel oops, BUG, WARNING, lockup or stall fails it in any case.
+
+Examples:
+  cargo xtask vm -- uname -r
+  cargo xtask vm --kernel 6.1-rt -- sh -c 'insmod target/kmod/6.1-rt/wprobe.ko && dmesg | tail'
+  cargo xtask vm --kernel 6.12";
+
+#[derive(Args)]
+struct VmArgs {
+    /// The kernel
+    #[arg(long, value_enum, default_value = "6.12")]
+    kernel: Kernel,
+    /// Memory in MiB
+    #[arg(long, default_value_t = 2048)]
+    memory: u32,
+    /// Virtual CPUs
+    #[arg(long, default_value_t = 2)]
+    cpus: u32,
+    /// Seconds after which a guest that runs a command is powered off
+    #[arg(long, default_value_t = 900)]
+    timeout: u64,
+    /// The command and its arguments; without one, an interactive shell
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            tell(Tone::Bad, "error", format_args!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup => setup::run().map(|()| ExitCode::SUCCESS),
+        Task::Vm(args) => vm::run(&vm::Guest {
+            memory: args.memory,
+            cpus: args.cpus,
+            timeout: Duration::from_secs(args.timeout),
+            ..vm::Guest::new(args.kernel, args.command)
+        }),
+    }
+}

@@ -1,0 +1,74 @@
+//! What a task says while it works: one short line a step on stderr, so that stdout stays the command's own.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+/// How a line is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// Something begins or is under way.
+    Plain,
+    /// Something went well.
+    Good,
+    /// Something went wrong.
+    Bad,
+}
+
+/// `text` in the colour of `tone`, if stderr is a terminal.
+pub(crate) fn paint(tone: Tone, text: &str) -> String {
+    let code = match tone {
+        Tone::Plain => "1",
+        Tone::Good => "32",
+        Tone::Bad => "31",
+    };
+    if stderr().is_terminal() {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Says `text` on behalf of `area`.
+pub(crate) fn say(area: &str, text: impl Display) {
+    tell(Tone::Plain, area, text);
+}
+
+/// Like [`say`], in a colour.
+pub(crate) fn tell(tone: Tone, area: &str, text: impl Display) {
+    eprintln!("{} {text}", paint(tone, &format!("{area:>8}")));
+}
+
+/// Says `text`, does `work`, says how long it took.
+pub(crate) fn step<T>(
+    area: &str,
+    text: &str,
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    say(area, text);
+    let start = Instant::now();
+    let result = work()?;
+    say(area, format_args!("{text}: {}", seconds(start.elapsed())));
+    Ok(result)
+}
+
+/// A duration as people read it.
+pub(crate) fn seconds(duration: Duration) -> String {
+    let s = duration.as_secs_f64();
+    if s < 60.0 {
+        format!("{s:.1} s")
+    } else {
+        format!("{}m{:02}s", s as u64 / 60, s as u64 % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(seconds(Duration::from_millis(1234)), "1.2 s");
+        assert_eq!(seconds(Duration::from_secs(125)), "2m05s");
+    }
+}

@@ -1,0 +1,154 @@
+//! `cargo xtask setup`: the Debian packages and kernels that the other tasks need.
+//!
+//! The others call [`ensure`], which costs well under a second when nothing is missing.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+
+use crate::exec::{command, output};
+use crate::kernels::{self, Kernel};
+use crate::progress::{say, step};
+
+/// What is installed, and for what. Kernels are unpacked, not installed (see [`kernels`]).
+const PACKAGES: &[(&str, &[&str])] = &[
+    (
+        "guests",
+        &[
+            "qemu-system-x86",
+            "busybox-static",
+            "cpio",
+            "kmod",
+            "xz-utils",
+        ],
+    ),
+    // Debian's newer toolchain: the one with the library's source, for `-Z build-std`.
+    (
+        "the kernel module",
+        &[
+            "rustc-web",
+            "cargo-web",
+            "rust-web-src",
+            "lld-19",
+            "llvm-19",
+            "gcc",
+            "make",
+            "libelf1",
+        ],
+    ),
+    ("the corpus", &["clang-19", "libbpf-dev"]),
+    ("native eBPF beside it", &["bpftool", "libbpf-tools"]),
+];
+
+/// Package lists older than this are fetched anew before anything is installed.
+const LISTS_STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// Installs whatever is missing for `kernels`.
+pub(crate) fn ensure(kernels: &[Kernel]) -> Result<()> {
+    let missing = missing_packages()?;
+    let kernels: Vec<Kernel> = kernels.iter().copied().filter(|k| !k.is_ready()).collect();
+    if missing.is_empty() && kernels.is_empty() {
+        return Ok(());
+    }
+    refresh_lists()?;
+    if !missing.is_empty() {
+        install(&missing)?;
+    }
+    for kernel in kernels {
+        kernel.fetch()?;
+    }
+    Ok(())
+}
+
+/// The task itself.
+pub(crate) fn run() -> Result<()> {
+    ensure(&kernels::ALL)?;
+    for kernel in kernels::ALL {
+        say(
+            "setup",
+            format_args!("kernel {:7} {}", kernel.name(), kernel.release()?),
+        );
+    }
+    say("setup", "everything is there");
+    Ok(())
+}
+
+fn wanted() -> impl Iterator<Item = &'static str> {
+    PACKAGES
+        .iter()
+        .flat_map(|(_, packages)| packages.iter().copied())
+}
+
+fn missing_packages() -> Result<Vec<&'static str>> {
+    let mut query = command(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"]);
+    // Unknown names make it fail and still print the known ones.
+    let listed = query
+        .args(wanted())
+        .output()
+        .context("cannot run dpkg-query: these tasks need Debian 12")?;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let there: BTreeSet<&str> = listed
+        .lines()
+        .filter_map(|line| line.strip_suffix(" installed"))
+        .collect();
+    Ok(wanted()
+        .filter(|package| !there.contains(package))
+        .collect())
+}
+
+fn refresh_lists() -> Result<()> {
+    let newest = fs::read_dir("/var/lib/apt/lists")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
+        .filter_map(|entry| entry.metadata().ok()?.modified().ok())
+        .max();
+    let age = newest.and_then(|time| SystemTime::now().duration_since(time).ok());
+    if age.is_some_and(|age| age < LISTS_STALE) {
+        return Ok(());
+    }
+    need_root("update the package lists")?;
+    step("setup", "apt-get update", || {
+        output(&mut command(["apt-get", "-q", "update"]))
+    })
+    .context("cannot fetch Debian's package lists: is this machine online?")?;
+    Ok(())
+}
+
+fn install(missing: &[&str]) -> Result<()> {
+    need_root(&format!("install {}", missing.join(" ")))?;
+    let text = format!("apt-get install {}", missing.join(" "));
+    step("setup", &text, || {
+        let mut apt = command(["apt-get", "-q", "-y", "--no-install-recommends", "install"]);
+        output(apt.args(missing).env("DEBIAN_FRONTEND", "noninteractive"))
+    })
+    .context("cannot install packages: is this machine online, with Debian 12's main and security archives?")?;
+    Ok(())
+}
+
+fn need_root(what: &str) -> Result<()> {
+    if output(&mut command(["id", "-u"]))?.trim() == "0" {
+        return Ok(());
+    }
+    let cargo = if Path::new("/usr/bin/sudo").exists() {
+        "sudo -E "
+    } else {
+        ""
+    };
+    bail!("root is needed to {what}; run `{cargo}cargo xtask setup` as root once");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_named_once() {
+        let unique: BTreeSet<&str> = wanted().collect();
+        assert_eq!(unique.len(), wanted().count());
+    }
+}

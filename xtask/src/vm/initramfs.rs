@@ -1,0 +1,109 @@
+//! The guest's first file system: busybox, the modules that reach the host's file system, and `init.sh`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::exec::{command, output};
+use crate::kernels::Kernel;
+
+const INIT: &str = include_str!("init.sh");
+
+/// What a guest needs before it has a root file system; built-in ones fall out.
+const MODULES: &[&str] = &["virtio_pci", "virtio_console", "9pnet_virtio", "9p"];
+
+/// The archive for `kernel`, made when it is missing or older than what it is made from.
+pub(super) fn ensure(kernel: Kernel) -> Result<PathBuf> {
+    let path = kernel.dir().join("initramfs");
+    let recipe = kernel.dir().join("initramfs.recipe");
+    let inputs = format!("{}\n{MODULES:?}\n{INIT}", kernel.release()?);
+    if path.exists() && fs::read_to_string(&recipe).is_ok_and(|old| old == inputs) {
+        return Ok(path);
+    }
+    // Tasks may run at the same time: each makes its own, the last rename wins.
+    let tree = kernel
+        .dir()
+        .join(format!("initramfs.{}", std::process::id()));
+    fs::create_dir_all(tree.join("modules"))?;
+    fs::create_dir_all(tree.join("bin"))?;
+    fs::copy("/bin/busybox", tree.join("bin/busybox"))?;
+    fs::write(tree.join("init"), INIT)?;
+    fs::set_permissions(tree.join("init"), fs::Permissions::from_mode(0o755))?;
+    let mut order = String::new();
+    for module in in_load_order(&fs::read_to_string(kernel.modules()?.join("modules.dep"))?) {
+        let name = unpack(&kernel.modules()?.join(&module), &tree.join("modules"))?;
+        order += &format!("{name}\n");
+    }
+    fs::write(tree.join("modules/order"), order)?;
+    let new = tree.with_extension("cpio");
+    let pack = "find . -print0 | cpio --null --quiet -o -H newc >\"$1\"";
+    output(
+        command(["sh", "-c", pack, "sh"])
+            .arg(&new)
+            .current_dir(&tree),
+    )?;
+    fs::rename(&new, &path)?;
+    fs::write(&recipe, inputs)?;
+    fs::remove_dir_all(&tree)?;
+    Ok(path)
+}
+
+/// Puts the module file into `dir`, decompressed; its name there.
+fn unpack(file: &Path, dir: &Path) -> Result<String> {
+    let name = file
+        .file_name()
+        .context("a module has a name")?
+        .to_string_lossy();
+    let plain = name.trim_end_matches(".xz").to_owned();
+    fs::copy(file, dir.join(&*name)).with_context(|| file.display().to_string())?;
+    if plain != name {
+        output(command(["xz", "-d"]).arg(dir.join(&*name)))?;
+    }
+    Ok(plain)
+}
+
+/// Paths of [`MODULES`] and all they need, in an order that loads, from depmod's `modules.dep`.
+fn in_load_order(dep: &str) -> Vec<String> {
+    let mut order = Vec::new();
+    let mut seen = BTreeSet::new();
+    for wanted in MODULES {
+        let row = dep
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(path, _)| {
+                let name = path.rsplit('/').next().unwrap_or(path);
+                name.split('.').next() == Some(wanted)
+            });
+        // depmod lists needs with the one to load first last.
+        let Some((path, needs)) = row else { continue };
+        for path in needs.split_whitespace().rev().chain([path]) {
+            if seen.insert(path) {
+                order.push(path.to_owned());
+            }
+        }
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn needs_come_first_and_once() {
+        let dep = "fs/9p/9p.ko.xz: net/9p/9pnet.ko.xz fs/netfs.ko.xz\nnet/9p/9pnet.ko.xz:\n\
+                   net/9p/9pnet_virtio.ko.xz: net/9p/9pnet.ko.xz\nfs/netfs.ko.xz:\n";
+        assert_eq!(
+            in_load_order(dep),
+            [
+                "net/9p/9pnet.ko.xz",
+                "net/9p/9pnet_virtio.ko.xz",
+                "fs/netfs.ko.xz",
+                "fs/9p/9p.ko.xz"
+            ]
+        );
+    }
+}

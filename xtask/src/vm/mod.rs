@@ -1,0 +1,354 @@
+//! Guests: a stock Debian kernel under QEMU with this machine's file system, for one command.
+//!
+//! * The root file system is the host's, over 9p, read-only: whatever is built here runs there, at the same path.
+//!   `/tmp` and `/run` are the guest's own; `/tmp/out` is the host's `target/vm/out`, writable.
+//! * The kernel's console is the first serial port and goes to a file under `target/vm/logs/`; the command's
+//!   stdout and stderr have virtio ports of their own. The two never mix.
+//! * A defect in the console log fails the run, whatever the command returned ([`console`]).
+//! * QEMU emulates (TCG) with one host thread: with several, this version (7.2) gets self-modifying code wrong, which
+//!   is what kprobes are.
+
+pub(crate) mod console;
+mod initramfs;
+
+use std::fs;
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write, stderr, stdout};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail};
+
+use crate::exec::root;
+use crate::kernels::Kernel;
+use crate::progress::{Tone, say, seconds, tell};
+use crate::setup;
+
+/// Console logs kept.
+const LOGS: usize = 40;
+
+/// One boot.
+#[derive(Clone, Debug)]
+pub(crate) struct Guest {
+    /// The kernel to boot.
+    pub(crate) kernel: Kernel,
+    /// Memory in MiB.
+    pub(crate) memory: u32,
+    /// Virtual CPUs.
+    pub(crate) cpus: u32,
+    /// Powered off after this long.
+    pub(crate) timeout: Duration,
+    /// The command's words; empty: a shell on this terminal.
+    pub(crate) command: Vec<String>,
+}
+
+/// How a boot ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The command's exit status; none if the guest ended before the command did.
+    pub(crate) status: Option<u8>,
+    /// Defects in the console log.
+    pub(crate) defects: Vec<String>,
+    /// The console log.
+    pub(crate) log: PathBuf,
+    /// Whether the time ran out.
+    pub(crate) timed_out: bool,
+    /// From power-on to the command's start.
+    pub(crate) boot: Duration,
+}
+
+impl Outcome {
+    /// Whether the command succeeded on a healthy kernel.
+    pub(crate) fn is_good(&self) -> bool {
+        self.status == Some(0) && self.defects.is_empty()
+    }
+
+    /// Says what went wrong, if anything did.
+    pub(crate) fn explain(&self, area: &str) {
+        for defect in &self.defects {
+            tell(
+                Tone::Bad,
+                area,
+                format_args!("the kernel reports a defect:\n{defect}"),
+            );
+        }
+        match self.status {
+            Some(0) => {}
+            Some(status) => tell(
+                Tone::Bad,
+                area,
+                format_args!("the command failed: exit status {status}"),
+            ),
+            None if self.timed_out => tell(Tone::Bad, area, "the time ran out"),
+            None => tell(Tone::Bad, area, "the guest ended before the command did"),
+        }
+        if !self.is_good() {
+            tell(
+                Tone::Bad,
+                area,
+                format_args!("console log: {}", self.log.display()),
+            );
+        }
+    }
+}
+
+/// Takes the command's output line by line: the text and whether it is stderr.
+pub(crate) type Sink<'a> = &'a (dyn Fn(&str, bool) + Sync);
+
+/// The task itself.
+pub(crate) fn run(guest: &Guest) -> Result<ExitCode> {
+    setup::ensure(&[guest.kernel])?;
+    let outcome = if guest.command.is_empty() {
+        guest.shell()?
+    } else {
+        guest.boot(&|line, is_err| {
+            // A reader that went away (`| head`) is no reason to stop the guest.
+            let _ = if is_err {
+                writeln!(stderr(), "{line}")
+            } else {
+                writeln!(stdout(), "{line}")
+            };
+        })?
+    };
+    outcome.explain("vm");
+    let shown = outcome.log.strip_prefix(root()).unwrap_or(&outcome.log);
+    say(
+        "vm",
+        format_args!(
+            "booted in {}, console log {}",
+            seconds(outcome.boot),
+            shown.display()
+        ),
+    );
+    Ok(match outcome.status {
+        Some(status) if outcome.defects.is_empty() => ExitCode::from(status),
+        _ => ExitCode::FAILURE,
+    })
+}
+
+impl Guest {
+    /// A guest with the usual size for `command`.
+    pub(crate) fn new(kernel: Kernel, command: Vec<String>) -> Self {
+        Guest {
+            kernel,
+            memory: 2048,
+            cpus: 2,
+            timeout: Duration::from_secs(900),
+            command,
+        }
+    }
+
+    /// Boots, runs the command, hands its output to `sink`.
+    pub(crate) fn boot(&self, sink: Sink<'_>) -> Result<Outcome> {
+        let run = Run::prepare(self)?;
+        let mut qemu = self.qemu(&run)?;
+        // Pipes of ours by name: a stdio chardev would close the port when stdin ends.
+        for (nr, stream) in ["stdout", "stderr"].iter().enumerate() {
+            qemu.args([
+                "-chardev",
+                &format!("file,id={stream},path=/dev/{stream},append=on"),
+            ]);
+            qemu.args([
+                "-device",
+                &format!("virtserialport,chardev={stream},nr={}", nr + 1),
+            ]);
+        }
+        qemu.stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let start = Instant::now();
+        let mut child = qemu
+            .spawn()
+            .context("cannot run qemu-system-x86_64 (cargo xtask setup)")?;
+        let out = child.stdout.take().context("stdout is a pipe")?;
+        let err = child.stderr.take().context("stderr is a pipe")?;
+        let timed_out = thread::scope(|scope| {
+            scope.spawn(|| forward(out, |line| sink(line, false)));
+            scope.spawn(|| forward(err, |line| sink(line, true)));
+            wait(&mut child, self.timeout)
+        })?;
+        run.outcome(start, timed_out)
+    }
+
+    /// Boots with a shell on this terminal.
+    fn shell(&self) -> Result<Outcome> {
+        if !std::io::stdin().is_terminal() {
+            bail!("a shell needs a terminal; give a command: cargo xtask vm -- COMMAND");
+        }
+        let run = Run::prepare(self)?;
+        let mut qemu = self.qemu(&run)?;
+        qemu.args(["-chardev", "stdio,id=console,signal=off"]);
+        qemu.args(["-device", "virtconsole,chardev=console,nr=0"]);
+        say("vm", "booting; leave the shell to power off");
+        let start = Instant::now();
+        let mut child = qemu
+            .spawn()
+            .context("cannot run qemu-system-x86_64 (cargo xtask setup)")?;
+        let timed_out = wait(&mut child, Duration::MAX)?;
+        run.outcome(start, timed_out)
+    }
+
+    fn qemu(&self, run: &Run) -> Result<Command> {
+        let share = |id: &str, path: &Path, options: &str| {
+            format!(
+                "local,path={},mount_tag={id},security_model=none{options}",
+                path.display()
+            )
+        };
+        let modules = self.kernel.dir().join("lib/modules");
+        let append = format!(
+            "console=ttyS0 loglevel=5 panic=-1 oops=panic vm.run={} vm.kernel={} vm.modules={} vm.term={}",
+            run.id,
+            self.kernel.name(),
+            modules.display(),
+            std::env::var("TERM").unwrap_or_else(|_| "dumb".into()),
+        );
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args([
+            "-accel",
+            "tcg,thread=single",
+            "-cpu",
+            "max",
+            "-no-reboot",
+            "-nodefaults",
+            "-display",
+            "none",
+        ])
+        .args(["-monitor", "none", "-device", "virtio-serial-pci"])
+        .args([
+            "-smp",
+            &self.cpus.to_string(),
+            "-m",
+            &self.memory.to_string(),
+        ])
+        .arg("-serial")
+        .arg(format!("file:{}", run.log.display()))
+        .args([
+            "-virtfs",
+            &share("rootfs", Path::new("/"), ",readonly=on,multidevs=remap"),
+        ])
+        .args(["-virtfs", &share("out", &out_dir(), ",multidevs=remap")])
+        .arg("-kernel")
+        .arg(self.kernel.image()?)
+        .arg("-initrd")
+        .arg(initramfs::ensure(self.kernel)?)
+        .args(["-append", &append]);
+        Ok(qemu)
+    }
+}
+
+/// The directory that guests see as `/tmp/out`.
+pub(crate) fn out_dir() -> PathBuf {
+    root().join("target/vm/out")
+}
+
+/// The files of one boot.
+struct Run {
+    id: String,
+    dir: PathBuf,
+    log: PathBuf,
+}
+
+impl Run {
+    fn prepare(guest: &Guest) -> Result<Run> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let id = format!(
+            "{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let dir = out_dir().join(".run").join(&id);
+        fs::create_dir_all(&dir)?;
+        let logs = root().join("target/vm/logs");
+        fs::create_dir_all(&logs)?;
+        forget_old(&logs)?;
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)?
+            .as_secs();
+        let log = logs.join(format!("{now}-{}-{id}.log", guest.kernel.name()));
+        let here = std::env::current_dir()?;
+        let mut script = format!("cd {}\n", quote(&here.to_string_lossy()));
+        if guest.command.is_empty() {
+            fs::write(dir.join("interactive"), "")?;
+            script += "exec bash -i 2>/dev/null || exec sh -i\n";
+        } else {
+            let words: Vec<String> = guest.command.iter().map(|word| quote(word)).collect();
+            script += &format!("exec {}\n", words.join(" "));
+        }
+        fs::write(dir.join("command"), script)?;
+        Ok(Run { id, dir, log })
+    }
+
+    fn outcome(self, start: Instant, timed_out: bool) -> Result<Outcome> {
+        let console = fs::read(&self.log).with_context(|| self.log.display().to_string())?;
+        let status = fs::read_to_string(self.dir.join("status")).ok();
+        let booted = fs::metadata(self.dir.join("booted"))
+            .and_then(|file| file.modified())
+            .ok();
+        let began = SystemTime::now() - start.elapsed();
+        fs::remove_dir_all(&self.dir)?;
+        Ok(Outcome {
+            status: status.and_then(|text| text.trim().parse().ok()),
+            defects: console::defects(&String::from_utf8_lossy(&console)),
+            boot: booted
+                .and_then(|time| time.duration_since(began).ok())
+                .unwrap_or_default(),
+            log: self.log,
+            timed_out,
+        })
+    }
+}
+
+/// Waits for `child`, at most for `timeout`; whether it had to be ended.
+fn wait(child: &mut Child, timeout: Duration) -> Result<bool> {
+    let start = Instant::now();
+    while start.elapsed() < timeout {
+        if child.try_wait()?.is_some() {
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(true)
+}
+
+fn forward(stream: impl Read, mut sink: impl FnMut(&str)) {
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+        sink(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+        line.clear();
+    }
+}
+
+fn forget_old(logs: &Path) -> Result<()> {
+    let mut names: Vec<PathBuf> = fs::read_dir(logs)?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    names.sort();
+    for old in names.iter().rev().skip(LOGS) {
+        // Another task may have been quicker.
+        let _ = fs::remove_file(old);
+    }
+    Ok(())
+}
+
+/// `word` as one word of a POSIX shell.
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_the_shell() {
+        assert_eq!(quote("a b"), "'a b'");
+        assert_eq!(quote("it's"), "'it'\\''s'");
+    }
+}
