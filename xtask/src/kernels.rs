@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::exec::{command, output, root};
+use crate::image;
 use crate::progress::step;
 
 /// A kernel of the matrix.
@@ -55,9 +56,9 @@ impl Kernel {
         fs::read_to_string(&path).with_context(|| format!("{} (cargo xtask setup)", path.display()))
     }
 
-    /// The bootable image.
-    pub(crate) fn image(self) -> Result<PathBuf> {
-        Ok(self.dir().join(format!("boot/vmlinuz-{}", self.release()?)))
+    /// The kernel as QEMU boots it.
+    pub(crate) fn vmlinux(self) -> PathBuf {
+        self.dir().join("vmlinux")
     }
 
     /// The modules' directory.
@@ -109,6 +110,8 @@ impl Kernel {
                 output(command(["dpkg-deb", "-x"]).arg(deb?.path()).arg(&new))?;
             }
             fs::remove_dir_all(new.join("debs"))?;
+            let packed = new.join(format!("boot/vmlinuz-{release}"));
+            image::unpack(&packed, &new.join("vmlinux"))?;
             output(command(["depmod", "-b"]).arg(&new).arg(release))
         })?;
         relocate(&new, &self.dir(), &headers)?;

@@ -3,6 +3,7 @@
 //! One file a task. A task does all its own set-up (packages, kernels, building) and says what it does on stderr.
 
 mod exec;
+mod image;
 mod kernels;
 mod progress;
 mod setup;

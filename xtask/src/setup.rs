@@ -23,6 +23,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
             "cpio",
             "kmod",
             "xz-utils",
+            "zstd",
         ],
     ),
     // Debian's newer toolchain: the one with the library's source, for `-Z build-std`.

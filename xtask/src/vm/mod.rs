@@ -231,7 +231,7 @@ impl Guest {
         ])
         .args(["-virtfs", &share("out", &out_dir(), ",multidevs=remap")])
         .arg("-kernel")
-        .arg(self.kernel.image()?)
+        .arg(self.kernel.vmlinux())
         .arg("-initrd")
         .arg(initramfs::ensure(self.kernel)?)
         .args(["-append", &append]);
