@@ -8,14 +8,21 @@
 //! | `env` | `stack_base` | global i32 | lowest byte of this instance's stack; **always global 0** |
 //! | `env` | `trap` | func (i32 code, i32 site) | ends the run, see [`crate::traps`]; does not return |
 //! | `bpf` | helper name | func (i64 × arity) → i64 | see [`crate::helpers`] |
+//! | `bpf` | `packet_load{8,16,32}` | func (i64 context, i64 offset) → i64 | legacy packet load in host order; all ones if the packet is too short |
 //! | `bpf` | `probe_load{8,16,32,64}` | func (i64 address) → i64 | zero-extended load of kernel memory; 0 on a fault, as `BPF_PROBE_MEM` |
 //! | `atomic` | `add32`, `xchg64`, … | func (i64 guest pointer, i64 operand) → i64 old | atomic read-modify-write, result zero-extended |
 //! | `atomic` | `cmpxchg{32,64}` | func (i64 pointer, i64 expected, i64 new) → i64 old | |
 //! | `map` | map name | global i64 | the map's handle; for a data section the guest pointer of its first byte |
 //! | `map_value` | map name | global i64 | guest pointer of element 0 of an array map |
 //! | `core` | see [`crate::manifest::CoreRelocation`] | global i64 | value of a CO-RE relocation, or [`POISON`] |
-//! | `kconfig`, `ksym` | extern's name | global i64 | value or address; an unresolved weak one is 0 |
+//! | `ksym` | extern's name | global i64 | address of a kernel symbol; an unresolved weak one is 0 |
 //! | `kfunc` | kernel function's name | func (i64 × 5) → i64 | |
+//!
+//! `.kconfig` externs are no imports: as in libbpf they are variables of a data section, `map..kconfig`,
+//! that the loader fills before load.
+//!
+//! Functions whose address is taken (callbacks) are exported in the table [`CALLBACKS`], all as
+//! func (i64 × 5) → i64. Element 0 is null; the number a program passes for a callback is the index.
 //!
 //! The globals follow `env.stack_base` directly and without gaps, so a linker can replace all of
 //! them by defined constants without renumbering. Their values are supplied by position.
@@ -38,7 +45,7 @@ pub const MAP: &str = "map";
 pub const MAP_VALUE: &str = "map_value";
 /// CO-RE relocation values.
 pub const CORE: &str = "core";
-/// Values of `.kconfig` externs.
+/// Reserved: `.kconfig` externs lie in a data section.
 pub const KCONFIG: &str = "kconfig";
 /// Addresses of `.ksyms` externs.
 pub const KSYM: &str = "ksym";
@@ -46,7 +53,10 @@ pub const KSYM: &str = "ksym";
 pub const KFUNC: &str = "kfunc";
 
 /// The import modules whose globals are values that the loader computes.
-pub const VALUE_MODULES: &[&str] = &[MAP, MAP_VALUE, CORE, KCONFIG, KSYM];
+pub const VALUE_MODULES: &[&str] = &[MAP, MAP_VALUE, CORE, KSYM];
+
+/// The export of the function table, where a module has one.
+pub const CALLBACKS: &str = "callbacks";
 
 /// The value of a relocation that the target kernel cannot satisfy. Reaching an instruction that
 /// uses it traps with [`crate::traps::Trap::Poison`]; it is never used as a value.
@@ -59,6 +69,10 @@ pub const PROBE_LOADS: &[(&str, u32)] = &[
     ("probe_load32", 4),
     ("probe_load64", 8),
 ];
+
+/// `bpf.packet_load*`: name and width in bytes.
+pub const PACKET_LOADS: &[(&str, u32)] =
+    &[("packet_load8", 1), ("packet_load16", 2), ("packet_load32", 4)];
 
 /// Operations of the `atomic` module, each in a 32 and a 64 bit form (`add32`, `add64`).
 /// All return the old value; `cmpxchg` takes (pointer, expected, new), the others (pointer, operand).

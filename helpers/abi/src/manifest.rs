@@ -45,7 +45,8 @@ manifest! {
         maps: Vec<Map>,
         /// CO-RE relocations, in the order of their imports.
         relocations: Vec<CoreRelocation>,
-        /// kconfig, ksym and kfunc externs, in the order of their imports.
+        /// kconfig externs (bytes of the data section `.kconfig`), then ksym and kfunc externs in the
+        /// order of their imports.
         externs: Vec<Extern>,
         /// Every translated function, by increasing `site`.
         functions: Vec<Function>,
@@ -93,7 +94,8 @@ manifest! {
         value_type: u32,
         /// Set for data sections.
         data: Option<DataSection>,
-        /// Set for maps of maps: index of the map whose shape the inner ones have.
+        /// Set for maps of maps: index of the map whose shape the inner ones have. That one
+        /// (`NAME.inner`) is only a description: it has no import and is not created.
         inner: Option<u32>,
         /// Initial elements of maps of maps and of program arrays.
         values: Vec<MapInit>,
@@ -182,6 +184,8 @@ pub enum DataKind {
     Data,
     /// `.bss*`: zero, writable.
     Bss,
+    /// `.kconfig`: the loader fills in every symbol before load, constant after; each is also an [`Extern`].
+    Kconfig,
 }
 
 /// Where an extern's value comes from.
