@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Builds wprobe.ko for one kernel: kmod/build.sh KERNELRELEASE OUTDIR
+#
+# The Rust half is built once for all kernels (under target/kmod), the C half per kernel (under
+# OUTDIR/obj). Needs: rustc-web, cargo-web, rust-web-src, lld-19, llvm-19, and the kernel's headers.
+set -euo pipefail
+
+if [ $# -ne 2 ]; then
+    echo "usage: $0 KERNELRELEASE OUTDIR" >&2
+    exit 2
+fi
+kmod=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+release=$1
+mkdir -p "$2"
+out=$(cd "$2" && pwd)
+target=${WPROBE_KMOD_TARGET_DIR:-$kmod/../target/kmod}
+headers=${WPROBE_KERNEL_HEADERS:-/lib/modules/$release/build}
+# What C calls in Rust; everything else in the archive stays local.
+entries=(wprobe_rs_control wprobe_rs_hit)
+
+if [ ! -e "$headers/Makefile" ]; then
+    echo "$0: no headers for kernel $release ($headers)" >&2
+    exit 1
+fi
+mkdir -p "$target" "$out/obj"
+target=$(cd "$target" && pwd)
+
+step() { echo "  kmod: $*"; }
+
+# Flags of kernel code: no red zone, no PIC, retpolines and return thunks, endbr at entries.
+# -Zplt: without it calls go through GOTPCREL relocations, which the module loader rejects.
+rust_archive() {
+    local flags=(
+        -Crelocation-model=static -Ccode-model=kernel -Cno-redzone=y -Cforce-unwind-tables=n
+        -Ctarget-cpu=x86-64 -Cjump-tables=n -Csymbol-mangling-version=v0 -Zplt=yes
+        -Zfunction-return=thunk-extern -Zretpoline-external-thunk -Zcf-protection=branch
+        -Zemit-stack-sizes=yes
+    )
+    (cd "$kmod" && env -u CARGO -u RUSTC_WRAPPER -u RUSTUP_TOOLCHAIN -u CARGO_ENCODED_RUSTFLAGS \
+        RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
+        RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR="$target" \
+        /usr/bin/cargo build --locked --release --target x86_64-unknown-none \
+        -Z build-std=core,alloc,compiler_builtins -Z build-std-features=compiler-builtins-mem)
+}
+
+rust_object() {
+    local archive=$target/x86_64-unknown-none/release/libwprobe_kmod.a
+    local object=$target/wprobe_rs.o
+    if [ -e "$object" ] && [ ! "$archive" -nt "$object" ] && [ ! "$kmod/merge.lds" -nt "$object" ]; then
+        return
+    fi
+    step "linking the Rust object"
+    ld.lld-19 -r -m elf_x86_64 --gc-sections "${entries[@]/#/-u}" -o "$target/raw.o" "$archive"
+    ld.lld-19 -r -T "$kmod/merge.lds" -o "$target/merged.o" "$target/raw.o"
+    # Also hides memcpy and its like, which the kernel has its own of.
+    llvm-objcopy-19 "${entries[@]/#/--keep-global-symbol=}" "$target/merged.o" "$object.new"
+    mv "$object.new" "$object"
+}
+
+# Kernels whose objtool runs on each object (not on the linked module) never see an object that kbuild
+# did not compile: without this their unwinder shows Rust frames as '?', and thunks stay unpatched.
+object_for_kernel() {
+    local objtool=$headers/tools/objtool/objtool
+    if [ -e "$out/obj/wprobe_rs.o" ] && [ ! "$target/wprobe_rs.o" -nt "$out/obj/wprobe_rs.o" ]; then
+        return
+    fi
+    step "preparing the Rust object for $release"
+    cp "$target/wprobe_rs.o" "$out/obj/wprobe_rs.o.new"
+    if ! grep -qE '^CONFIG_(X86_KERNEL_IBT|LTO_CLANG)=y' "$headers/.config"; then
+        "$objtool" --hacks=jump_label --hacks=noinstr --orc --retpoline --rethunk --sls \
+            --static-call --uaccess --module --link "$out/obj/wprobe_rs.o.new"
+    fi
+    mv "$out/obj/wprobe_rs.o.new" "$out/obj/wprobe_rs.o"
+    echo "savedcmd_$out/obj/wprobe_rs.o := made by build.sh" > "$out/obj/.wprobe_rs.o.cmd"
+}
+
+# Two builds at once would write the same files.
+exec 9> "$target/lock"
+flock 9
+step "building the Rust half"
+rust_archive
+rust_object
+object_for_kernel
+step "building the C half for $release"
+cp -u "$kmod"/shim/* "$kmod/Kbuild" "$out/obj/"
+make -s -C "$headers" M="$out/obj" modules
+cp "$out/obj/wprobe.ko" "$out/wprobe.ko"
+step "built $out/wprobe.ko"

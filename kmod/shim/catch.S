@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * Calls into Rust that a panic can be led out of. Rust is built without unwinding; its panic handler
+ * calls wprobe_abort(), which drops every frame above the call and makes the call return `result`.
+ */
+#include <linux/linkage.h>
+#include <linux/objtool.h>
+
+.macro SAVE
+	pushq %rbp
+	pushq %rbx
+	pushq %r12
+	pushq %r13
+	pushq %r14
+	pushq %r15
+.endm
+
+.macro RESTORE
+	popq %r15
+	popq %r14
+	popq %r13
+	popq %r12
+	popq %rbx
+	popq %rbp
+.endm
+
+/*
+ * long wprobe_catch_control(request, stack_top, resume)
+ *
+ * Runs on the stack that ends at `stack_top`: parsing and compiling wasm needs more than the kernel's.
+ */
+SYM_FUNC_START(wprobe_catch_control)
+	SAVE
+	movq %rdx, %rbx
+	movq %rsp, (%rdx)
+	movq %rsi, %rsp
+	call wprobe_rs_control
+	movq (%rbx), %rsp
+	RESTORE
+	RET
+SYM_FUNC_END(wprobe_catch_control)
+STACK_FRAME_NON_STANDARD wprobe_catch_control
+
+/* long wprobe_catch_hit(attachment, regs, cpu, resume): on the stack it is called on. */
+SYM_FUNC_START(wprobe_catch_hit)
+	SAVE
+	movq %rsp, (%rcx)
+	subq $8, %rsp
+	andq $-16, %rsp
+	movq %rcx, %rbx
+	call wprobe_rs_hit
+	movq (%rbx), %rsp
+	RESTORE
+	RET
+SYM_FUNC_END(wprobe_catch_hit)
+STACK_FRAME_NON_STANDARD wprobe_catch_hit
+
+/* void wprobe_abort(resume, result): returns from the catch that wrote *resume. */
+SYM_FUNC_START(wprobe_abort)
+	movq (%rdi), %rsp
+	movq %rsi, %rax
+	RESTORE
+	RET
+SYM_FUNC_END(wprobe_abort)
+STACK_FRAME_NON_STANDARD wprobe_abort

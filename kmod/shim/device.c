@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * /dev/wprobe and the descriptors of objects: hands every request to Rust, one at a time, on a stack
+ * of its own. What a request means is decided there.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/capability.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/security.h>
+#include <linux/vmalloc.h>
+
+#include "wprobe.h"
+
+/* Parsing and compiling a module of 1 MiB used 16 KiB of it. */
+#define CONTROL_STACK (64 * 1024)
+
+static ulong max_memory = 64 << 20;
+module_param(max_memory, ulong, 0644);
+MODULE_PARM_DESC(max_memory, "bytes of linear memory a sandbox may have (default 64 MiB)");
+
+static ulong max_module = 4 << 20;
+module_param(max_module, ulong, 0644);
+MODULE_PARM_DESC(max_module, "bytes of a wasm module at most (default 4 MiB)");
+
+static ulong default_fuel = 1 << 20;
+module_param(default_fuel, ulong, 0644);
+MODULE_PARM_DESC(default_fuel, "execution budget of one run (default 1048576)");
+
+static bool time_runs;
+module_param(time_runs, bool, 0644);
+MODULE_PARM_DESC(time_runs, "measure the time of runs, as kernel.bpf_stats_enabled does (default N)");
+
+/* Serialises the control path; probes never take it. */
+static DEFINE_MUTEX(control);
+static void *control_stack;
+u64 wprobe_control_resume;
+
+void wp_limits(struct wprobe_limits *limits)
+{
+	limits->max_memory = max_memory;
+	limits->max_module = max_module;
+	limits->default_fuel = default_fuel;
+	limits->cpus = nr_cpu_ids;
+	limits->time_runs = time_runs;
+}
+
+static long control_locked(struct wprobe_request *request)
+{
+	return wprobe_catch_control(request, control_stack + CONTROL_STACK, &wprobe_control_resume);
+}
+
+static long ask(struct wprobe_request *request)
+{
+	long result;
+
+	if (mutex_lock_killable(&control))
+		return -EINTR;
+	result = control_locked(request);
+	mutex_unlock(&control);
+	return result;
+}
+
+static long wprobe_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct wprobe_request request = {
+		.op = WPROBE_IOCTL,
+		.cmd = cmd,
+		.object = file->private_data,
+		.address = arg,
+	};
+
+	return ask(&request);
+}
+
+static ssize_t object_read(struct file *file, char __user *to, size_t size, loff_t *position)
+{
+	struct wprobe_request request = {
+		.op = WPROBE_READ,
+		.object = file->private_data,
+		.address = (u64)to,
+		.size = size,
+		.position = *position,
+	};
+	ssize_t done = ask(&request);
+
+	if (done > 0)
+		*position += done;
+	return done;
+}
+
+static int object_release(struct inode *inode, struct file *file)
+{
+	struct wprobe_request request = {
+		.op = WPROBE_RELEASE,
+		.object = file->private_data,
+	};
+
+	mutex_lock(&control);
+	control_locked(&request);
+	mutex_unlock(&control);
+	return 0;
+}
+
+static const struct file_operations object_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = wprobe_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.read = object_read,
+	.release = object_release,
+};
+
+/* A descriptor that owns `object`, or a negative errno. */
+int wp_new_fd(void *object)
+{
+	return anon_inode_getfd("[wprobe]", &object_fops, object, O_RDWR | O_CLOEXEC);
+}
+
+/* A pinned object keeps the module loaded, as a descriptor does. */
+void wp_hold_module(void)
+{
+	__module_get(THIS_MODULE);
+}
+
+void wp_drop_module(void)
+{
+	module_put(THIS_MODULE);
+}
+
+/* What native tracing needs. */
+static int device_open(struct inode *inode, struct file *file)
+{
+	if (!capable(CAP_SYS_ADMIN) && !(capable(CAP_BPF) && capable(CAP_PERFMON)))
+		return -EPERM;
+	/* misc_open() leaves the device here; an object's descriptor has its object */
+	file->private_data = NULL;
+	return security_locked_down(LOCKDOWN_BPF_READ_KERNEL);
+}
+
+static const struct file_operations device_fops = {
+	.owner = THIS_MODULE,
+	.open = device_open,
+	.unlocked_ioctl = wprobe_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};
+
+static struct miscdevice device = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "wprobe",
+	.fops = &device_fops,
+	/* open() decides, by capability */
+	.mode = 0666,
+};
+
+static int __init wprobe_init(void)
+{
+	struct wprobe_request request = { .op = WPROBE_INIT };
+	int error;
+
+	control_stack = vmalloc(CONTROL_STACK);
+	if (!control_stack)
+		return -ENOMEM;
+	error = ask(&request);
+	if (!error)
+		error = misc_register(&device);
+	if (error)
+		vfree(control_stack);
+	return error;
+}
+
+static void __exit wprobe_exit(void)
+{
+	struct wprobe_request request = { .op = WPROBE_EXIT };
+
+	misc_deregister(&device);
+	mutex_lock(&control);
+	control_locked(&request);
+	mutex_unlock(&control);
+	vfree(control_stack);
+}
+
+module_init(wprobe_init);
+module_exit(wprobe_exit);
+MODULE_LICENSE("Dual MIT/GPL");
+MODULE_DESCRIPTION("Runs eBPF programs translated to WebAssembly, and hand-written wasm modules, on kernel probes");

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Kernel services for Rust. Those marked [probe] run inside probes, with interrupts off: they do not
+ * sleep, allocate or fault.
+ */
+#include <linux/cred.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/prandom.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/timekeeping.h>
+#include <linux/uaccess.h>
+#include <linux/uidgid.h>
+#include <linux/vmalloc.h>
+
+#include "wprobe.h"
+
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+static DEFINE_PER_CPU(struct rnd_state, random_state);
+static DEFINE_PER_CPU(u64, hit_resume);
+
+u64 *wprobe_hit_resume(u32 cpu)
+{
+	return per_cpu_ptr(&hit_resume, cpu);
+}
+
+void wp_abort_control(long result)
+{
+	wprobe_abort(&wprobe_control_resume, result);
+}
+
+void wp_abort_hit(u32 cpu)
+{
+	wprobe_abort(wprobe_hit_resume(cpu), 0);
+}
+
+void wp_log(const char *text, size_t length)
+{
+	pr_err("wprobe: %.*s\n", (int)length, text);
+}
+
+/* Blocks of a power of two are aligned to their size; pages to theirs. */
+void *wp_alloc(size_t size, size_t align)
+{
+	if (align > ARCH_KMALLOC_MINALIGN && size < PAGE_SIZE)
+		size = roundup_pow_of_two(max(size, align));
+	return align > PAGE_SIZE ? NULL : kvmalloc(size, GFP_KERNEL);
+}
+
+void wp_free(void *block)
+{
+	kvfree(block);
+}
+
+/* Zeroed, and mappable into user space. */
+void *wp_alloc_guest(size_t size)
+{
+	return vmalloc_user(size);
+}
+
+void wp_free_guest(void *memory)
+{
+	vfree(memory);
+}
+
+bool wp_copy_in(void *to, u64 from, size_t size)
+{
+	return !copy_from_user(to, (const void __user *)from, size);
+}
+
+bool wp_copy_out(u64 to, const void *from, size_t size)
+{
+	return !copy_to_user((void __user *)to, from, size);
+}
+
+/* [probe] */
+u32 wp_cpu(void)
+{
+	return raw_smp_processor_id();
+}
+
+/* [probe] */
+bool wp_irqs_off(void)
+{
+	return irqs_disabled();
+}
+
+u64 wp_irq_save(void)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	return flags;
+}
+
+void wp_irq_restore(u64 flags)
+{
+	local_irq_restore((unsigned long)flags);
+}
+
+/* [probe] */
+u64 wp_ktime(void)
+{
+	return ktime_get_mono_fast_ns();
+}
+
+/* [probe] */
+u64 wp_boottime(void)
+{
+	return ktime_get_boot_fast_ns();
+}
+
+/* [probe] */
+u64 wp_pid_tgid(void)
+{
+	return (u64)current->tgid << 32 | current->pid;
+}
+
+/* [probe] */
+u64 wp_uid_gid(void)
+{
+	kuid_t uid;
+	kgid_t gid;
+
+	current_uid_gid(&uid, &gid);
+	return (u64)from_kgid(&init_user_ns, gid) << 32 | from_kuid(&init_user_ns, uid);
+}
+
+/* [probe] */
+u64 wp_task(void)
+{
+	return (u64)current;
+}
+
+/* [probe] */
+void wp_comm(char *comm)
+{
+	strscpy_pad(comm, current->comm, TASK_COMM_LEN);
+}
+
+void wp_seed_random(void)
+{
+	prandom_seed_full_state(&random_state);
+}
+
+/* [probe] as bpf_get_prandom_u32() */
+u32 wp_random(void)
+{
+	return prandom_u32_state(this_cpu_ptr(&random_state));
+}
+
+/* [probe] 0 or a negative errno */
+long wp_read_kernel(void *to, u64 from, size_t size)
+{
+	return copy_from_kernel_nofault(to, (const void *)from, size);
+}
+
+/* [probe] 0 or a negative errno */
+long wp_read_user(void *to, u64 from, size_t size)
+{
+	return copy_from_user_nofault(to, (const void __user *)from, size);
+}
+
+/*
+ * [probe] Length with NUL, or a negative errno: strncpy_from_kernel_nofault(), which is not exported.
+ * Aligned words never straddle a page, so nothing behind the string is touched that could fault.
+ */
+long wp_read_kernel_str(char *to, u64 from, size_t size)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		size_t step = min_t(size_t, size - done, 8 - (from + done) % 8);
+		long error = copy_from_kernel_nofault(to + done, (const void *)(from + done), step);
+		char *nul;
+
+		if (error)
+			return error;
+		nul = memchr(to + done, 0, step);
+		if (nul)
+			return nul - to + 1;
+		done += step;
+	}
+	if (size)
+		to[size - 1] = 0;
+	return size;
+}
+
+/* [probe] Length with NUL, or a negative errno: strncpy_from_user_nofault(), which is not exported. */
+long wp_read_user_str(char *to, u64 from, size_t size)
+{
+	long length;
+
+	if (!size)
+		return 0;
+	pagefault_disable();
+	length = strncpy_from_user(to, (const char __user *)from, size);
+	pagefault_enable();
+	if (length < 0)
+		return length;
+	if (length == size) {
+		to[size - 1] = 0;
+		return size;
+	}
+	return length + 1;
+}
+
+/* [probe] */
+void wp_trace(const char *text, size_t length)
+{
+	trace_wprobe_print(text, length);
+}

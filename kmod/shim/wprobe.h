@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * The seam between the C shim and the Rust half. C holds what needs kernel headers: macros, inline
+ * functions, callbacks. What a request means, and every object, is Rust's. src/services.rs declares
+ * the functions here once more, for Rust.
+ */
+#ifndef WPROBE_H
+#define WPROBE_H
+
+#include <linux/ptrace.h>
+#include <linux/types.h>
+
+/* What user space, or the kernel, asks of the control path. */
+enum wprobe_op {
+	WPROBE_INIT,
+	WPROBE_EXIT,
+	WPROBE_IOCTL,
+	WPROBE_READ,
+	WPROBE_RELEASE,
+};
+
+struct wprobe_request {
+	u32 op;
+	/* WPROBE_IOCTL: the ioctl's number */
+	u32 cmd;
+	/* the descriptor's object; NULL for the device itself */
+	void *object;
+	/* the user pointer of an ioctl or a read */
+	u64 address;
+	/* WPROBE_READ: bytes wanted, from where */
+	u64 size;
+	u64 position;
+};
+
+struct wprobe_limits {
+	u64 max_memory;
+	u64 max_module;
+	u64 default_fuel;
+	u32 cpus;
+	u32 time_runs;
+};
+
+/*
+ * Entries into Rust. Each is called through its wprobe_catch_*, which remembers where to return to if
+ * Rust panics; see catch.S. *resume is the place that wprobe_abort() returns to.
+ */
+long wprobe_catch_control(struct wprobe_request *request, void *stack_top, u64 *resume);
+long wprobe_catch_hit(void *attachment, struct pt_regs *regs, u64 cpu, u64 *resume);
+/* Does not return; not declared so, for objtool keeps its own list of what does not. */
+void wprobe_abort(u64 *resume, long result);
+
+/* device.c */
+extern u64 wprobe_control_resume;
+void wp_limits(struct wprobe_limits *limits);
+int wp_new_fd(void *object);
+void wp_hold_module(void);
+void wp_drop_module(void);
+
+/* services.c */
+u64 *wprobe_hit_resume(u32 cpu);
+void wp_abort_control(long result);
+void wp_abort_hit(u32 cpu);
+void wp_log(const char *text, size_t length);
+void *wp_alloc(size_t size, size_t align);
+void wp_free(void *block);
+void *wp_alloc_guest(size_t size);
+void wp_free_guest(void *memory);
+bool wp_copy_in(void *to, u64 from, size_t size);
+bool wp_copy_out(u64 to, const void *from, size_t size);
+u32 wp_cpu(void);
+bool wp_irqs_off(void);
+u64 wp_irq_save(void);
+void wp_irq_restore(u64 flags);
+u64 wp_ktime(void);
+u64 wp_boottime(void);
+u64 wp_pid_tgid(void);
+u64 wp_uid_gid(void);
+u64 wp_task(void);
+void wp_comm(char *comm);
+void wp_seed_random(void);
+u32 wp_random(void);
+long wp_read_kernel(void *to, u64 from, size_t size);
+long wp_read_user(void *to, u64 from, size_t size);
+long wp_read_kernel_str(char *to, u64 from, size_t size);
+long wp_read_user_str(char *to, u64 from, size_t size);
+void wp_trace(const char *text, size_t length);
+
+/* attach_kprobe.c */
+enum wprobe_point { WPROBE_PRE, WPROBE_POST, WPROBE_RETURN };
+struct wprobe_kprobe;
+int wp_kprobe_attach(u32 point, const char *symbol, u32 offset, void *attachment,
+		     struct wprobe_kprobe **made);
+u64 wp_kprobe_missed(const struct wprobe_kprobe *probe);
+u64 wp_kprobe_detach(struct wprobe_kprobe *probe);
+bool wp_syscall_args(const struct pt_regs *outer, u64 *args);
+size_t wp_regs_size(void);
+
+#endif

@@ -1,0 +1,130 @@
+//! What each CPU owns: the guard against nested runs, and the reserve of [`crate::memory`].
+//!
+//! # Invariants
+//!
+//! `running` is set only by its own CPU, with interrupts off, for the time of one run. So a run is
+//! only ever interrupted by an NMI, whose hits see the guard and are misses.
+
+use core::mem::size_of;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
+
+use helpers::host::Errno;
+
+use crate::engine::slot::Slot;
+use crate::memory::Reserve;
+use crate::services::{self, IrqsOff};
+
+/// One CPU's own. Zeroed memory is a valid one.
+#[repr(C, align(64))]
+pub(crate) struct Cpu {
+    running: AtomicBool,
+    /// The slot the run uses, for a panic to poison.
+    slot: AtomicPtr<Slot>,
+    pub(crate) reserve: Reserve,
+}
+
+static CPUS: AtomicPtr<Cpu> = AtomicPtr::new(core::ptr::null_mut());
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Makes the table of `count` CPUs; whether there was memory for it. Not counted as an allocation: it
+/// lives as long as the kernel module.
+pub(crate) fn init(count: u32) -> bool {
+    let size = count as usize * size_of::<Cpu>();
+    let table = services::alloc(size.next_power_of_two(), 64);
+    if table.is_null() {
+        return false;
+    }
+    // SAFETY: the block has `size` bytes.
+    unsafe { table.write_bytes(0, size) };
+    COUNT.store(count, Relaxed);
+    CPUS.store(table.cast(), Relaxed);
+    true
+}
+
+/// Frees the table.
+pub(crate) fn exit() {
+    COUNT.store(0, Relaxed);
+    let table = CPUS.swap(core::ptr::null_mut(), Relaxed);
+    // SAFETY: it came from `init`, and no probe is left that could use it.
+    unsafe { services::free(table.cast()) };
+}
+
+/// How many CPUs the table has room for.
+pub(crate) fn count() -> u32 {
+    COUNT.load(Relaxed)
+}
+
+fn get(cpu: u32) -> Option<&'static Cpu> {
+    if cpu >= count() {
+        return None;
+    }
+    // SAFETY: the table has `count()` entries and lives while probes do; zeroes are a valid entry.
+    Some(unsafe { &*CPUS.load(Relaxed).add(cpu as usize) })
+}
+
+/// This CPU's entry if the caller is inside a run on it.
+pub(crate) fn in_run() -> Option<&'static Cpu> {
+    // With interrupts on this is no run, and the CPU could change under our feet.
+    if !services::irqs_off() {
+        return None;
+    }
+    get(services::cpu()).filter(|cpu| cpu.running.load(Relaxed))
+}
+
+/// Evidence that this CPU is in a run: interrupts are off, and a nested run would be a miss.
+pub(crate) struct Running {
+    cpu: &'static Cpu,
+    index: u32,
+}
+
+impl Running {
+    /// Begins a run on `cpu`, the current one, where interrupts are off. `None`: one is under way.
+    pub(crate) fn begin(cpu: u32) -> Option<Self> {
+        let entry = get(cpu)?;
+        if entry.running.load(Relaxed) {
+            return None;
+        }
+        entry.running.store(true, Relaxed);
+        Some(Self {
+            cpu: entry,
+            index: cpu,
+        })
+    }
+
+    /// The CPU's number.
+    pub(crate) fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Notes which slot the run uses.
+    pub(crate) fn using(&self, slot: &Slot) {
+        self.cpu
+            .slot
+            .store(core::ptr::from_ref(slot).cast_mut(), Relaxed);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.cpu.slot.store(core::ptr::null_mut(), Relaxed);
+        self.cpu.running.store(false, Relaxed);
+    }
+}
+
+/// Runs `work` in the control path as a probe would run it: on one CPU, with interrupts off, undisturbed.
+pub(crate) fn quietly<R>(work: impl FnOnce(&Running) -> Result<R, Errno>) -> Result<R, Errno> {
+    let _irqs = IrqsOff::new();
+    let running = Running::begin(services::cpu()).ok_or(Errno::EBUSY)?;
+    work(&running)
+}
+
+impl Cpu {
+    /// Ends the run from the panic handler: its slot is never used again.
+    pub(crate) fn abandon(&self) {
+        // SAFETY: null, or the slot of the run under way, which the run keeps alive.
+        if let Some(slot) = unsafe { self.slot.swap(core::ptr::null_mut(), Relaxed).as_ref() } {
+            slot.poison();
+        }
+        self.running.store(false, Relaxed);
+    }
+}

@@ -1,0 +1,39 @@
+//! How the engine is set up.
+
+use wasmi::{CompilationMode, Config, Engine};
+
+/// Wasm calls may nest this deep. eBPF's limit is 8.
+pub(crate) const MAX_DEPTH: usize = 256;
+/// Bytes of the engine's own value stack; allocated once, up front.
+const VALUE_STACK: usize = 64 << 10;
+/// Elements of all tables of a store.
+pub(crate) const MAX_TABLE: usize = 1 << 16;
+
+/// Who starts a module.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// A start function runs, within the module's budget.
+    Allowed,
+    /// A module with a start function does not load: on a shared memory it would run once for each CPU,
+    /// outside a probe, with helpers that expect one.
+    Refused,
+}
+
+/// A new engine. Each store has its own: two share locks and a pool of stacks.
+pub(crate) fn engine(start: Start) -> Engine {
+    let mut config = Config::default();
+    config
+        .consume_fuel(true)
+        .compilation_mode(CompilationMode::Eager)
+        .ignore_custom_sections(true)
+        .allow_start_fn(start == Start::Allowed)
+        .set_max_recursion_depth(MAX_DEPTH)
+        .set_max_stack_height(VALUE_STACK)
+        .set_min_stack_height(VALUE_STACK)
+        .set_max_cached_stacks(1)
+        // Kernel code must not touch the vector registers.
+        .floats(false)
+        .wasm_multi_memory(false)
+        .wasm_tail_call(false);
+    Engine::new(&config)
+}

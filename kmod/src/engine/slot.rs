@@ -1,0 +1,208 @@
+//! A store, what a run in it knows, and the right to use it.
+//!
+//! # Invariants
+//!
+//! A slot's store is only touched through a [`SlotGuard`], of which there is one at a time. A probe
+//! never waits for a slot of its own CPU: it tries, and misses. It does wait for the one slot of an
+//! exclusive module; there the holder is another CPU in a run of bounded length, for a nested run on
+//! this CPU was refused before (see [`crate::cpu::Running`]).
+
+use alloc::sync::Arc;
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use abi::traps::Trap;
+use helpers::space::Space;
+use wasmi::{Engine, Error, ResourceLimiter, Store};
+use wasmi_core::LimiterError;
+
+use super::config::MAX_TABLE;
+use super::warm;
+
+/// The `T` of every store: what host functions need to know about the run.
+pub(crate) struct RunState {
+    /// The sandbox's memory and maps; none for an exclusive module.
+    pub(crate) space: Option<Arc<Space>>,
+    /// Address of the native context.
+    pub(crate) context: u64,
+    /// The link's cookie.
+    pub(crate) cookie: u64,
+    /// Why and where a host function ended the run.
+    pub(crate) trap: Option<(Trap, u32)>,
+    /// What the store may allocate.
+    pub(crate) limiter: Limiter,
+}
+
+/// Decides what a module may allocate: while it is instantiated so much memory, afterwards nothing.
+pub(crate) struct Limiter {
+    memory: usize,
+    open: bool,
+    /// Bytes of the memory that was denied.
+    pub(crate) denied: Option<usize>,
+}
+
+impl Limiter {
+    /// Allows `memory` bytes of memory, until [`Limiter::close`].
+    pub(crate) fn new(memory: usize) -> Self {
+        Self {
+            memory,
+            open: true,
+            denied: None,
+        }
+    }
+
+    /// Allows nothing any more: growing traps.
+    pub(crate) fn close(&mut self) {
+        self.open = false;
+    }
+
+    /// Allows what it did at first, for a further module.
+    pub(crate) fn reopen(&mut self) {
+        self.open = true;
+        self.denied = None;
+    }
+
+    /// Bytes of memory it allows.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
+    }
+
+    fn decide(&self, allowed: bool) -> Result<bool, LimiterError> {
+        if self.open && allowed {
+            Ok(true)
+        } else {
+            Err(LimiterError::ResourceLimiterDeniedAllocation)
+        }
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> Result<bool, LimiterError> {
+        let allowed = desired <= self.memory;
+        if !allowed {
+            self.denied = Some(desired);
+        }
+        self.decide(allowed)
+    }
+
+    fn table_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> Result<bool, LimiterError> {
+        self.decide(desired <= MAX_TABLE)
+    }
+
+    fn instances(&self) -> usize {
+        1 << 10
+    }
+
+    fn tables(&self) -> usize {
+        1 << 6
+    }
+
+    fn memories(&self) -> usize {
+        1 << 6
+    }
+}
+
+const FREE: u8 = 0;
+const HELD: u8 = 1;
+const POISONED: u8 = 2;
+
+/// A store and who may use it.
+#[repr(align(64))]
+pub(crate) struct Slot {
+    state: AtomicU8,
+    store: UnsafeCell<Store<RunState>>,
+}
+
+// SAFETY: the store is only reachable through a guard, of which there is one at a time.
+unsafe impl Sync for Slot {}
+
+impl Slot {
+    /// A warmed store in `engine`, whose modules may have `memory` bytes.
+    pub(crate) fn new(
+        engine: &Engine,
+        space: Option<Arc<Space>>,
+        memory: usize,
+    ) -> Result<Self, Error> {
+        let state = RunState {
+            space,
+            context: 0,
+            cookie: 0,
+            trap: None,
+            limiter: Limiter::new(memory),
+        };
+        let mut store = Store::new(engine, state);
+        store.limiter(|state| &mut state.limiter);
+        warm::warm(&mut store)?;
+        Ok(Self {
+            state: AtomicU8::new(FREE),
+            store: UnsafeCell::new(store),
+        })
+    }
+
+    /// The store, unless somebody else has it.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> Option<SlotGuard<'_>> {
+        self.state
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .ok()
+            .map(|_| SlotGuard { slot: self })
+    }
+
+    /// Waits for the store; `None` if it is never free again.
+    pub(crate) fn lock(&self) -> Option<SlotGuard<'_>> {
+        loop {
+            if let Some(guard) = self.try_lock() {
+                return Some(guard);
+            }
+            while self.state.load(Ordering::Relaxed) == HELD {
+                core::hint::spin_loop();
+            }
+            if self.state.load(Ordering::Relaxed) == POISONED {
+                return None;
+            }
+        }
+    }
+
+    /// Ends all use of the store: a run in it was abandoned.
+    pub(crate) fn poison(&self) {
+        self.state.store(POISONED, Ordering::Release);
+    }
+}
+
+/// The right to use a slot's store.
+pub(crate) struct SlotGuard<'s> {
+    slot: &'s Slot,
+}
+
+impl Deref for SlotGuard<'_> {
+    type Target = Store<RunState>;
+
+    fn deref(&self) -> &Self::Target {
+        // SAFETY: the guard exists, so nobody else uses the store.
+        unsafe { &*self.slot.store.get() }
+    }
+}
+
+impl DerefMut for SlotGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        // SAFETY: as above.
+        unsafe { &mut *self.slot.store.get() }
+    }
+}
+
+impl Drop for SlotGuard<'_> {
+    fn drop(&mut self) {
+        self.slot.state.store(FREE, Ordering::Release);
+    }
+}

@@ -1,0 +1,82 @@
+//! The kernel as the helpers' host.
+
+use helpers::guest::GuestSlice;
+use helpers::host::{Errno, Host};
+
+use crate::services::{self, From};
+
+/// The running kernel.
+pub(crate) struct Kernel;
+
+fn read(kind: From, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {
+    // SAFETY: a guest slice is valid for writes of its length.
+    unsafe { services::read(kind, to.as_ptr(), address, to.len()) }.map_err(Errno)
+}
+
+fn read_str(kind: From, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
+    // SAFETY: as above.
+    unsafe { services::read_str(kind, to.as_ptr(), address, to.len()) }.map_err(Errno)
+}
+
+impl Host for Kernel {
+    fn ktime_ns(&self) -> u64 {
+        services::ktime()
+    }
+
+    fn boottime_ns(&self) -> u64 {
+        services::boottime()
+    }
+
+    fn cpu(&self) -> u32 {
+        services::cpu()
+    }
+
+    fn pid_tgid(&self) -> u64 {
+        services::pid_tgid()
+    }
+
+    fn uid_gid(&self) -> u64 {
+        services::uid_gid()
+    }
+
+    fn task(&self) -> u64 {
+        services::task()
+    }
+
+    fn comm(&self) -> [u8; 16] {
+        services::comm()
+    }
+
+    fn random_u32(&self) -> u32 {
+        services::random()
+    }
+
+    fn read_kernel(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {
+        read(From::Kernel, to, address)
+    }
+
+    fn load_kernel(&self, width: u32, address: u64) -> Result<u64, Errno> {
+        let mut bytes = [0; 8];
+        let size = bytes.len().min(width as usize);
+        // SAFETY: `size` is at most the size of `bytes`.
+        unsafe { services::read(From::Kernel, bytes.as_mut_ptr(), address, size) }
+            .map_err(Errno)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn read_user(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {
+        read(From::User, to, address)
+    }
+
+    fn read_kernel_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
+        read_str(From::Kernel, to, address)
+    }
+
+    fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
+        read_str(From::User, to, address)
+    }
+
+    fn trace(&self, text: &[u8]) {
+        services::trace(text);
+    }
+}

@@ -1,0 +1,70 @@
+//! The Rust half of `wprobe.ko`: the engine and the objects of `/dev/wprobe`.
+//!
+//! C calls in at two places: [`control`] (a request from user space) and [`wprobe_rs_hit`] (a probe was
+//! hit). Everything Rust needs from the kernel is in [`services`].
+//!
+//! * Control path: [`control`], [`user`] (arguments), [`registry`] (objects and ids), [`sandbox`],
+//!   [`map`], [`module`], [`link`]. One request at a time, on a stack of its own; may allocate and sleep.
+//! * Data path: [`link`] (the hit), [`program`] (the run), [`engine`], [`host`], [`stats`]. Interrupts are
+//!   off; allocates nothing, sleeps never, looks up no name, shares no lock between CPUs (but the one
+//!   of an exclusive module).
+//! * Under both: [`memory`] (the allocator), [`cpu`] (the guard against nested runs).
+//!
+//! **Invariant:** a probe handler changes nothing that the probed path can see, and always ends.
+#![no_std]
+
+extern crate alloc;
+
+mod control;
+mod cpu;
+mod engine;
+mod host;
+mod link;
+mod map;
+mod memory;
+mod module;
+mod program;
+mod registry;
+mod sandbox;
+mod services;
+mod stats;
+mod user;
+
+use core::ffi::c_void;
+use core::panic::PanicInfo;
+
+use link::Attachment;
+
+/// A probe was hit.
+///
+/// # Safety
+///
+/// Called by C only: with interrupts off on CPU `cpu`, the attachment a probe was registered with, and
+/// its `struct pt_regs`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn wprobe_rs_hit(
+    attachment: *const Attachment,
+    regs: *const c_void,
+    cpu: u64,
+) -> i64 {
+    // SAFETY: an attachment outlives its probe; the registers are the caller's promise.
+    unsafe { (*attachment).hit(regs, cpu as u32) };
+    0
+}
+
+/// Leads out of the Rust half: a hit ends and its store is never used again, a request fails and so do
+/// all after it. Nothing is unwound, so what was held stays held; see CAVEATS.md.
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    match cpu::in_run() {
+        Some(cpu) => {
+            cpu.abandon();
+            // SAFETY: this CPU is in a run; a map's lock may stay taken, which CAVEATS.md tells.
+            unsafe { services::abort_hit(services::cpu()) }
+        }
+        None => {
+            services::log(&alloc::format!("panic in the control path: {info}"));
+            control::abandon()
+        }
+    }
+}

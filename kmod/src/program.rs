@@ -1,0 +1,188 @@
+//! A program: an export that can be attached, and how a hit runs it.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+
+use abi::layout;
+use abi::uapi::SYSCALL_ARGS;
+use helpers::space::Space;
+use wasmi::{Error, Func, Memory, Store, TypedFunc, Val, ValType};
+
+use crate::cpu::Running;
+use crate::engine::slot::{RunState, Slot};
+use crate::engine::trap;
+use crate::services;
+use crate::stats::{Counters, Stats};
+
+/// How the export is called.
+pub(crate) enum Entry {
+    /// Translated: context pointer in, `r0` out; one function for each CPU.
+    Context(Box<[TypedFunc<i64, i64>]>),
+    /// Hand-written: a syscall's arguments; one function, in the module's own store.
+    Arguments {
+        func: Func,
+        params: Box<[ValType]>,
+        results: usize,
+    },
+}
+
+/// A program of a module.
+pub(crate) struct Program {
+    /// The export's name.
+    pub(crate) name: String,
+    pub(crate) entry: Entry,
+    pub(crate) stats: Stats,
+}
+
+/// What limits every run of a module.
+#[derive(Clone, Copy)]
+pub(crate) struct Budget {
+    pub(crate) fuel: u64,
+    /// Traps of one program after which it is disabled; 0: never.
+    pub(crate) trap_limit: u32,
+}
+
+/// One run about to happen: evidence that this CPU may, and where it is counted.
+pub(crate) struct Run<'a> {
+    pub(crate) running: &'a Running,
+    pub(crate) stats: &'a Stats,
+    pub(crate) counters: &'a Counters,
+    pub(crate) budget: Budget,
+    pub(crate) context: u64,
+    pub(crate) cookie: u64,
+    pub(crate) timed: bool,
+}
+
+impl Run<'_> {
+    /// Runs `call` in `store`, which is `slot`'s, and counts how it went.
+    fn go(
+        &self,
+        slot: &Slot,
+        store: &mut Store<RunState>,
+        call: impl FnOnce(&mut Store<RunState>) -> Result<(), Error>,
+    ) {
+        self.running.using(slot);
+        let begin = if self.timed { services::ktime() } else { 0 };
+        let state = store.data_mut();
+        state.context = self.context;
+        state.cookie = self.cookie;
+        self.counters.run();
+        let result = store.set_fuel(self.budget.fuel).and_then(|()| call(store));
+        if let Err(error) = result {
+            let (trap, site) = trap::reason(store.data_mut(), &error);
+            self.stats
+                .trap(self.counters, trap, site, self.budget.trap_limit);
+        }
+        if self.timed {
+            self.counters.took(services::ktime().saturating_sub(begin));
+        }
+    }
+
+    /// Runs a translated program on a copy of `context`. The slot is this CPU's own.
+    #[inline]
+    pub(crate) fn with_context(
+        &self,
+        slot: &Slot,
+        space: &Space,
+        func: TypedFunc<i64, i64>,
+        context: &[u8],
+    ) {
+        let Some(mut store) = slot.try_lock() else {
+            // A further module is being loaded into this CPU's store.
+            return self.counters.miss();
+        };
+        let base = layout::context_base(self.running.index());
+        if let Some(copy) = space.memory().at(base, context.len() as u64) {
+            copy.write(context);
+        }
+        let pointer = layout::guest_ptr(base) as i64;
+        self.go(slot, &mut store, |store| {
+            func.call(store, pointer).map(|_| ())
+        });
+    }
+
+    /// Runs a hand-written program on a syscall's arguments. The slot is its module's only one.
+    pub(crate) fn with_arguments(
+        &self,
+        slot: &Slot,
+        call: &SyscallCall<'_>,
+        args: [u64; SYSCALL_ARGS],
+    ) {
+        let Some(mut store) = slot.lock() else {
+            return self.counters.miss();
+        };
+        self.go(slot, &mut store, |store| call.run(store, args));
+    }
+}
+
+/// Where strings go: `buffer` and, if exported, `buffer_size` of the hand-written format.
+#[derive(Clone, Copy)]
+pub(crate) struct Buffer {
+    pub(crate) memory: Memory,
+    /// Offset of the buffer.
+    pub(crate) address: u32,
+    /// Offset of the 32-bit number that holds its size.
+    pub(crate) size_at: Option<u32>,
+}
+
+/// Bytes of a buffer whose size is not exported.
+const BUFFER_SIZE: u32 = 256;
+
+impl Buffer {
+    /// Copies the string at the user's `address` in, cut to fit; what cannot be read is empty.
+    fn fill(&self, store: &mut Store<RunState>, address: u64) {
+        let memory = self.memory.data_mut(store);
+        let size = self.size_at.map_or(BUFFER_SIZE, |at| {
+            let bytes = memory.get(at as usize..).and_then(<[u8]>::first_chunk);
+            bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
+        });
+        let start = (self.address as usize).min(memory.len());
+        let end = start.saturating_add(size as usize).min(memory.len());
+        let buffer = &mut memory[start..end];
+        // SAFETY: the buffer is valid for writes of its length.
+        let copied = unsafe {
+            services::read_str(
+                services::From::User,
+                buffer.as_mut_ptr(),
+                address,
+                buffer.len(),
+            )
+        };
+        if copied.is_err()
+            && let Some(first) = buffer.first_mut()
+        {
+            *first = 0;
+        }
+    }
+}
+
+/// How a syscall's arguments become a function's.
+pub(crate) struct SyscallCall<'a> {
+    pub(crate) func: Func,
+    pub(crate) params: &'a [ValType],
+    pub(crate) results: usize,
+    /// Which argument is a string, and where it goes.
+    pub(crate) string: Option<(usize, Buffer)>,
+}
+
+impl SyscallCall<'_> {
+    fn run(&self, store: &mut Store<RunState>, mut args: [u64; SYSCALL_ARGS]) -> Result<(), Error> {
+        if let Some((index, buffer)) = &self.string
+            && let Some(arg) = args.get_mut(*index)
+        {
+            buffer.fill(store, *arg);
+            *arg = buffer.address.into();
+        }
+        let mut values = [const { Val::I32(0) }; SYSCALL_ARGS];
+        for ((value, ty), arg) in values.iter_mut().zip(self.params).zip(args) {
+            *value = match ty {
+                ValType::I64 => Val::I64(arg as i64),
+                _ => Val::I32(arg as i32),
+            };
+        }
+        let mut result = [const { Val::I32(0) }; 1];
+        let count = self.params.len().min(SYSCALL_ARGS);
+        self.func
+            .call(store, &values[..count], &mut result[..self.results.min(1)])
+    }
+}

@@ -1,0 +1,176 @@
+//! A sandbox: one linear memory, the space in it, and one store for each CPU over it.
+//!
+//! # Why the aliasing is sound
+//!
+//! Each store's engine takes the same buffer as `&'static mut [u8]`. That is a lie that does no harm:
+//! the engine only keeps the pointer and makes a reference for the time of one access or one bulk copy
+//! of guest bytes, whose values no safety decision depends on; every access is bounds-checked against
+//! a length that never changes (growth is denied); and this crate itself touches the bytes through
+//! relaxed atomics ([`helpers::guest`]). What races can do is what they do to native maps: a guest reads
+//! a torn value. Formally two `&mut` to one byte are undefined behaviour in Rust; the engine has no interface
+//! for shared memory, so CAVEATS.md lists it as the one rule that is bent.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+use abi::layout;
+use abi::uapi::{self, Kind};
+use helpers::guest::GuestMemory;
+use helpers::host::Errno;
+use helpers::space::Space;
+use wasmi::{Error, Memory, MemoryType};
+
+use crate::cpu;
+use crate::engine::config::{Start, engine};
+use crate::engine::slot::Slot;
+use crate::map::Map;
+use crate::memory;
+use crate::module;
+use crate::registry::{Object, Registry};
+use crate::services;
+use crate::user::{self, Call};
+
+/// Modules that may be loaded into one sandbox, failed ones included: a store never shrinks.
+pub(crate) const MAX_LOADS: u32 = 64;
+
+/// Pages of guest memory.
+struct GuestPages {
+    base: NonNull<u8>,
+}
+
+impl Drop for GuestPages {
+    fn drop(&mut self) {
+        memory::count_free();
+        // SAFETY: the pages came from alloc_guest; stores and space over them were dropped before.
+        unsafe { services::free_guest(self.base) };
+    }
+}
+
+/// The store of one CPU and the sandbox's memory in it.
+pub(crate) struct CpuSlot {
+    pub(crate) slot: Slot,
+    pub(crate) memory: Memory,
+}
+
+/// What a sandbox with a memory has. Fields are dropped in this order: pages last.
+pub(crate) struct Shared {
+    pub(crate) cpus: Box<[CpuSlot]>,
+    pub(crate) space: Arc<Space>,
+    _pages: GuestPages,
+}
+
+impl Shared {
+    fn new(size: u32) -> Result<Self, Errno> {
+        let base = services::alloc_guest(size as usize).ok_or(Errno::ENOMEM)?;
+        memory::count_allocation();
+        let pages = GuestPages { base };
+        // SAFETY: page-aligned, valid for `size` bytes as long as `pages`, which outlives the space; the
+        // references that the engine makes are discussed above.
+        let guest = unsafe { GuestMemory::new(base, size) };
+        let space = Arc::new(Space::new(guest, cpu::count()));
+        let cpus = (0..cpu::count())
+            .map(|_| cpu_slot(&space, base, size))
+            .collect::<Result<Vec<_>, Error>>()
+            .map_err(|_| Errno::ENOMEM)?;
+        Ok(Self {
+            cpus: cpus.into(),
+            space,
+            _pages: pages,
+        })
+    }
+}
+
+fn cpu_slot(space: &Arc<Space>, base: NonNull<u8>, size: u32) -> Result<CpuSlot, Error> {
+    let engine = engine(Start::Refused);
+    let slot = Slot::new(&engine, Some(space.clone()), size as usize)?;
+    let pages = size / layout::WASM_PAGE;
+    // SAFETY: valid for `size` bytes while the store lives; see the module's documentation for the aliasing.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(base.as_ptr(), size as usize) };
+    // Zeroes the buffer, which is why it happens before anything is in it.
+    let memory = {
+        let mut store = slot.try_lock().ok_or_else(|| Error::new("slot is held"))?;
+        Memory::new_static(&mut *store, MemoryType::new(pages, Some(pages)), buffer)?
+    };
+    Ok(CpuSlot { slot, memory })
+}
+
+/// A sandbox.
+pub(crate) struct Sandbox {
+    pub(crate) id: u32,
+    name: String,
+    size: u32,
+    /// None where its modules bring their own memory.
+    pub(crate) shared: Option<Shared>,
+    /// Modules loaded so far. Only the control path touches it.
+    loads: Cell<u32>,
+}
+
+// SAFETY: `loads` is only touched in the control path, one request at a time; the rest is shareable.
+unsafe impl Sync for Sandbox {}
+
+impl Sandbox {
+    /// `SANDBOX_CREATE`.
+    pub(crate) fn create(registry: &mut Registry, call: &Call) -> Result<Object, Errno> {
+        let args: uapi::SandboxCreate = call.read()?;
+        let page = u64::from(layout::WASM_PAGE);
+        if args.flags != 0 || !args.memory.is_multiple_of(page) {
+            return Err(Errno::EINVAL);
+        }
+        if args.memory > services::limits().max_memory {
+            return Err(Errno::E2BIG);
+        }
+        let size = u32::try_from(args.memory).map_err(|_| Errno::E2BIG)?;
+        if size != 0 && size < layout::values_base(cpu::count()) {
+            return Err(Errno::EINVAL);
+        }
+        let sandbox = Object::Sandbox(Arc::new(Self {
+            name: user::text(&args.name)?,
+            size,
+            shared: (size != 0).then(|| Shared::new(size)).transpose()?,
+            loads: Cell::new(0),
+            id: registry.new_id(Kind::Sandbox),
+        }));
+        registry.add(&sandbox);
+        Ok(sandbox)
+    }
+
+    /// Counts a load; whether there may be one more.
+    pub(crate) fn count_load(&self) -> bool {
+        let loads = self.loads.get() + 1;
+        self.loads.set(loads);
+        loads <= MAX_LOADS
+    }
+}
+
+/// Answers an ioctl of a sandbox's descriptor.
+pub(crate) fn ioctl(
+    registry: &mut Registry,
+    sandbox: &Arc<Sandbox>,
+    call: &Call,
+) -> Result<Option<Object>, Errno> {
+    if call.is(uapi::MAP_CREATE) {
+        return Map::create(registry, sandbox, call).map(Some);
+    }
+    if call.is(uapi::MODULE_LOAD) {
+        return module::load(registry, sandbox, call).map(Some);
+    }
+    if call.is(uapi::SANDBOX_INFO) {
+        let (maps, modules) = registry.children(sandbox);
+        let shared = sandbox.shared.as_ref();
+        call.write(&uapi::SandboxInfo {
+            id: sandbox.id,
+            pinned: registry.is_pinned(&Object::Sandbox(sandbox.clone())).into(),
+            name: user::field(&sandbox.name),
+            memory: sandbox.size.into(),
+            used: shared.map_or(0, |s| s.space.used()).into(),
+            maps,
+            modules,
+        })?;
+        return Ok(None);
+    }
+    Err(user::ENOTTY)
+}

@@ -1,0 +1,384 @@
+//! The C half's functions, declared once (`shim/{services,device,attach_kprobe}.c`).
+//!
+//! The safe wrappers say in their types what C cannot. What is marked *probe* may run inside a probe:
+//! it neither sleeps nor allocates nor faults.
+
+use core::ffi::{CStr, c_void};
+use core::ptr::NonNull;
+
+/// A registered probe of the C half.
+#[repr(C)]
+pub(crate) struct Kprobe {
+    opaque: [u8; 0],
+}
+
+/// `struct wprobe_limits`: module parameters and the machine's shape.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct Limits {
+    /// Bytes of linear memory a sandbox may have.
+    pub(crate) max_memory: u64,
+    /// Bytes of a wasm module at most.
+    pub(crate) max_module: u64,
+    /// Execution budget of one run where none is given.
+    pub(crate) default_fuel: u64,
+    /// One more than the largest possible CPU number.
+    pub(crate) cpus: u32,
+    /// Whether to measure the time of runs.
+    pub(crate) time_runs: u32,
+}
+
+/// `enum wprobe_point`: where a kprobe calls back.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Point {
+    /// Before the instruction.
+    Pre = 0,
+    /// After it.
+    Post = 1,
+    /// When the function returns.
+    Return = 2,
+}
+
+// SAFETY: as shim/ defines them; nothing else in the module has these names.
+unsafe extern "C" {
+    fn wp_limits(limits: *mut Limits);
+    fn wp_new_fd(object: *mut c_void) -> i32;
+    safe fn wp_hold_module();
+    safe fn wp_drop_module();
+    fn wp_log(text: *const u8, length: usize);
+    safe fn wp_alloc(size: usize, align: usize) -> *mut u8;
+    fn wp_free(block: *mut u8);
+    safe fn wp_alloc_guest(size: usize) -> *mut u8;
+    fn wp_free_guest(memory: *mut u8);
+    fn wp_copy_in(to: *mut u8, from: u64, size: usize) -> bool;
+    fn wp_copy_out(to: u64, from: *const u8, size: usize) -> bool;
+    fn wp_abort_control(result: i64);
+    fn wp_abort_hit(cpu: u32);
+    safe fn wp_cpu() -> u32;
+    safe fn wp_irqs_off() -> bool;
+    safe fn wp_irq_save() -> u64;
+    fn wp_irq_restore(flags: u64);
+    safe fn wp_ktime() -> u64;
+    safe fn wp_boottime() -> u64;
+    safe fn wp_pid_tgid() -> u64;
+    safe fn wp_uid_gid() -> u64;
+    safe fn wp_task() -> u64;
+    fn wp_comm(comm: *mut [u8; 16]);
+    safe fn wp_seed_random();
+    safe fn wp_random() -> u32;
+    fn wp_read_kernel(to: *mut u8, from: u64, size: usize) -> i64;
+    fn wp_read_user(to: *mut u8, from: u64, size: usize) -> i64;
+    fn wp_read_kernel_str(to: *mut u8, from: u64, size: usize) -> i64;
+    fn wp_read_user_str(to: *mut u8, from: u64, size: usize) -> i64;
+    fn wp_trace(text: *const u8, length: usize);
+    fn wp_kprobe_attach(
+        point: u32,
+        symbol: *const i8,
+        offset: u32,
+        attachment: *mut c_void,
+        made: *mut *mut Kprobe,
+    ) -> i32;
+    fn wp_kprobe_missed(probe: *const Kprobe) -> u64;
+    fn wp_kprobe_detach(probe: *mut Kprobe) -> u64;
+    fn wp_syscall_args(outer: *const c_void, args: *mut [u64; 6]) -> bool;
+    safe fn wp_regs_size() -> usize;
+}
+
+/// Module parameters, as they are now.
+pub(crate) fn limits() -> Limits {
+    let mut limits = Limits::default();
+    // SAFETY: C fills the struct it is given.
+    unsafe { wp_limits(&raw mut limits) };
+    limits
+}
+
+/// A new descriptor that owns `object`, or a positive errno.
+///
+/// # Safety
+///
+/// `object` is what `wprobe_rs_control` expects of a descriptor's object, and is not used by the
+/// caller any more if a descriptor comes back.
+pub(crate) unsafe fn new_fd(object: *mut c_void) -> Result<i32, i32> {
+    // SAFETY: the caller's promise.
+    let fd = unsafe { wp_new_fd(object) };
+    if fd < 0 { Err(-fd) } else { Ok(fd) }
+}
+
+/// Keeps this kernel module from being unloaded, until [`drop_module`].
+pub(crate) fn hold_module() {
+    wp_hold_module();
+}
+
+/// Takes one [`hold_module`] back.
+pub(crate) fn drop_module() {
+    wp_drop_module();
+}
+
+/// Writes a line to the kernel log.
+pub(crate) fn log(text: &str) {
+    // SAFETY: the text is there for the call.
+    unsafe { wp_log(text.as_ptr(), text.len()) };
+}
+
+/// A block from the kernel's allocator. Sleeps.
+pub(crate) fn alloc(size: usize, align: usize) -> *mut u8 {
+    wp_alloc(size, align)
+}
+
+/// # Safety
+///
+/// `block` came from [`alloc`] and is not used any more.
+pub(crate) unsafe fn free(block: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { wp_free(block) };
+}
+
+/// Zeroed pages for a guest. Sleeps.
+pub(crate) fn alloc_guest(size: usize) -> Option<NonNull<u8>> {
+    NonNull::new(wp_alloc_guest(size))
+}
+
+/// # Safety
+///
+/// `memory` came from [`alloc_guest`] and is not used any more.
+pub(crate) unsafe fn free_guest(memory: NonNull<u8>) {
+    // SAFETY: the caller's promise.
+    unsafe { wp_free_guest(memory.as_ptr()) };
+}
+
+/// Copies user memory; whether all of it was there. Sleeps.
+pub(crate) fn copy_in(to: &mut [u8], from: u64) -> bool {
+    // SAFETY: C writes at most `to.len()` bytes.
+    unsafe { wp_copy_in(to.as_mut_ptr(), from, to.len()) }
+}
+
+/// Copies to user memory; whether all of it was there. Sleeps.
+pub(crate) fn copy_out(to: u64, from: &[u8]) -> bool {
+    // SAFETY: C reads `from.len()` bytes.
+    unsafe { wp_copy_out(to, from.as_ptr(), from.len()) }
+}
+
+/// Ends the control request that is being served, with `-errno`.
+///
+/// # Safety
+///
+/// A control request is being served, by this thread; what it was changing is not used any more.
+pub(crate) unsafe fn abort_control(errno: i32) -> ! {
+    // SAFETY: the catch below this frame is the caller's promise.
+    unsafe { wp_abort_control(-i64::from(errno)) };
+    never()
+}
+
+/// Ends the hit that is being served on this CPU.
+///
+/// # Safety
+///
+/// A hit is being served on this CPU, `cpu`, and no lock is held that anybody waits for.
+pub(crate) unsafe fn abort_hit(cpu: u32) -> ! {
+    // SAFETY: the catch below this frame is the caller's promise.
+    unsafe { wp_abort_hit(cpu) };
+    never()
+}
+
+/// Behind a C function that does not return, which objtool must not be told.
+fn never() -> ! {
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+/// *probe* The CPU this runs on; only steady while interrupts are off.
+pub(crate) fn cpu() -> u32 {
+    wp_cpu()
+}
+
+/// *probe* Whether interrupts are off on this CPU.
+pub(crate) fn irqs_off() -> bool {
+    wp_irqs_off()
+}
+
+/// *probe* Interrupts are off while this lives.
+pub(crate) struct IrqsOff {
+    flags: u64,
+}
+
+impl IrqsOff {
+    pub(crate) fn new() -> Self {
+        Self {
+            flags: wp_irq_save(),
+        }
+    }
+}
+
+impl Drop for IrqsOff {
+    fn drop(&mut self) {
+        // SAFETY: the flags are those of the matching save.
+        unsafe { wp_irq_restore(self.flags) };
+    }
+}
+
+/// *probe* Monotonic nanoseconds.
+pub(crate) fn ktime() -> u64 {
+    wp_ktime()
+}
+
+/// *probe* Nanoseconds since boot, suspend included.
+pub(crate) fn boottime() -> u64 {
+    wp_boottime()
+}
+
+/// *probe* `tgid << 32 | pid`.
+pub(crate) fn pid_tgid() -> u64 {
+    wp_pid_tgid()
+}
+
+/// *probe* `gid << 32 | uid`.
+pub(crate) fn uid_gid() -> u64 {
+    wp_uid_gid()
+}
+
+/// *probe* Address of the current task.
+pub(crate) fn task() -> u64 {
+    wp_task()
+}
+
+/// *probe* The current task's name.
+pub(crate) fn comm() -> [u8; 16] {
+    let mut comm = [0; 16];
+    // SAFETY: C writes TASK_COMM_LEN = 16 bytes.
+    unsafe { wp_comm(&raw mut comm) };
+    comm
+}
+
+/// Seeds [`random`].
+pub(crate) fn seed_random() {
+    wp_seed_random();
+}
+
+/// *probe* A pseudo-random number.
+pub(crate) fn random() -> u32 {
+    wp_random()
+}
+
+/// Where bytes that are copied fault-safely come from.
+#[derive(Clone, Copy)]
+pub(crate) enum From {
+    /// Kernel memory.
+    Kernel,
+    /// Memory of the current process.
+    User,
+}
+
+/// *probe* Copies `size` bytes without faulting; a positive errno if they are not there.
+///
+/// # Safety
+///
+/// `to` is valid for writes of `size` bytes.
+pub(crate) unsafe fn read(kind: From, to: *mut u8, from: u64, size: usize) -> Result<(), i32> {
+    // SAFETY: C writes at most `size` bytes and handles every fault of `from`.
+    let error = unsafe {
+        match kind {
+            From::Kernel => wp_read_kernel(to, from, size),
+            From::User => wp_read_user(to, from, size),
+        }
+    };
+    if error < 0 {
+        Err(-error as i32)
+    } else {
+        Ok(())
+    }
+}
+
+/// *probe* Copies a string without faulting, NUL-terminated and cut to `size`; its length with NUL.
+///
+/// # Safety
+///
+/// As [`read`].
+pub(crate) unsafe fn read_str(
+    kind: From,
+    to: *mut u8,
+    from: u64,
+    size: usize,
+) -> Result<usize, i32> {
+    // SAFETY: as in `read`.
+    let length = unsafe {
+        match kind {
+            From::Kernel => wp_read_kernel_str(to, from, size),
+            From::User => wp_read_user_str(to, from, size),
+        }
+    };
+    if length < 0 {
+        Err(-length as i32)
+    } else {
+        Ok(length as usize)
+    }
+}
+
+/// *probe* Writes a line to the trace log.
+pub(crate) fn trace(text: &[u8]) {
+    // SAFETY: the text is there for the call.
+    unsafe { wp_trace(text.as_ptr(), text.len()) };
+}
+
+/// Registers a probe; a positive errno if the kernel refuses.
+///
+/// # Safety
+///
+/// `symbol` and what `attachment` points to outlive the probe; `attachment` is what
+/// `wprobe_rs_hit` expects.
+pub(crate) unsafe fn kprobe_attach(
+    point: Point,
+    symbol: &CStr,
+    offset: u32,
+    attachment: *mut c_void,
+) -> Result<NonNull<Kprobe>, i32> {
+    let mut made = core::ptr::null_mut();
+    // SAFETY: the caller's promise.
+    let error = unsafe {
+        wp_kprobe_attach(
+            point as u32,
+            symbol.as_ptr(),
+            offset,
+            attachment,
+            &raw mut made,
+        )
+    };
+    NonNull::new(made).ok_or(-error)
+}
+
+/// Hits the kernel could not hand to the probe.
+///
+/// # Safety
+///
+/// `probe` is registered.
+pub(crate) unsafe fn kprobe_missed(probe: NonNull<Kprobe>) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { wp_kprobe_missed(probe.as_ptr()) }
+}
+
+/// Unregisters the probe and waits for its handlers; hits the kernel could not hand to it.
+///
+/// # Safety
+///
+/// `probe` is registered, and not used any more.
+pub(crate) unsafe fn kprobe_detach(probe: NonNull<Kprobe>) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { wp_kprobe_detach(probe.as_ptr()) }
+}
+
+/// *probe* The arguments of the syscall whose wrapper was entered with the registers `outer`.
+///
+/// # Safety
+///
+/// `outer` points to a `struct pt_regs`.
+pub(crate) unsafe fn syscall_args(outer: *const c_void) -> Option<[u64; 6]> {
+    let mut args = [0; 6];
+    // SAFETY: the caller's promise; C writes six numbers.
+    unsafe { wp_syscall_args(outer, &raw mut args) }.then_some(args)
+}
+
+/// Bytes of `struct pt_regs`.
+pub(crate) fn regs_size() -> usize {
+    wp_regs_size()
+}

@@ -1,0 +1,118 @@
+//! What a program has done: counters that each CPU writes on its own cache line.
+
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use abi::traps::Trap;
+
+use crate::cpu;
+
+/// One CPU's counters. Only that CPU writes them, inside a run; misses also from a nested hit.
+#[derive(Default)]
+#[repr(align(64))]
+pub(crate) struct Counters {
+    runs: AtomicU64,
+    misses: AtomicU64,
+    traps: AtomicU64,
+    nanoseconds: AtomicU64,
+}
+
+/// Adds to a counter that only this CPU writes: no locked instruction.
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.store(counter.load(Relaxed) + amount, Relaxed);
+}
+
+impl Counters {
+    /// A run begins.
+    pub(crate) fn run(&self) {
+        add(&self.runs, 1);
+    }
+
+    /// A run took so long.
+    pub(crate) fn took(&self, nanoseconds: u64) {
+        add(&self.nanoseconds, nanoseconds);
+    }
+
+    /// A hit was not run. May interrupt any of the others.
+    pub(crate) fn miss(&self) {
+        self.misses.fetch_add(1, Relaxed);
+    }
+}
+
+/// The sums over all CPUs.
+#[derive(Default)]
+pub(crate) struct Totals {
+    pub(crate) runs: u64,
+    pub(crate) misses: u64,
+    pub(crate) traps: u64,
+    pub(crate) nanoseconds: u64,
+}
+
+/// A program's counters, and what became of it.
+pub(crate) struct Stats {
+    cpus: Box<[Counters]>,
+    /// What the probes of links that are gone missed.
+    missed_before: AtomicU64,
+    disabled: AtomicBool,
+    /// Traps towards the limit; touched by traps only.
+    trapped: AtomicU32,
+    last_trap: AtomicU32,
+    last_site: AtomicU32,
+}
+
+impl Stats {
+    pub(crate) fn new() -> Self {
+        Self {
+            cpus: (0..cpu::count()).map(|_| Counters::default()).collect(),
+            missed_before: AtomicU64::new(0),
+            disabled: AtomicBool::new(false),
+            trapped: AtomicU32::new(0),
+            last_trap: AtomicU32::new(0),
+            last_site: AtomicU32::new(crate::engine::trap::NO_SITE),
+        }
+    }
+
+    /// The counters of `cpu`.
+    pub(crate) fn cpu(&self, cpu: u32) -> Option<&Counters> {
+        self.cpus.get(cpu as usize)
+    }
+
+    /// A run on a CPU ended early. After `limit` traps, unless 0, the program is disabled.
+    pub(crate) fn trap(&self, counters: &Counters, trap: Trap, site: u32, limit: u32) {
+        add(&counters.traps, 1);
+        self.last_trap.store(trap as u32, Relaxed);
+        self.last_site.store(site, Relaxed);
+        if limit != 0 && self.trapped.fetch_add(1, Relaxed) + 1 >= limit {
+            self.disabled.store(true, Relaxed);
+        }
+    }
+
+    /// Whether too many traps disabled the program.
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.disabled.load(Relaxed)
+    }
+
+    /// Why and where the last trap was; 0 if there was none.
+    pub(crate) fn last_trap(&self) -> (u32, u32) {
+        (self.last_trap.load(Relaxed), self.last_site.load(Relaxed))
+    }
+
+    /// Takes over what a link's probe missed, when it goes.
+    pub(crate) fn add_missed(&self, missed: u64) {
+        self.missed_before.fetch_add(missed, Relaxed);
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            misses: self.missed_before.load(Relaxed),
+            ..Totals::default()
+        };
+        for cpu in &self.cpus {
+            totals.runs += cpu.runs.load(Relaxed);
+            totals.misses += cpu.misses.load(Relaxed);
+            totals.traps += cpu.traps.load(Relaxed);
+            totals.nanoseconds += cpu.nanoseconds.load(Relaxed);
+        }
+        totals
+    }
+}
