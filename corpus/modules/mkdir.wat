@@ -45,7 +45,5 @@
       (i32.store8 (local.get $to) (i32.load8_u (local.get $from)))
       (local.set $to (i32.add (local.get $to) (i32.const 1)))
       (local.set $from (i32.add (local.get $from) (i32.const 1)))
-      (br_if $copy (i32.and
-        (i32.load8_u (i32.sub (local.get $from) (i32.const 1)))
-        (i32.const 255))))
+      (br_if $copy (i32.load8_u (i32.sub (local.get $from) (i32.const 1)))))
     (i32.const 1280)))

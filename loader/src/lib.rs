@@ -1,1 +1,24 @@
 //! Loads translated modules and drives `/dev/wprobe`.
+//!
+//! The file list follows a module's way: [`open`] (any input as wasm) → [`load`] (sandbox, maps, [`values`] of
+//! imports: [`core_values`], [`kconfig`]) → [`attach`] (which programs, to what; [`syscalls`] for hand-written modules) →
+//! [`resident`] (found again later) → [`globals`] (data by BTF). [`device`] is the client of the device under all of it.
+//!
+//! **Invariant:** `unsafe` is only in [`device`]. **Invariant:** whatever this library computes, the device checks
+//! again; a wrong value here can make a probe wrong, never the kernel.
+
+pub mod attach;
+#[cfg(test)]
+mod btf_builder;
+pub mod btf_value;
+pub mod core_values;
+pub mod device;
+pub mod globals;
+pub mod interface;
+pub mod kconfig;
+pub mod load;
+pub mod map_dump;
+pub mod open;
+pub mod resident;
+pub mod syscalls;
+pub mod values;

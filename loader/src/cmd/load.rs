@@ -1,0 +1,91 @@
+//! `wprobe load`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use loader::device::Object;
+use loader::load::{Options, load};
+use loader::open::Input;
+use serde_json::json;
+
+use super::{Output, device};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  wprobe load vfsstat.wasm
+  wprobe load /usr/sbin/vfsstat --name files
+  wprobe load fork.wasm --fuel 100000 --trap-limit 10")]
+pub(super) struct Args {
+    /// A wasm module, a BPF object, or an executable that embeds one
+    file: PathBuf,
+    #[command(flatten)]
+    how: How,
+}
+
+/// What `load` and `run` have in common.
+#[derive(clap::Args)]
+pub(super) struct How {
+    /// What to call the module; by default the file's name
+    #[arg(long)]
+    name: Option<String>,
+    /// Which of several embedded objects, by name or index
+    #[arg(long)]
+    object: Option<String>,
+    /// Execution budget of one run; by default the kernel module's
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    fuel: u64,
+    /// Disable a program after so many traps; by default never
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    trap_limit: u32,
+    /// BTF to compute CO-RE values against; by default the running kernel's
+    #[arg(long)]
+    btf: Option<PathBuf>,
+}
+
+impl How {
+    /// Opens `file`, and says how to load it.
+    pub(super) fn open(&self, file: &std::path::Path) -> Result<(Input, Options)> {
+        let mut input = Input::open(file, self.object.as_deref())?;
+        if let Some(name) = &self.name {
+            input.name.clone_from(name);
+        }
+        let (fuel, trap_limit, btf) = (self.fuel, self.trap_limit, self.btf.clone());
+        Ok((
+            input,
+            Options {
+                fuel,
+                trap_limit,
+                btf,
+            },
+        ))
+    }
+}
+
+pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
+    let (input, options) = args.how.open(&args.file)?;
+    let loaded = load(&device()?, &input, &options)?;
+    let info = loaded.module.info()?;
+    let memory = loaded.sandbox.info()?.memory;
+    loaded.module.pin()?;
+    loaded.sandbox.pin()?;
+    let mut text = format!(
+        "loaded {} as module {}: {} programs, {} maps, {memory} bytes of memory\n",
+        input.name,
+        info.id,
+        info.programs,
+        loaded.maps.len()
+    );
+    for note in &loaded.notes {
+        text += &format!("  note: {note}\n");
+    }
+    let json = json!({
+        "id": info.id,
+        "sandbox": info.sandbox,
+        "name": input.name,
+        "programs": info.programs,
+        "maps": loaded.maps.len(),
+        "memory": memory,
+        "notes": loaded.notes,
+    });
+    Ok(Output { text, json })
+}

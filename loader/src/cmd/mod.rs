@@ -1,0 +1,138 @@
+//! The verbs, and what they share: one output for people and for programs.
+
+mod activate;
+mod deactivate;
+mod globals;
+mod info;
+mod list;
+mod load;
+mod report;
+mod run;
+mod unload;
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use loader::attach::{Decision, Plan};
+use loader::device::{Device, Link, Module};
+use serde_json::{Value, json};
+
+/// Loads wasm probes into the kernel and reads their data.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  wprobe run /usr/sbin/vfsstat        convert, load, attach, show its counters until Ctrl-C
+  wprobe load vfsstat.wasm            load; it stays loaded when the command ends
+  wprobe activate vfsstat             attach its programs
+  wprobe globals vfsstat --json       read its variables
+  wprobe unload vfsstat               detach, and free everything"
+)]
+pub(crate) struct Cli {
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+macro_rules! verbs {
+    ($($(#[doc = $doc:literal])* $verb:ident $module:ident;)*) => {
+        #[derive(Subcommand)]
+        enum Verb {
+            $($(#[doc = $doc])* $verb($module::Args),)*
+        }
+
+        impl Cli {
+            /// Does what was asked for.
+            pub(crate) fn run(self) -> Result<()> {
+                let output = match self.verb {
+                    $(Verb::$verb(args) => $module::run(args, self.json)?,)*
+                };
+                output.print(self.json)
+            }
+        }
+    };
+}
+
+verbs! {
+    /// Load a module, a BPF object or a tool; it stays loaded
+    Load load;
+    /// Attach a loaded module's programs
+    Activate activate;
+    /// Detach them; the data stays
+    Deactivate deactivate;
+    /// Detach, and free everything
+    Unload unload;
+    /// Show every loaded module
+    List list;
+    /// Show a module's programs, links and maps, with their counts
+    Info info;
+    /// Show what a hand-written module reports
+    Report report;
+    /// Show a module's global variables
+    Globals globals;
+    /// Load, attach, show counts and data until Ctrl-C, unload
+    Run run;
+}
+
+/// What a verb has to say.
+struct Output {
+    text: String,
+    json: Value,
+}
+
+impl Output {
+    fn print(&self, json: bool) -> Result<()> {
+        let mut out = io::stdout().lock();
+        let result = match json {
+            true => writeln!(out, "{}", self.json),
+            false => writeln!(out, "{}", self.text.trim_end()),
+        };
+        match result {
+            // Whoever closed the pipe has seen enough.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => Ok(other?),
+        }
+    }
+}
+
+/// Attaches everything planned; on a failure nothing stays attached.
+fn attach(module: &Module, plan: &Plan) -> Result<Vec<Link>> {
+    Ok(plan
+        .links
+        .iter()
+        .map(|spec| module.attach(spec))
+        .collect::<Result<_, _>>()?)
+}
+
+/// The decisions of a plan, a line each.
+fn explain(decisions: &[Decision]) -> String {
+    let line = |d: &Decision| {
+        let mark = if d.attached { "attached" } else { "skipped" };
+        format!("  {mark:<8}  {}  ({})\n", d.program, d.reason)
+    };
+    decisions.iter().map(line).collect()
+}
+
+/// `3 programs attached, 5 skipped (--explain says why)`.
+fn summary(decisions: &[Decision]) -> String {
+    let attached = decisions.iter().filter(|d| d.attached).count();
+    let programs = |n| if n == 1 { "program" } else { "programs" };
+    match decisions.len() - attached {
+        0 => format!("{attached} {} attached", programs(attached)),
+        skipped => format!(
+            "{attached} {} attached, {skipped} skipped (--explain says why)",
+            programs(attached)
+        ),
+    }
+}
+
+fn device() -> Result<Device> {
+    Ok(Device::open()?)
+}
+
+fn decisions_json(decisions: &[Decision]) -> Value {
+    json!(decisions)
+}

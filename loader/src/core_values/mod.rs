@@ -1,0 +1,199 @@
+//! Values of CO-RE relocations: a local access, found again in the target kernel's BTF.
+//!
+//! The rules are libbpf's (`relo_core.c`); `diff-tests` compares every value with what libbpf patches.
+//! One step each: [`spec`] reads the access string against the object's own BTF, [`matching`] finds the same
+//! access in a candidate type of the target, [`value`] computes the relocation's value from the two.
+//!
+//! # Invariants
+//! A relocation without a match is [`POISON`], except where its absence is the answer (`*_exists`,
+//! `*_matches`, `type_size`: 0). The width of a load is part of the translated code, so a field whose size differs
+//! from what the load was compiled for is poison too, also where libbpf would narrow the instruction.
+
+mod compat;
+mod matching;
+mod spec;
+mod type_match;
+mod value;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use abi::imports::POISON;
+use abi::manifest::CoreRelocation;
+use bpf2wasm::btf::{Btf, Type};
+
+use compat::essential;
+use spec::Spec;
+
+/// `enum bpf_core_relo_kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    FieldByteOffset,
+    FieldByteSize,
+    FieldExists,
+    FieldSigned,
+    FieldLshift,
+    FieldRshift,
+    TypeIdLocal,
+    TypeIdTarget,
+    TypeExists,
+    TypeSize,
+    EnumvalExists,
+    EnumvalValue,
+    TypeMatches,
+}
+
+impl Kind {
+    /// In the kernel's order.
+    const ALL: [Kind; 13] = [
+        Kind::FieldByteOffset,
+        Kind::FieldByteSize,
+        Kind::FieldExists,
+        Kind::FieldSigned,
+        Kind::FieldLshift,
+        Kind::FieldRshift,
+        Kind::TypeIdLocal,
+        Kind::TypeIdTarget,
+        Kind::TypeExists,
+        Kind::TypeSize,
+        Kind::EnumvalExists,
+        Kind::EnumvalValue,
+        Kind::TypeMatches,
+    ];
+
+    /// Whether the access string is a path through members and elements.
+    fn is_field(self) -> bool {
+        (self as u32) <= Kind::FieldRshift as u32
+    }
+
+    /// Whether the access string is an enumerator's index.
+    fn is_enumval(self) -> bool {
+        matches!(self, Kind::EnumvalExists | Kind::EnumvalValue)
+    }
+}
+
+/// Why a relocation has no value, not even poison by the rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// A kind the kernel does not have.
+    Kind(u32),
+    /// The access string does not fit the object's own BTF.
+    Access(String),
+    /// The root type has no name to look for.
+    Anonymous,
+    /// Types of the same name in the target disagree.
+    Ambiguous(String),
+    /// Types that refer to each other without end, or to types that are not there.
+    Broken,
+    /// A bit-field no single load can read.
+    WideBitfield,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Kind(kind) => write!(f, "unknown kind {kind}"),
+            Error::Access(access) => write!(f, "access string `{access}` does not fit the type"),
+            Error::Anonymous => write!(f, "the root type has no name"),
+            Error::Ambiguous(name) => write!(f, "types named {name} of the target disagree"),
+            Error::Broken => write!(f, "broken BTF"),
+            Error::WideBitfield => write!(f, "bit-field wider than one load"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// A kernel's BTF, indexed for candidate searches.
+#[derive(Debug)]
+pub struct Target<'a> {
+    btf: &'a Btf,
+    /// Ids by name without flavour, upwards.
+    by_name: HashMap<&'a str, Vec<u32>>,
+}
+
+impl<'a> Target<'a> {
+    /// Indexes `btf`.
+    pub fn new(btf: &'a Btf) -> Self {
+        let mut by_name: HashMap<&str, Vec<u32>> = HashMap::new();
+        for ty in btf.types().filter(|t| !t.name.is_empty()) {
+            by_name.entry(essential(ty.name)).or_default().push(ty.id);
+        }
+        Target { btf, by_name }
+    }
+
+    /// Types that `local` may stand for.
+    fn candidates(&self, local: &Type<'_>) -> Vec<u32> {
+        let ids = self
+            .by_name
+            .get(essential(local.name))
+            .map_or(&[][..], Vec::as_slice);
+        let fits = |id: &&u32| {
+            self.btf
+                .get(**id)
+                .is_some_and(|t| compat::kinds(local.kind, t.kind))
+        };
+        ids.iter().filter(fits).copied().collect()
+    }
+}
+
+/// The values of `relocations` of an object with BTF `local`, on a kernel with BTF `target`; one each.
+pub fn evaluate(
+    local: &Btf,
+    relocations: &[CoreRelocation],
+    target: &Target<'_>,
+) -> Vec<Result<u64>> {
+    // As libbpf does, a relocation that tells candidates apart narrows them for later ones of its type.
+    let mut candidates: HashMap<u32, Vec<u32>> = HashMap::new();
+    let value = |r| evaluate_one(local, r, target, &mut candidates);
+    relocations.iter().map(value).collect()
+}
+
+fn evaluate_one(
+    local: &Btf,
+    relocation: &CoreRelocation,
+    target: &Target<'_>,
+    candidates: &mut HashMap<u32, Vec<u32>>,
+) -> Result<u64> {
+    let kind = Kind::ALL.get(relocation.kind as usize).copied();
+    let kind = kind.ok_or(Error::Kind(relocation.kind))?;
+    let root = local.get(relocation.type_id).ok_or(Error::Broken)?;
+    let spec = Spec::parse(local, kind, root.id, &relocation.access)?;
+    if kind == Kind::TypeIdLocal {
+        return Ok(u64::from(root.id));
+    }
+    if root.name.is_empty() {
+        return Err(Error::Anonymous);
+    }
+    let ids = candidates
+        .entry(root.id)
+        .or_insert_with(|| target.candidates(&root));
+    let mut matched = Vec::new();
+    let mut found: Option<(u32, Option<u64>)> = None;
+    for id in ids.iter().copied() {
+        let Some(there) = matching::find(&spec, target.btf, id)? else {
+            continue;
+        };
+        let value = value::of(kind, &spec, Some(&there), relocation.access_bytes)?;
+        match found {
+            Some(first) if first != (there.bit_offset, value) => {
+                return Err(Error::Ambiguous(root.name.to_owned()));
+            }
+            _ => found = Some((there.bit_offset, value)),
+        }
+        matched.push(id);
+    }
+    let value = match found {
+        Some((_, value)) => {
+            *ids = matched;
+            value
+        }
+        None => value::of(kind, &spec, None, relocation.access_bytes)?,
+    };
+    Ok(value.unwrap_or(POISON as u64))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! A loaded module and its programs.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+use abi::uapi::{self, AttachPoint, LinkCreate, ModuleInfo, ProgramInfo, Report};
+
+use super::ioctl::{Log, bytes, call, text, zeroed};
+use super::{Error, Link, Result, owned};
+
+/// What to load.
+#[derive(Clone, Copy, Debug)]
+pub struct ModuleSpec<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its bytes.
+    pub wasm: &'a [u8],
+    /// Values of its imported i64 globals, in import order.
+    pub globals: &'a [u64],
+    /// Traps of one program after which it is disabled; 0: never.
+    pub trap_limit: u32,
+    /// Execution budget of one run; 0: the device's default.
+    pub fuel: u64,
+}
+
+/// What to attach.
+#[derive(Clone, Debug)]
+pub struct LinkSpec {
+    /// The export.
+    pub program: String,
+    /// The symbol.
+    pub target: String,
+    /// Where on the symbol.
+    pub attach: AttachPoint,
+    /// Bytes of context to copy in at a hit.
+    pub context: u32,
+    /// Bytes from the start of the symbol.
+    pub offset: u64,
+    /// Value of `bpf_get_attach_cookie()`.
+    pub cookie: u64,
+    /// `ARG_*` of each parameter, for syscalls.
+    pub args: [u8; 8],
+}
+
+/// A module.
+#[derive(Debug)]
+pub struct Module(pub(super) OwnedFd);
+
+/// One program of a module, as the device counts it.
+pub type Program = ProgramInfo;
+
+impl Module {
+    /// Attaches a program.
+    pub fn attach(&self, spec: &LinkSpec) -> Result<Link> {
+        let mut log = Log::new();
+        let mut arg = LinkCreate {
+            program: bytes(&spec.program)?,
+            target: bytes(&spec.target)?,
+            attach: spec.attach as u32,
+            context: spec.context,
+            offset: spec.offset,
+            cookie: spec.cookie,
+            args: spec.args,
+            log: log.address(),
+            log_size: log.size(),
+            ..zeroed()
+        };
+        let about = format!("program {} at {}", spec.program, spec.target);
+        let fd = call(&self.0, "LINK_CREATE", uapi::LINK_CREATE, &mut arg, &about);
+        Ok(Link(owned(log.explain(fd)?)))
+    }
+
+    /// What the device says about it.
+    pub fn info(&self) -> Result<ModuleInfo> {
+        let mut info: ModuleInfo = zeroed();
+        call(
+            &self.0,
+            "MODULE_INFO",
+            uapi::MODULE_INFO,
+            &mut info,
+            "module",
+        )?;
+        Ok(info)
+    }
+
+    /// Every program and its counts.
+    pub fn programs(&self) -> Result<Vec<Program>> {
+        let mut programs = Vec::new();
+        loop {
+            let mut info = ProgramInfo {
+                index: programs.len() as u32,
+                ..zeroed()
+            };
+            match call(
+                &self.0,
+                "PROGRAM_INFO",
+                uapi::PROGRAM_INFO,
+                &mut info,
+                "module",
+            ) {
+                Ok(_) => programs.push(info),
+                Err(e) if e.errno() == Some(libc::ENOENT) => return Ok(programs),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Runs its `report` export.
+    pub fn report(&self) -> Result<String> {
+        let mut buffer = vec![0u8; 64 << 10];
+        let mut arg = Report {
+            text: buffer.as_mut_ptr() as u64,
+            size: buffer.len() as u64,
+        };
+        call(&self.0, "REPORT", uapi::REPORT, &mut arg, "report")?;
+        Ok(text(&buffer))
+    }
+
+    /// Its bytes, as loaded.
+    pub fn wasm(&self) -> Result<Vec<u8>> {
+        let read = || {
+            let mut bytes = Vec::new();
+            File::from(self.0.try_clone()?)
+                .read_to_end(&mut bytes)
+                .map(|_| bytes)
+        };
+        read().map_err(|source| Error::Request {
+            ioctl: "read",
+            about: "module".to_owned(),
+            source,
+            log: String::new(),
+        })
+    }
+}

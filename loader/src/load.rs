@@ -1,0 +1,211 @@
+//! From an input to a module in a sandbox with its maps, in the order ARCHITECTURE.md gives.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use abi::layout::{WASM_PAGE, values_base};
+use abi::manifest::{DATA_SECTION, DataKind, DataSection, Manifest, Map};
+use abi::map_types::MapType;
+use helpers::maps;
+
+use crate::device::{self, Device, MapSpec, Module, ModuleSpec, Sandbox};
+use crate::open::Input;
+use crate::values;
+
+/// How to load.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Execution budget of one run; 0: the device's default.
+    pub fuel: u64,
+    /// Traps of one program after which it is disabled; 0: never.
+    pub trap_limit: u32,
+    /// BTF of the target kernel, where it is not the running one's own.
+    pub btf: Option<PathBuf>,
+}
+
+/// A loaded module. Dropped, it is gone, unless it was pinned.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it is in.
+    pub sandbox: Sandbox,
+    /// Maps and data sections, as in the manifest.
+    pub maps: Vec<device::Map>,
+    /// The module.
+    pub module: Module,
+    /// What a person may want to know, such as relocations without a value.
+    pub notes: Vec<String>,
+}
+
+/// Why a module was not loaded. Nothing of it stays behind.
+#[derive(Debug)]
+pub enum Error {
+    /// A map of a type, or with parameters, that the runtime does not have.
+    Map(String, String),
+    /// A data section whose initial bytes are missing.
+    Data(String),
+    /// An import without a value.
+    Value(values::Error),
+    /// The device refused.
+    Device(device::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Map(name, why) => write!(f, "map {name}: {why}"),
+            Error::Data(name) => write!(f, "data section {name}: its initial bytes are missing"),
+            Error::Value(e) => e.fmt(f),
+            Error::Device(e) => e.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<device::Error> for Error {
+    fn from(error: device::Error) -> Self {
+        Error::Device(error)
+    }
+}
+
+/// Loads `input`.
+pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded, Error> {
+    let cpus = device.about()?.cpus;
+    let described = input.manifest.as_ref().map_or_else(Vec::new, created);
+    let specs: Vec<_> = described.iter().map(|map| spec(map, cpus)).collect();
+    let memory = match input.manifest.is_some() {
+        true => memory(&specs, cpus)?,
+        false => 0,
+    };
+    let sandbox = device.create_sandbox(&input.name, memory)?;
+    let mut maps = Vec::new();
+    for (spec, described) in specs.iter().zip(described) {
+        let map = sandbox.create_map(spec)?;
+        if let Some(bytes) = initial(input, described)? {
+            map.update(&0u32.to_ne_bytes(), &bytes, 0)?;
+        }
+        maps.push(map);
+    }
+    let values = values::compute(input, &maps, options.btf.as_deref()).map_err(Error::Value)?;
+    let module = sandbox.load(&ModuleSpec {
+        name: &input.name,
+        wasm: &input.wasm,
+        globals: &values.globals,
+        trap_limit: options.trap_limit,
+        fuel: options.fuel,
+    })?;
+    Ok(Loaded {
+        sandbox,
+        maps,
+        module,
+        notes: values.notes,
+    })
+}
+
+/// The maps to create: all but those that only describe the inner maps of another.
+fn created(manifest: &Manifest) -> Vec<&Map> {
+    let is_description = |i| manifest.maps.iter().any(|m| m.inner == Some(i));
+    let maps = (0..)
+        .zip(&manifest.maps)
+        .filter(|(i, _)| !is_description(*i));
+    maps.map(|(_, map)| map).collect()
+}
+
+/// How to create `map`. A perf event array without a size has one entry a CPU, as under libbpf.
+fn spec(map: &Map, cpus: u32) -> MapSpec<'_> {
+    let per_cpu = map.map_type == MapType::PerfEventArray as u32 && map.max_entries == 0;
+    MapSpec {
+        name: &map.name,
+        map_type: map.map_type,
+        key_size: map.key_size,
+        value_size: map.value_size,
+        max_entries: if per_cpu { cpus } else { map.max_entries },
+        flags: map.flags,
+    }
+}
+
+/// Bytes of linear memory the maps and the per-CPU areas need.
+fn memory(specs: &[MapSpec<'_>], cpus: u32) -> Result<u64, Error> {
+    let mut bytes = u64::from(values_base(cpus));
+    for spec in specs {
+        let refuse = |why: String| Error::Map(spec.name.to_owned(), why);
+        let map_type = MapType::from_id(spec.map_type)
+            .ok_or_else(|| refuse(format!("unknown type {}", spec.map_type)))?;
+        let area = maps::area_bytes(
+            &maps::MapSpec {
+                map_type,
+                key_size: spec.key_size,
+                value_size: spec.value_size,
+                max_entries: spec.max_entries,
+                flags: spec.flags,
+            },
+            cpus,
+        );
+        let area = area.map_err(|errno| {
+            refuse(format!(
+                "{} with key {}, value {}, {} entries, flags {:#x}: {errno:?}",
+                map_type.name(),
+                spec.key_size,
+                spec.value_size,
+                spec.max_entries,
+                spec.flags
+            ))
+        })?;
+        bytes += area.next_multiple_of(64);
+    }
+    Ok(bytes.next_multiple_of(u64::from(WASM_PAGE)))
+}
+
+/// The bytes a data section begins with; `None` for zeros, and for maps proper.
+fn initial(input: &Input, map: &Map) -> Result<Option<Vec<u8>>, Error> {
+    let size = map.value_size as usize;
+    match &map.data {
+        Some(data) if data.kind == DataKind::Kconfig => values::kconfig_section(input, data, size)
+            .map(Some)
+            .map_err(Error::Value),
+        Some(DataSection {
+            init: Some(from), ..
+        }) => {
+            let all = bpf2wasm::custom_section(&input.wasm, DATA_SECTION).unwrap_or_default();
+            let from = *from as usize;
+            let bytes = all.get(from..from.saturating_add(size));
+            bytes
+                .map(|b| Some(b.to_vec()))
+                .ok_or_else(|| Error::Data(map.name.clone()))
+        }
+        _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(map_type: u32, max_entries: u32) -> MapSpec<'static> {
+        MapSpec {
+            name: "m",
+            map_type,
+            key_size: 4,
+            value_size: 8,
+            max_entries,
+            flags: 0,
+        }
+    }
+
+    #[test]
+    fn memory_holds_the_cpu_areas_and_the_maps() {
+        let array = map(MapType::Array as u32, 10_000);
+        let bytes = memory(&[array], 2).unwrap();
+        assert!(bytes >= u64::from(values_base(2)) + 80_000 && bytes.is_multiple_of(65536));
+    }
+
+    #[test]
+    fn maps_the_runtime_does_not_have_are_named() {
+        let refusal = memory(&[map(99, 1)], 2).unwrap_err().to_string();
+        assert_eq!(refusal, "map m: unknown type 99");
+        let refusal = memory(&[map(MapType::Array as u32, 0)], 2)
+            .unwrap_err()
+            .to_string();
+        assert!(refusal.starts_with("map m: array with key 4"), "{refusal}");
+    }
+}

@@ -1,0 +1,145 @@
+//! Input of any kind as a wasm module: a module, a BPF object, or an executable that embeds objects.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use abi::manifest::Manifest;
+use abi::uapi::NAME_SIZE;
+
+use crate::interface::Interface;
+
+/// A module to load.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// What to call it: the file's name without extensions.
+    pub name: String,
+    /// Its bytes.
+    pub wasm: Vec<u8>,
+    /// What it says about itself; `None` for a hand-written module.
+    pub manifest: Option<Manifest>,
+    /// Its imports and exports.
+    pub interface: Interface,
+}
+
+/// Why a file is no input.
+#[derive(Debug)]
+pub enum Error {
+    /// It cannot be read.
+    Read(PathBuf, io::Error),
+    /// It is neither wasm nor ELF.
+    Kind(PathBuf),
+    /// It holds no object that can be translated.
+    Convert(PathBuf, Box<bpf2wasm::Error>),
+    /// It looks like wasm, and is not.
+    Wasm(PathBuf, String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Read(path, e) => write!(f, "{}: {e}", path.display()),
+            Error::Kind(path) => write!(
+                f,
+                "{}: neither a wasm module nor an ELF file",
+                path.display()
+            ),
+            Error::Convert(path, e) => write!(f, "{}: {e}", path.display()),
+            Error::Wasm(path, e) => write!(f, "{}: {e}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Input {
+    /// Reads `path`; `object` picks one of several embedded objects.
+    pub fn open(path: &Path, object: Option<&str>) -> Result<Self, Error> {
+        let bytes = fs::read(path).map_err(|e| Error::Read(path.to_owned(), e))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let stem = name.split('.').next().unwrap_or_default();
+        Input::from_bytes(&bytes, stem, path, object)
+    }
+
+    /// As [`Input::open`], of bytes at hand; `path` is for messages.
+    pub fn from_bytes(
+        bytes: &[u8],
+        name: &str,
+        path: &Path,
+        object: Option<&str>,
+    ) -> Result<Self, Error> {
+        let convert = |e| Error::Convert(path.to_owned(), Box::new(e));
+        if bytes.starts_with(b"\0asm") {
+            return Input::from_wasm(bytes.to_vec(), name)
+                .map_err(|e| Error::Wasm(path.to_owned(), e));
+        }
+        if !bytes.starts_with(b"\x7fELF") {
+            return Err(Error::Kind(path.to_owned()));
+        }
+        let objects = bpf2wasm::embedded_objects(bytes).map_err(convert)?;
+        let object = bpf2wasm::pick(objects, object).map_err(convert)?;
+        let converted = bpf2wasm::convert(object.bytes, name, &bpf2wasm::Options::default())
+            .map_err(convert)?;
+        Input::from_wasm(converted.wasm, name).map_err(|e| Error::Wasm(path.to_owned(), e))
+    }
+
+    /// A module at hand, such as one read back from the device.
+    pub fn from_wasm(wasm: Vec<u8>, name: &str) -> Result<Self, String> {
+        let interface = Interface::read(&wasm).map_err(|e| e.to_string())?;
+        let manifest = match bpf2wasm::custom_section(&wasm, abi::manifest::SECTION) {
+            Some(_) => Some(bpf2wasm::read_manifest(&wasm).map_err(|e| e.to_string())?),
+            None => None,
+        };
+        Ok(Input {
+            name: shorten(name),
+            wasm,
+            manifest,
+            interface,
+        })
+    }
+
+    /// The object's BTF, if it has any.
+    pub fn btf(&self) -> Option<bpf2wasm::btf::Btf> {
+        let bytes = bpf2wasm::custom_section(&self.wasm, abi::manifest::BTF_SECTION)?;
+        bpf2wasm::btf::Btf::parse(bytes).ok()
+    }
+}
+
+/// As much of a name as the device takes.
+fn shorten(name: &str) -> String {
+    let mut end = name.len().min(NAME_SIZE - 1);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(bytes: &[u8]) -> String {
+        Input::from_bytes(bytes, "x", Path::new("x"), None)
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn what_is_no_input_is_refused() {
+        assert_eq!(
+            refusal(b"hello"),
+            "x: neither a wasm module nor an ELF file"
+        );
+        assert!(refusal(b"\x7fELF").starts_with("x: "));
+        assert!(refusal(b"\0asm\x01\0\0\0\x05").starts_with("x: "));
+        let missing = Input::open(Path::new("/no/such/file"), None).unwrap_err();
+        assert!(matches!(missing, Error::Read(..)));
+    }
+
+    #[test]
+    fn names_fit_the_device() {
+        assert_eq!(shorten(&"ä".repeat(40)).len(), 62);
+        assert_eq!(shorten("vfsstat"), "vfsstat");
+    }
+}

@@ -1,0 +1,174 @@
+//! Modules that live in the device: found by id or name, read back, with their maps and links.
+
+use std::fmt;
+
+use abi::manifest::Manifest;
+use abi::traps::Trap;
+use abi::uapi::{Kind, LinkInfo, ModuleInfo};
+
+use crate::device::{self, Device, Link, Map, Module, Object, text};
+use crate::open::Input;
+
+/// Why a module cannot be looked at.
+#[derive(Debug)]
+pub enum Error {
+    /// There is none of this id or name.
+    NotFound(String),
+    /// Several modules have this name.
+    Ambiguous(String, Vec<u32>),
+    /// Its bytes do not read back as a module.
+    Bytes(String),
+    /// The device refused.
+    Device(device::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NotFound(id) => write!(f, "no module {id} (`wprobe list` shows all)"),
+            Error::Ambiguous(name, ids) => {
+                write!(f, "several modules are named {name}: give an id of {ids:?}")
+            }
+            Error::Bytes(why) => write!(f, "the module does not read back: {why}"),
+            Error::Device(e) => e.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<device::Error> for Error {
+    fn from(error: device::Error) -> Self {
+        Error::Device(error)
+    }
+}
+
+/// A module in the device.
+#[derive(Debug)]
+pub struct Resident<'d> {
+    device: &'d Device,
+    /// Its descriptor.
+    pub module: Module,
+    /// What the device says about it.
+    pub info: ModuleInfo,
+}
+
+impl<'d> Resident<'d> {
+    /// Every module, by increasing id.
+    pub fn all(device: &'d Device) -> Result<Vec<Self>, Error> {
+        let mut all = Vec::new();
+        for id in device.ids(Kind::Module)? {
+            match device.module(id) {
+                Ok(module) => all.push(Resident::new(device, module)?),
+                // It went away meanwhile.
+                Err(e) if e.errno() == Some(libc::ENOENT) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(all)
+    }
+
+    /// The module with this id, or else this name.
+    pub fn find(device: &'d Device, id: &str) -> Result<Self, Error> {
+        let mut all = Resident::all(device)?;
+        let number = id.parse::<u32>().ok();
+        if let Some(at) = all.iter().position(|m| Some(m.info.id) == number) {
+            return Ok(all.swap_remove(at));
+        }
+        all.retain(|m| m.name() == id);
+        match all.len() {
+            0 => Err(Error::NotFound(id.to_owned())),
+            1 => Ok(all.swap_remove(0)),
+            _ => Err(Error::Ambiguous(
+                id.to_owned(),
+                all.iter().map(|m| m.info.id).collect(),
+            )),
+        }
+    }
+
+    /// As read back through its descriptor.
+    pub fn new(device: &'d Device, module: Module) -> Result<Self, Error> {
+        let info = module.info()?;
+        Ok(Resident {
+            device,
+            module,
+            info,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        text(&self.info.name)
+    }
+
+    /// Its bytes, manifest and interface.
+    pub fn input(&self) -> Result<Input, Error> {
+        Input::from_wasm(self.module.wasm()?, &self.name()).map_err(Error::Bytes)
+    }
+
+    /// The maps of its sandbox.
+    pub fn maps(&self) -> Result<Vec<Map>, Error> {
+        let mut maps = Vec::new();
+        for id in self.device.ids(Kind::Map)? {
+            let map = self.device.map(id)?;
+            if map.info().sandbox == self.info.sandbox {
+                maps.push(map);
+            }
+        }
+        Ok(maps)
+    }
+
+    /// Its links.
+    pub fn links(&self) -> Result<Vec<(Link, LinkInfo)>, Error> {
+        let mut links = Vec::new();
+        for id in self.device.ids(Kind::Link)? {
+            let link = self.device.link(id)?;
+            let info = link.info()?;
+            if info.module == self.info.id {
+                links.push((link, info));
+            }
+        }
+        Ok(links)
+    }
+
+    /// Detaches its programs; how many there were.
+    pub fn deactivate(&self) -> Result<usize, Error> {
+        let links = self.links()?;
+        for (link, info) in &links {
+            if info.pinned != 0 {
+                link.unpin()?;
+            }
+        }
+        Ok(links.len())
+    }
+
+    /// Takes every pin back: once nobody else holds a descriptor, it is gone with its sandbox.
+    pub fn unload(&self) -> Result<(), Error> {
+        self.deactivate()?;
+        if self.info.pinned != 0 {
+            self.module.unpin()?;
+        }
+        let sandbox = self.device.sandbox(self.info.sandbox)?;
+        let info = sandbox.info()?;
+        if info.pinned != 0 && info.modules <= 1 {
+            sandbox.unpin()?;
+        }
+        Ok(())
+    }
+}
+
+/// A trap in words: why, and where in the program's source object.
+pub fn trap(manifest: Option<&Manifest>, code: u32, site: u32) -> String {
+    let why = match Trap::from_code(code) {
+        Some(trap) => trap.text().to_owned(),
+        None => format!("trap {code}"),
+    };
+    let functions = manifest.map_or(&[][..], |m| &m.functions);
+    match functions
+        .iter()
+        .find(|f| (f.site..f.site + f.slots).contains(&site))
+    {
+        Some(f) => format!("{why} at {} insn {}", f.name, site - f.site),
+        None => why,
+    }
+}

@@ -1,0 +1,210 @@
+//! Values of a module's imported globals, in import order.
+//!
+//! Maps' come from the device's answers, CO-RE's from the target's BTF, kconfig's and ksym's from the
+//! running kernel. What a module never asks for is never read.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use abi::imports::{CORE, KSYM, MAP, MAP_VALUE, POISON};
+use abi::manifest::{DataSection, Extern, ExternKind, Manifest, Symbol};
+use bpf2wasm::btf::{Btf, BtfError, Kind};
+
+use crate::core_values;
+use crate::device;
+use crate::kconfig::Kconfig;
+use crate::open::Input;
+
+/// The running kernel's BTF.
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why an import has no value.
+#[derive(Debug)]
+pub enum Error {
+    /// The contract knows no such import, or the manifest does not describe it.
+    Unknown(String),
+    /// The target's BTF cannot be read.
+    ReadBtf(PathBuf, io::Error),
+    /// It cannot be parsed.
+    ParseBtf(PathBuf, BtfError),
+    /// The module has relocations and carries no BTF of its own.
+    NoBtf,
+    /// The kernel's configuration cannot be read.
+    Kconfig(io::Error),
+    /// A strong extern that the kernel does not have.
+    Unresolved(String),
+    /// `/proc/kallsyms` cannot be read.
+    Kallsyms(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Unknown(import) => {
+                write!(f, "import {import}: the manifest does not describe it")
+            }
+            Error::ReadBtf(path, e) => write!(f, "{}: {e} (needed for CO-RE)", path.display()),
+            Error::ParseBtf(path, e) => write!(f, "{}: {e}", path.display()),
+            Error::NoBtf => write!(f, "the module has CO-RE relocations but no BTF"),
+            Error::Kconfig(e) => write!(
+                f,
+                "neither /proc/config.gz nor /boot/config-$(uname -r) can be read: {e}"
+            ),
+            Error::Unresolved(name) => write!(f, "extern {name}: this kernel has no such thing"),
+            Error::Kallsyms(e) => write!(f, "/proc/kallsyms: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Values, and what a person may want to know about them.
+#[derive(Clone, Debug, Default)]
+pub struct Values {
+    /// One for each imported i64 global.
+    pub globals: Vec<u64>,
+    /// Relocations without a value, as `name: why`; they are poison.
+    pub notes: Vec<String>,
+}
+
+/// Computes all of them. `btf` is the target's, by default the running kernel's.
+pub fn compute(input: &Input, maps: &[device::Map], btf: Option<&Path>) -> Result<Values, Error> {
+    let mut values = Values::default();
+    let Some(manifest) = &input.manifest else {
+        // A hand-written module has no imports; one that has is for the runtime to refuse.
+        values.globals = vec![0; input.interface.values.len()];
+        return Ok(values);
+    };
+    let relocations = relocations(input, manifest, btf, &mut values.notes)?;
+    for (module, name) in &input.interface.values {
+        let map = || maps.iter().find(|m| m.name() == *name);
+        let data = || {
+            manifest
+                .maps
+                .iter()
+                .any(|m| m.name == *name && m.data.is_some())
+        };
+        let value = match module.as_str() {
+            MAP if data() => map().map(|m| m.values),
+            MAP => map().map(|m| m.handle),
+            MAP_VALUE => map().map(|m| m.values),
+            CORE => relocations.get(name.as_str()).copied(),
+            KSYM => match manifest.externs.iter().find(|e| e.name == *name) {
+                Some(external) => Some(resolved(external, kernel_symbol(name)?)?.unwrap_or(0)),
+                None => None,
+            },
+            _ => None,
+        };
+        let value = value.ok_or_else(|| Error::Unknown(format!("{module}.{name}")))?;
+        values.globals.push(value);
+    }
+    Ok(values)
+}
+
+/// The value of each relocation by its import's name.
+fn relocations<'m>(
+    input: &Input,
+    manifest: &'m Manifest,
+    target: Option<&Path>,
+    notes: &mut Vec<String>,
+) -> Result<HashMap<&'m str, u64>, Error> {
+    if manifest.relocations.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let local = input.btf().ok_or(Error::NoBtf)?;
+    let path = target.unwrap_or(Path::new(KERNEL_BTF));
+    let bytes = fs::read(path).map_err(|e| Error::ReadBtf(path.to_owned(), e))?;
+    let target = Btf::parse(&bytes).map_err(|e| Error::ParseBtf(path.to_owned(), e))?;
+    let target = core_values::Target::new(&target);
+    let values = core_values::evaluate(&local, &manifest.relocations, &target);
+    let named = manifest
+        .relocations
+        .iter()
+        .zip(values)
+        .map(|(relocation, value)| {
+            let value = value.unwrap_or_else(|why| {
+                notes.push(format!("{}: {why}", relocation.import));
+                POISON as u64
+            });
+            (relocation.import.as_str(), value)
+        });
+    Ok(named.collect())
+}
+
+/// The contents of the section of kconfig externs, `size` bytes.
+pub fn kconfig_section(input: &Input, data: &DataSection, size: usize) -> Result<Vec<u8>, Error> {
+    let externs = input.manifest.as_ref().map_or(&[][..], |m| &m.externs);
+    let btf = input.btf();
+    let is_char = |symbol: &Symbol| {
+        let ty = btf.as_ref().and_then(|btf| btf.resolve(symbol.type_id));
+        ty.is_some_and(|ty| ty.kind == Kind::Int && ty.size() == Some(1) && !ty.is_bool())
+    };
+    let kconfig = Kconfig::default();
+    let mut section = vec![0; size];
+    for symbol in &data.symbols {
+        let described = externs
+            .iter()
+            .find(|e| e.kind == ExternKind::Kconfig && e.name == symbol.name);
+        let external =
+            described.ok_or_else(|| Error::Unknown(format!(".kconfig {}", symbol.name)))?;
+        let setting = match kconfig.get(&symbol.name) {
+            // Without a configuration a weak extern is as unset as any other.
+            Err(_) if external.weak => None,
+            setting => setting.map_err(Error::Kconfig)?,
+        };
+        let Some(setting) = resolved(external, setting)? else {
+            continue;
+        };
+        let at = symbol.offset as usize;
+        let place = section.get_mut(at..at.saturating_add(symbol.size as usize));
+        let place = place.ok_or_else(|| Error::Unknown(format!(".kconfig {}", symbol.name)))?;
+        place.copy_from_slice(&setting.bytes(place.len(), is_char(symbol)));
+    }
+    Ok(section)
+}
+
+/// `value`, unless `external` is strong and has none.
+fn resolved<T>(external: &Extern, value: Option<T>) -> Result<Option<T>, Error> {
+    match value {
+        None if !external.weak => Err(Error::Unresolved(external.name.clone())),
+        value => Ok(value),
+    }
+}
+
+/// The address of `name`.
+fn kernel_symbol(name: &str) -> Result<Option<u64>, Error> {
+    let symbols = fs::read_to_string("/proc/kallsyms").map_err(Error::Kallsyms)?;
+    Ok(symbols.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let address = words.next()?;
+        (words.nth(1)? == name).then(|| u64::from_str_radix(address, 16).ok())?
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn external(name: &str, weak: bool) -> Extern {
+        Extern {
+            name: name.into(),
+            kind: ExternKind::Ksym,
+            weak,
+            type_id: 0,
+        }
+    }
+
+    #[test]
+    fn only_weak_externs_may_be_missing() {
+        assert_eq!(resolved(&external("x", true), None::<u64>).unwrap(), None);
+        let refusal = resolved(&external("x", false), None::<u64>).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "extern x: this kernel has no such thing"
+        );
+        assert!(kernel_symbol("no_such_symbol_at_all").unwrap().is_none());
+    }
+}
