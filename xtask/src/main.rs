@@ -3,8 +3,10 @@
 //! One file a task. A task does all its own set-up (packages, kernels, building) and says what it does on stderr.
 
 mod exec;
+mod generate;
 mod image;
 mod kernels;
+mod kmod;
 mod progress;
 mod setup;
 mod vm;
@@ -33,6 +35,16 @@ enum Task {
     /// Install what the tasks need: Debian packages (as root), kernels under target/vm
     #[command(after_help = "Example:\n  cargo xtask setup")]
     Setup,
+    /// Build wprobe.ko, for all kernels or some
+    #[command(after_help = "Examples:\n  cargo xtask kmod\n  cargo xtask kmod --kernel 6.12")]
+    Kmod {
+        /// A kernel; may be given several times
+        #[arg(long, value_enum)]
+        kernel: Vec<Kernel>,
+    },
+    /// Write the files that are generated from helpers/abi
+    #[command(after_help = "Example:\n  cargo xtask generate")]
+    Generate,
     /// Boot a kernel and run a command in it, or a shell
     #[command(after_help = VM_HELP)]
     Vm(VmArgs),
@@ -79,11 +91,21 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Setup => setup::run().map(|()| ExitCode::SUCCESS),
+        Task::Kmod { kernel } => kmod::run(&or_all(kernel)).map(|()| ExitCode::SUCCESS),
+        Task::Generate => generate::run().map(|()| ExitCode::SUCCESS),
         Task::Vm(args) => vm::run(&vm::Guest {
             memory: args.memory,
             cpus: args.cpus,
             timeout: Duration::from_secs(args.timeout),
             ..vm::Guest::new(args.kernel, args.command)
         }),
+    }
+}
+
+fn or_all(kernels: Vec<Kernel>) -> Vec<Kernel> {
+    if kernels.is_empty() {
+        kernels::ALL.to_vec()
+    } else {
+        kernels
     }
 }

@@ -272,7 +272,7 @@ impl Run {
         let mut script = format!("cd {}\n", quote(&here.to_string_lossy()));
         if guest.command.is_empty() {
             fs::write(dir.join("interactive"), "")?;
-            script += "exec bash -i 2>/dev/null || exec sh -i\n";
+            script += "exec bash -i\n";
         } else {
             let words: Vec<String> = guest.command.iter().map(|word| quote(word)).collect();
             script += &format!("exec {}\n", words.join(" "));
