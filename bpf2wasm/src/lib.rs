@@ -11,14 +11,23 @@
 
 extern crate alloc;
 
+mod cfg;
+mod check;
+mod emit;
 mod error;
+mod isa;
+mod lower;
 mod module;
 mod object;
+mod translate;
+mod types;
 
 pub use abi::manifest::Manifest;
+pub use check::check;
 pub use error::{
     Error, ErrorKind, FlowError, InsnError, ModuleError, ObjectError, ReferenceError, Result,
 };
+pub use lower::Accesses;
 pub use module::{custom_section, read_manifest};
 pub use object::btf;
 pub use object::embedded::{Embedded, embedded_objects, pick};
@@ -57,10 +66,16 @@ pub struct Summary {
     pub wasm_bytes: usize,
     /// Imports as `module.name`, in order.
     pub imports: Vec<String>,
+    /// How memory accesses were translated.
+    pub accesses: Accesses,
+    /// Functions whose control flow is irreducible and goes through a dispatch loop.
+    pub dispatch: Vec<String>,
 }
 
 /// Translates a BPF object; `name` is what messages and the manifest call it.
 pub fn convert(object: &[u8], name: &str, options: &Options) -> Result<Converted> {
-    let _ = (object, options);
-    Err(Error::new(ObjectError::NoPrograms).in_object(name))
+    let parsed = object::Object::parse(object, options);
+    parsed
+        .and_then(|o| translate::translate(&o, name, options))
+        .map_err(|e| e.in_object(name))
 }

@@ -1,4 +1,126 @@
 //! The front end: an ELF object becomes functions, maps, data and what refers to what.
+//!
+//! | file | from | to |
+//! |---|---|---|
+//! | `embedded` | any file | the BPF objects in it |
+//! | `elf` | an object | sections, symbols, relocations |
+//! | `btf` | `.BTF` | types |
+//! | `maps`, `legacy` | `.maps`, `maps` | map definitions |
+//! | `data` | `.rodata*`, `.data*`, `.bss*`, `.kconfig` | data sections |
+//! | `externs` | undefined symbols | what the target kernel provides |
+//! | `programs` | code sections | functions, and which of them are programs |
+//! | `reloc` | relocations | what each instruction refers to |
+//! | `ext`, `core` | `.BTF.ext` | CO-RE relocations, source lines |
 
 pub mod btf;
+mod core;
+mod data;
+mod elf;
 pub mod embedded;
+mod ext;
+mod externs;
+mod legacy;
+mod maps;
+mod programs;
+mod reloc;
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use abi::manifest::{CoreRelocation, Extern, Map};
+
+use crate::Options;
+use crate::error::{Error, ObjectError, Result};
+use crate::isa::table::Form;
+use btf::Btf;
+pub(crate) use core::KINDS as CORE_KINDS;
+use elf::Elf;
+pub(crate) use programs::{Function, Program};
+pub(crate) use reloc::Ref;
+
+/// An object, as far as a translation needs it.
+pub(crate) struct Object<'a> {
+    /// The `license` section.
+    pub(crate) license: String,
+    /// The bytes of `.BTF`; empty if there is none.
+    pub(crate) btf: &'a [u8],
+    /// Programs and subprograms.
+    pub(crate) functions: Vec<Function>,
+    /// Maps, then data sections.
+    pub(crate) maps: Vec<Map>,
+    /// Initial bytes of all data sections.
+    pub(crate) data: Vec<u8>,
+    /// What the target kernel provides.
+    pub(crate) externs: Vec<Extern>,
+    /// Distinct CO-RE relocations.
+    pub(crate) relocations: Vec<CoreRelocation>,
+}
+
+impl<'a> Object<'a> {
+    /// Reads an object file.
+    pub(crate) fn parse(bytes: &'a [u8], options: &Options) -> Result<Self> {
+        let elf = Elf::parse(bytes)?;
+        let raw_btf = elf.section(".BTF").map_or(&[][..], |(_, s)| s.data);
+        let btf = if raw_btf.is_empty() {
+            None
+        } else {
+            Some(Btf::parse(raw_btf)?)
+        };
+        if elf
+            .sections
+            .iter()
+            .any(|s| s.name.starts_with(".struct_ops"))
+        {
+            return Err(Error::new(ObjectError::StructOps));
+        }
+        let mut maps = maps::Maps::default();
+        let mut externs = externs::Externs::read(&elf, btf.as_ref());
+        if let Some(btf) = &btf {
+            maps.add_btf(&elf, btf)?;
+        }
+        maps.add_legacy(&elf)?;
+        let data = data::add(&elf, btf.as_ref(), &mut externs, &mut maps)?;
+        let mut functions = programs::read(&elf, options)?;
+        let ext = match elf.section(".BTF.ext") {
+            Some((_, section)) if btf.is_some() => ext::Ext::parse(section.data)?,
+            _ => ext::Ext::default(),
+        };
+        maps.add_initial_values(&elf)?;
+        reloc::resolve(&elf, &maps, &externs, &mut functions)?;
+        let mut relocations = Vec::new();
+        if let Some(btf) = &btf {
+            relocations = core::resolve(btf, &ext, &mut functions)?;
+            ext.add_lines(btf, &mut functions);
+        }
+        Ok(Object {
+            license: license(&elf),
+            btf: raw_btf,
+            functions,
+            maps: maps.list,
+            data,
+            externs: externs.list,
+            relocations,
+        })
+    }
+}
+
+impl Object<'_> {
+    /// Whether an instruction takes the address of the extern called `name`.
+    pub(crate) fn takes_address(&self, name: &str) -> bool {
+        self.functions.iter().any(|f| {
+            f.insns
+                .iter()
+                .filter(|i| i.row.form == Form::Wide)
+                .any(|i| match f.refs.get(&i.slot) {
+                    Some(Ref::Extern(index)) => self.externs[*index].name == name,
+                    _ => false,
+                })
+        })
+    }
+}
+
+fn license(elf: &Elf<'_>) -> String {
+    let bytes = elf.section("license").map_or(&[][..], |(_, s)| s.data);
+    let text = bytes.split(|b| *b == 0).next().unwrap_or(&[]);
+    String::from_utf8_lossy(text).to_string()
+}

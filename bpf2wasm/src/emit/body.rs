@@ -1,0 +1,175 @@
+//! A function body under construction.
+//!
+//! Calls stay symbolic until all imports are known. Two rewrites happen while bytes are appended: a local that is set and read at once stays on
+//! the operand stack, and a zero extension that is wrapped at once vanishes.
+
+use alloc::vec::Vec;
+
+use wasm_encoder::{Encode, Instruction as W, ValType};
+
+/// What a call calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Callee {
+    /// `env.trap`.
+    Trap,
+    /// A helper, by id.
+    Helper(u32),
+    /// `bpf.packet_load*`, by bytes.
+    PacketLoad(u32),
+    /// `bpf.probe_load*`, by bytes.
+    ProbeLoad(u32),
+    /// An item of [`abi::imports::ATOMICS`], by index.
+    Atomic(usize),
+    /// A kernel function, by the index of its extern.
+    Kfunc(usize),
+    /// A function of the object, by index.
+    Local(usize),
+}
+
+/// Bytes of a body, without its locals.
+#[derive(Default)]
+pub(crate) struct Body {
+    bytes: Vec<u8>,
+    /// Where calls stand that need an index.
+    calls: Vec<(usize, Callee)>,
+    /// Where the code of an instruction slot begins.
+    marks: Vec<(usize, u32)>,
+    /// Types of the locals after the parameters.
+    locals: Vec<ValType>,
+    params: u32,
+    /// A local that is to be set to the top of the operand stack.
+    pending: Option<u32>,
+    /// The length after the last `i64.extend_i32_u`.
+    extended: usize,
+}
+
+impl Body {
+    /// A body with so many i64 parameters.
+    pub(crate) fn new(params: u32) -> Self {
+        Body {
+            params,
+            ..Body::default()
+        }
+    }
+
+    /// A new local.
+    pub(crate) fn local(&mut self, ty: ValType) -> u32 {
+        self.locals.push(ty);
+        self.params + self.locals.len() as u32 - 1
+    }
+
+    /// Appends an instruction.
+    pub(crate) fn op(&mut self, op: &W<'_>) {
+        self.flush();
+        op.encode(&mut self.bytes);
+    }
+
+    /// Appends several.
+    pub(crate) fn ops(&mut self, ops: &[W<'_>]) {
+        ops.iter().for_each(|op| self.op(op));
+    }
+
+    /// Notes that the code of `slot` begins here.
+    pub(crate) fn mark(&mut self, slot: u32) {
+        self.marks.push((self.bytes.len(), slot));
+    }
+
+    /// Calls `callee`.
+    pub(crate) fn call(&mut self, callee: Callee) {
+        self.flush();
+        self.bytes.push(0x10);
+        self.calls.push((self.bytes.len(), callee));
+    }
+
+    /// Pops into `local`.
+    pub(crate) fn set(&mut self, local: u32) {
+        self.flush();
+        self.pending = Some(local);
+    }
+
+    /// Pushes `local`, which may be read again.
+    pub(crate) fn get(&mut self, local: u32) {
+        if self.pending == Some(local) {
+            self.pending = None;
+            self.op(&W::LocalTee(local));
+        } else {
+            self.op(&W::LocalGet(local));
+        }
+    }
+
+    /// Pushes `local`, which is not read again before it is set.
+    pub(crate) fn take(&mut self, local: u32) {
+        if self.pending == Some(local) {
+            self.pending = None;
+        } else {
+            self.op(&W::LocalGet(local));
+        }
+    }
+
+    /// Zero-extends to 64 bits.
+    pub(crate) fn extend(&mut self) {
+        self.op(&W::I64ExtendI32U);
+        self.extended = self.bytes.len();
+    }
+
+    /// Cuts to 32 bits.
+    pub(crate) fn wrap(&mut self) {
+        if self.pending.is_none() && self.extended == self.bytes.len() && self.extended > 0 {
+            self.bytes.pop();
+            self.extended = 0;
+        } else {
+            self.op(&W::I32WrapI64);
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some(local) = self.pending.take() {
+            W::LocalSet(local).encode(&mut self.bytes);
+        }
+    }
+
+    /// The functions it calls.
+    pub(crate) fn callees(&self) -> impl Iterator<Item = Callee> {
+        self.calls.iter().map(|(_, callee)| *callee)
+    }
+
+    /// The body as the code section wants it, and where each marked slot begins in it.
+    pub(crate) fn finish(
+        mut self,
+        prologue: &[W<'_>],
+        index: impl Fn(Callee) -> u32,
+    ) -> (Vec<u8>, Vec<(usize, u32)>) {
+        self.flush();
+        let mut out = Vec::with_capacity(self.bytes.len() + 64);
+        encode_locals(&self.locals, &mut out);
+        prologue.iter().for_each(|op| op.encode(&mut out));
+        let mut marks = self.marks.iter().peekable();
+        let mut positions = Vec::with_capacity(self.marks.len());
+        let mut done = 0;
+        // Copies up to a position, noting where the marks on the way come to lie.
+        let mut copy = |out: &mut Vec<u8>, upto: usize| {
+            while let Some((at, slot)) = marks.next_if(|(at, _)| *at <= upto) {
+                positions.push((out.len() + at - done, *slot));
+            }
+            out.extend_from_slice(&self.bytes[done..upto]);
+            done = upto;
+        };
+        for (at, callee) in &self.calls {
+            copy(&mut out, *at);
+            index(*callee).encode(&mut out);
+        }
+        copy(&mut out, self.bytes.len());
+        W::End.encode(&mut out);
+        (out, positions)
+    }
+}
+
+/// Locals as runs of one type.
+fn encode_locals(locals: &[ValType], out: &mut Vec<u8>) {
+    let runs: Vec<_> = locals.chunk_by(|a, b| a == b).collect();
+    runs.len().encode(out);
+    for run in runs {
+        run.len().encode(out);
+        run[0].encode(out);
+    }
+}

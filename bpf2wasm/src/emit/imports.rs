@@ -1,0 +1,149 @@
+//! Imports of a module: the values first known from the object, the functions found while translating.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use abi::imports as names;
+use abi::manifest::{Extern, ExternKind, Map};
+
+use super::body::Callee;
+use crate::object::Object;
+
+/// The indices of all imported i64 globals; `env.stack_base` is 0.
+pub(crate) struct Globals {
+    /// Module and name, in index order, from 1 on.
+    pub(crate) imports: Vec<(&'static str, String)>,
+    maps: Vec<u32>,
+    first_core: u32,
+    externs: Vec<u32>,
+}
+
+impl Globals {
+    /// Lays out the globals of `object`: maps, CO-RE values, kernel symbols.
+    pub(crate) fn new(object: &Object<'_>) -> Self {
+        let mut imports = Vec::new();
+        let mut add = |module, name: &String| {
+            imports.push((module, name.clone()));
+            imports.len() as u32
+        };
+        let mut maps = vec![0; object.maps.len()];
+        for (index, map) in object.maps.iter().enumerate() {
+            if !is_template(&object.maps, index) {
+                maps[index] = add(names::MAP, &map.name);
+            }
+        }
+        let mut first_core = 0;
+        for relocation in &object.relocations {
+            let index = add(names::CORE, &relocation.import);
+            first_core = if first_core == 0 { index } else { first_core };
+        }
+        let address = |e: &Extern| e.kind == ExternKind::Ksym || object.takes_address(&e.name);
+        let externs = object.externs.iter();
+        let externs = externs
+            .map(|e| {
+                if address(e) {
+                    add(names::KSYM, &e.name)
+                } else {
+                    0
+                }
+            })
+            .collect();
+        Globals {
+            imports,
+            maps,
+            first_core,
+            externs,
+        }
+    }
+
+    /// The global of map `index`.
+    pub(crate) fn map(&self, index: usize) -> u32 {
+        self.maps[index]
+    }
+
+    /// The global of CO-RE relocation `index`.
+    pub(crate) fn core(&self, index: usize) -> u32 {
+        self.first_core + index as u32
+    }
+
+    /// The global of the address of extern `index`.
+    pub(crate) fn external(&self, index: usize) -> u32 {
+        self.externs[index]
+    }
+}
+
+/// Whether map `index` only describes the inner maps of another.
+fn is_template(maps: &[Map], index: usize) -> bool {
+    maps.iter().any(|m| m.inner == Some(index as u32))
+}
+
+/// The imported functions that the bodies call, and the indices of all functions.
+pub(crate) struct Functions {
+    /// Module, name, arity, in index order; `env.trap` has none.
+    pub(crate) imports: Vec<(&'static str, String, u32)>,
+    indices: BTreeMap<Callee, u32>,
+}
+
+impl Functions {
+    /// Numbers `callees`, then the functions `defined`.
+    pub(crate) fn new(
+        callees: impl Iterator<Item = Callee>,
+        defined: &[usize],
+        externs: &[Extern],
+    ) -> Self {
+        let wanted: alloc::collections::BTreeSet<Callee> = callees.collect();
+        let mut functions = Functions {
+            imports: Vec::new(),
+            indices: BTreeMap::new(),
+        };
+        for callee in wanted {
+            if let Some(import) = describe(callee, externs) {
+                functions
+                    .indices
+                    .insert(callee, functions.imports.len() as u32);
+                functions.imports.push(import);
+            }
+        }
+        for (function, index) in defined.iter().zip(functions.imports.len() as u32..) {
+            functions.indices.insert(Callee::Local(*function), index);
+        }
+        functions
+    }
+
+    /// The index of `callee`.
+    pub(crate) fn index(&self, callee: Callee) -> u32 {
+        self.indices.get(&callee).copied().unwrap_or(u32::MAX)
+    }
+}
+
+/// Module, name and arity of an imported function.
+fn describe(callee: Callee, externs: &[Extern]) -> Option<(&'static str, String, u32)> {
+    let by_bytes = |table: &[(&'static str, u32)], bytes| {
+        table
+            .iter()
+            .find(|(_, b)| *b == bytes)
+            .map(|(name, _)| String::from(*name))
+    };
+    Some(match callee {
+        Callee::Trap => (names::ENV, names::TRAP.into(), 2),
+        Callee::Helper(id) => {
+            let row = abi::helpers::by_id(id)?;
+            (names::BPF, row.name.into(), row.args.len() as u32)
+        }
+        Callee::PacketLoad(bytes) => (names::BPF, by_bytes(names::PACKET_LOADS, bytes)?, 2),
+        Callee::ProbeLoad(bytes) => (names::BPF, by_bytes(names::PROBE_LOADS, bytes)?, 1),
+        Callee::Atomic(index) => {
+            let (name, op, _) = names::ATOMICS.get(index)?;
+            let arity = if *op == names::AtomicOp::Cmpxchg {
+                3
+            } else {
+                2
+            };
+            (names::ATOMIC, (*name).into(), arity)
+        }
+        Callee::Kfunc(index) => (names::KFUNC, externs.get(index)?.name.clone(), 5),
+        Callee::Local(_) => return None,
+    })
+}

@@ -1,0 +1,1 @@
+//! Instructions to text, as [`super::asm`] reads it.

@@ -1,0 +1,33 @@
+//! Atomic operations (RFC 9669, section 5.3): calls of the runtime, which shares the memory between CPUs.
+
+use abi::imports::{ATOMICS, AtomicOp};
+use wasm_encoder::Instruction as W;
+
+use super::Lower;
+use super::memory::Base;
+use crate::emit::body::Callee;
+use crate::isa::insn::Insn;
+use crate::isa::table::Shape;
+
+impl Lower<'_> {
+    pub(super) fn atomic(&mut self, insn: &Insn, op: AtomicOp) {
+        let base = self.base(insn);
+        if base == Base::Kernel {
+            return self.trap(abi::traps::Trap::WildStore);
+        }
+        self.address(base, insn.dst, insn);
+        if op == AtomicOp::Cmpxchg {
+            self.read(0);
+        }
+        self.read(insn.src);
+        let row = ATOMICS
+            .iter()
+            .position(|(_, o, bytes)| (*o, *bytes) == (op, insn.bytes()));
+        self.body.call(Callee::Atomic(row.unwrap_or_default()));
+        match insn.row.shape {
+            Shape::Atomic(AtomicOp::Cmpxchg, _) => self.write(0),
+            Shape::Atomic(_, true) => self.write(insn.src),
+            _ => self.body.op(&W::Drop),
+        }
+    }
+}

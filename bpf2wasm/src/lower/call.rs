@@ -1,0 +1,44 @@
+//! Calls: helpers, functions of the object, kernel functions.
+
+use abi::helpers;
+use abi::traps::Trap;
+use wasm_encoder::Instruction as W;
+
+use super::Lower;
+use crate::emit::body::Callee;
+use crate::error::ReferenceError;
+use crate::isa::insn::Insn;
+use crate::isa::table::Shape;
+use crate::object::Ref;
+use crate::types::arity;
+
+impl Lower<'_> {
+    pub(super) fn call(&mut self, insn: &Insn) -> Result<(), ReferenceError> {
+        let callee = match (self.reference(), &insn.row.shape) {
+            (Some(Ref::Function(function)), _) => Callee::Local(function),
+            (Some(Ref::Extern(index)), _) => Callee::Kfunc(index),
+            (_, Shape::Helper) => match u32::try_from(insn.imm).ok().and_then(helpers::by_id) {
+                Some(row) => Callee::Helper(row.id),
+                None if self.shared.stub_unknown_helpers => {
+                    self.trap(Trap::NoHelper);
+                    return Ok(());
+                }
+                None => return Err(ReferenceError::Helper(insn.imm as i32)),
+            },
+            _ => return Err(ReferenceError::Callee(insn.imm)),
+        };
+        let passed = arity(insn, self.reference(), self.shared.params) as u8;
+        for register in 1..=passed {
+            self.take(register);
+        }
+        // A callback takes five arguments however few it reads.
+        if let Callee::Local(function) = callee
+            && self.shared.callbacks[function].is_some()
+        {
+            (passed..5).for_each(|_| self.body.op(&W::I64Const(0)));
+        }
+        self.body.call(callee);
+        self.write(0);
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! 64-bit immediates and CO-RE values.
+
+use abi::imports::POISON;
+use abi::traps::Trap;
+use wasm_encoder::{BlockType, Instruction as W};
+
+use super::Lower;
+use crate::isa::insn::Insn;
+use crate::object::{CORE_KINDS, Ref};
+
+/// `BPF_CORE_ENUMVAL_VALUE`.
+const ENUMVAL_VALUE: u32 = 11;
+
+impl Lower<'_> {
+    pub(super) fn constant(&mut self, insn: &Insn) {
+        let globals = self.shared.globals;
+        match self.reference() {
+            None => self.body.op(&W::I64Const(insn.imm)),
+            Some(Ref::Map(map)) => self.body.op(&W::GlobalGet(globals.map(map))),
+            Some(Ref::Data(map, offset)) => {
+                self.body.op(&W::GlobalGet(globals.map(map)));
+                if offset != 0 {
+                    self.body.ops(&[W::I64Const(i64::from(offset)), W::I64Add]);
+                }
+            }
+            Some(Ref::Extern(index)) => self.body.op(&W::GlobalGet(globals.external(index))),
+            Some(Ref::Function(function)) => {
+                let index = self.shared.callbacks[function].unwrap_or(0);
+                self.body.op(&W::I64Const(i64::from(index)));
+            }
+            Some(Ref::Core(relocation)) => self.core_value(relocation),
+        }
+        self.write(insn.dst);
+    }
+
+    /// Pushes the value of a CO-RE relocation, or traps if the target kernel has none.
+    pub(super) fn core_value(&mut self, relocation: usize) {
+        let global = W::GlobalGet(self.shared.globals.core(relocation));
+        let kind = self.shared.relocations[relocation].kind;
+        if CORE_KINDS[kind as usize].1 {
+            self.body.ops(&[
+                global.clone(),
+                W::I64Const(POISON),
+                W::I64Eq,
+                W::If(BlockType::Empty),
+            ]);
+            self.trap(Trap::Poison);
+            self.body.op(&W::End);
+        }
+        self.body.op(&global);
+        // A 32-bit immediate is sign-extended, whatever the enumerator's type.
+        if kind == ENUMVAL_VALUE && self.insn().slots() == 1 {
+            self.body.op(&W::I64Extend32S);
+        }
+    }
+}

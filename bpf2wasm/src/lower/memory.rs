@@ -1,0 +1,199 @@
+//! Loads and stores (RFC 9669, sections 5.1 and 5.2), by the class of the base register.
+
+use abi::layout::TAG;
+use abi::traps::Trap;
+use wasm_encoder::{BlockType, Instruction as W, MemArg, MemArgTarget, ValType};
+
+use super::Lower;
+use crate::emit::body::Callee;
+use crate::isa::insn::{Insn, Operand};
+use crate::object::Ref;
+use crate::types::Class;
+
+/// Where an access goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Base {
+    /// So many bytes into the frame.
+    Frame(u32),
+    /// Guest memory.
+    Guest,
+    /// Kernel memory.
+    Kernel,
+    /// Known at run time only.
+    Checked,
+}
+
+fn load_op(bytes: u32, signed: bool, at: MemArg) -> W<'static> {
+    match (bytes, signed) {
+        (1, false) => W::I64Load8U(at),
+        (1, true) => W::I64Load8S(at),
+        (2, false) => W::I64Load16U(at),
+        (2, true) => W::I64Load16S(at),
+        (4, false) => W::I64Load32U(at),
+        (4, true) => W::I64Load32S(at),
+        _ => W::I64Load(at),
+    }
+}
+
+fn store_op(bytes: u32, at: MemArg) -> W<'static> {
+    match bytes {
+        1 => W::I64Store8(at),
+        2 => W::I64Store16(at),
+        4 => W::I64Store32(at),
+        _ => W::I64Store(at),
+    }
+}
+
+/// No alignment is promised: eBPF accesses may be unaligned.
+fn at(offset: u32) -> MemArg {
+    MemArg {
+        offset: u64::from(offset),
+        align: 0,
+        target: MemArgTarget::Memory(0),
+        ordering: None,
+    }
+}
+
+impl Lower<'_> {
+    /// Classifies the access of `insn`.
+    pub(super) fn base(&mut self, insn: &Insn) -> Base {
+        let relocated = matches!(self.reference(), Some(Ref::Core(_)));
+        let top = self.input.facts.frame as i32;
+        let (base, count) = match self.input.facts.bases[self.index] {
+            Class::Stack(Some(place)) if !relocated => {
+                let offset = top.wrapping_add(place).wrapping_add(i32::from(insn.off));
+                (Base::Frame(offset as u32), &mut self.accesses.frame)
+            }
+            Class::Stack(_) | Class::Ctx(_) | Class::Guest => {
+                (Base::Guest, &mut self.accesses.guest)
+            }
+            Class::Kernel => (Base::Kernel, &mut self.accesses.kernel),
+            _ => (Base::Checked, &mut self.accesses.checked),
+        };
+        *count += 1;
+        base
+    }
+
+    /// Pushes the 32-bit address of a guest access; returns the offset left to the access.
+    fn guest_address(&mut self, base: Base, register: u8, insn: &Insn) -> MemArg {
+        if let Base::Frame(offset) = base {
+            let frame = self.frame();
+            self.body.get(frame);
+            return at(offset);
+        }
+        self.take(register);
+        self.body.wrap();
+        match (self.reference(), insn.off) {
+            (Some(Ref::Core(relocation)), _) => {
+                self.core_value(relocation);
+                self.body.wrap();
+            }
+            // Wasm's own offsets are unsigned and do not wrap around.
+            (_, off) if off < 0 => self.body.op(&W::I32Const(i32::from(off))),
+            (_, off) => return at(off.unsigned_abs().into()),
+        }
+        self.body.op(&W::I32Add);
+        at(0)
+    }
+
+    /// Pushes the 64-bit address of any access.
+    pub(super) fn address(&mut self, base: Base, register: u8, insn: &Insn) {
+        if let Base::Frame(offset) = base {
+            self.read(crate::isa::insn::FP);
+            let below = offset.wrapping_sub(self.input.facts.frame) as i32;
+            return self.add_constant(i64::from(below));
+        }
+        self.take(register);
+        match self.reference() {
+            Some(Ref::Core(relocation)) => {
+                self.core_value(relocation);
+                self.body.op(&W::I64Add);
+            }
+            _ => self.add_constant(i64::from(insn.off)),
+        }
+    }
+
+    fn add_constant(&mut self, constant: i64) {
+        if constant != 0 {
+            self.body.ops(&[W::I64Const(constant), W::I64Add]);
+        }
+    }
+
+    /// Pops an address into a new local and pushes whether it is a guest pointer.
+    fn is_guest(&mut self) -> u32 {
+        let address = self.temporary();
+        self.body.ops(&[
+            W::LocalTee(address),
+            W::I64Const(32),
+            W::I64ShrU,
+            W::I64Const(i64::from(TAG)),
+            W::I64Eq,
+        ]);
+        address
+    }
+
+    pub(super) fn load(&mut self, insn: &Insn, signed: bool) {
+        let base = self.base(insn);
+        let bytes = insn.bytes();
+        match base {
+            Base::Frame(_) | Base::Guest => {
+                let at = self.guest_address(base, insn.src, insn);
+                self.body.op(&load_op(bytes, signed, at));
+            }
+            Base::Kernel => {
+                self.address(base, insn.src, insn);
+                self.probe(bytes, signed);
+            }
+            Base::Checked => {
+                self.address(base, insn.src, insn);
+                let address = self.is_guest();
+                self.body
+                    .ops(&[W::If(BlockType::Result(ValType::I64)), W::LocalGet(address)]);
+                self.body
+                    .ops(&[W::I32WrapI64, load_op(bytes, signed, at(0)), W::Else]);
+                self.body.op(&W::LocalGet(address));
+                self.probe(bytes, signed);
+                self.body.op(&W::End);
+            }
+        }
+        if self.input.facts.packet_loads[self.index] {
+            self.body
+                .ops(&[W::I64Const(i64::from(TAG) << 32), W::I64Or]);
+        }
+        self.write(insn.dst);
+    }
+
+    /// Replaces an address by what the kernel's memory holds there.
+    fn probe(&mut self, bytes: u32, signed: bool) {
+        self.body.call(Callee::ProbeLoad(bytes));
+        match (bytes, signed) {
+            (1, true) => self.body.op(&W::I64Extend8S),
+            (2, true) => self.body.op(&W::I64Extend16S),
+            (4, true) => self.body.op(&W::I64Extend32S),
+            _ => {}
+        }
+    }
+
+    pub(super) fn store(&mut self, insn: &Insn) {
+        let base = self.base(insn);
+        let at = match base {
+            Base::Frame(_) | Base::Guest => self.guest_address(base, insn.dst, insn),
+            Base::Kernel => return self.trap(Trap::WildStore),
+            Base::Checked => {
+                self.address(base, insn.dst, insn);
+                let address = self.is_guest();
+                self.body.ops(&[W::I32Eqz, W::If(BlockType::Empty)]);
+                self.trap(Trap::WildStore);
+                self.body
+                    .ops(&[W::End, W::LocalGet(address), W::I32WrapI64]);
+                at(0)
+            }
+        };
+        // A CO-RE relocation of a store is about its offset.
+        match insn.operand() {
+            Operand::Reg(register) => self.take(register),
+            Operand::Imm(imm) => self.body.op(&W::I64Const(imm)),
+        }
+        self.body.op(&store_op(insn.bytes(), at));
+    }
+}

@@ -1,0 +1,309 @@
+//! Instructions to wasm: one small function per lowering shape.
+//!
+//! Registers are i64 locals; the operand stack is empty between instructions. The frame pointer exists as two locals that the prologue
+//! computes where they are used: the i32 address of the frame's lowest byte, and the tagged i64 value of r10.
+
+mod alu;
+mod atomic;
+mod call;
+mod constant;
+mod endian;
+mod flow;
+mod memory;
+mod packet;
+
+use alloc::vec::Vec;
+
+use abi::layout::guest_ptr;
+use abi::manifest::{CoreRelocation, Map};
+use abi::traps::Trap;
+use wasm_encoder::{Instruction as W, ValType};
+
+use crate::cfg::{Blocks, Structured};
+use crate::emit::body::{Body, Callee};
+use crate::emit::imports::Globals;
+use crate::error::{Error, Result};
+use crate::isa::insn::{FP, Insn, Operand, REGISTERS};
+use crate::isa::table::Shape;
+use crate::object::{Function, Ref};
+use crate::types::{Facts, Live};
+
+/// What every function's translation may look at.
+pub(crate) struct Shared<'a> {
+    pub(crate) maps: &'a [Map],
+    pub(crate) relocations: &'a [CoreRelocation],
+    pub(crate) globals: &'a Globals,
+    /// By function, how many arguments a call passes.
+    pub(crate) params: &'a [u32],
+    /// By function, its index in the callback table.
+    pub(crate) callbacks: &'a [Option<u32>],
+    pub(crate) stub_unknown_helpers: bool,
+}
+
+/// A function to translate, analysed.
+pub(crate) struct Input<'a> {
+    pub(crate) function: &'a Function,
+    pub(crate) blocks: &'a Blocks,
+    pub(crate) structured: &'a Structured,
+    pub(crate) facts: &'a Facts,
+    pub(crate) live: &'a Live,
+    /// Parameters of the wasm function.
+    pub(crate) params: u32,
+    /// Where its frame lies above `stack_base`.
+    pub(crate) frame_at: u32,
+    /// Site of its first instruction.
+    pub(crate) site: u32,
+}
+
+/// How many accesses took which form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Accesses {
+    /// At a constant offset in the frame.
+    pub frame: usize,
+    /// Through a pointer proven to be guest memory.
+    pub guest: usize,
+    /// Through a proven kernel pointer.
+    pub kernel: usize,
+    /// Decided at run time.
+    pub checked: usize,
+}
+
+impl Accesses {
+    /// Adds another function's.
+    pub(crate) fn add(&mut self, other: &Accesses) {
+        self.frame += other.frame;
+        self.guest += other.guest;
+        self.kernel += other.kernel;
+        self.checked += other.checked;
+    }
+}
+
+/// A translated function.
+pub(crate) struct Lowered {
+    pub(crate) body: Body,
+    pub(crate) prologue: Vec<W<'static>>,
+    pub(crate) accesses: Accesses,
+}
+
+/// Translates a function.
+pub(crate) fn lower(shared: &Shared<'_>, input: &Input<'_>) -> Result<Lowered> {
+    let mut lower = Lower {
+        shared,
+        input,
+        body: Body::new(input.params),
+        registers: [None; REGISTERS],
+        frame: None,
+        fp: None,
+        next: None,
+        budget: None,
+        scratch: None,
+        index: 0,
+        accesses: Accesses::default(),
+    };
+    for (local, register) in (0..input.params).zip(1..) {
+        lower.registers[register] = Some(local);
+    }
+    lower.run()?;
+    let prologue = lower.prologue();
+    Ok(Lowered {
+        body: lower.body,
+        prologue,
+        accesses: lower.accesses,
+    })
+}
+
+struct Lower<'a> {
+    shared: &'a Shared<'a>,
+    input: &'a Input<'a>,
+    body: Body,
+    /// The local of each register that was used.
+    registers: [Option<u32>; REGISTERS],
+    /// i32: address of the frame's lowest byte.
+    frame: Option<u32>,
+    /// i64: r10.
+    fp: Option<u32>,
+    /// i32: the dispatch variable.
+    next: Option<u32>,
+    /// i32: `may_goto`s so far.
+    budget: Option<u32>,
+    /// i64: for the use of one instruction.
+    scratch: Option<u32>,
+    /// The instruction being translated.
+    index: usize,
+    accesses: Accesses,
+}
+
+impl Lower<'_> {
+    fn insn(&self) -> &Insn {
+        &self.input.function.insns[self.index]
+    }
+
+    fn reference(&self) -> Option<Ref> {
+        self.input.function.refs.get(&self.insn().slot).copied()
+    }
+
+    /// Translates instruction `index`, branches excepted.
+    fn step(&mut self, index: usize) -> Result<()> {
+        self.index = index;
+        let insn = self.input.function.insns[index];
+        if self.input.live.is_dead(index, &insn) {
+            return Ok(());
+        }
+        self.body.mark(insn.slot);
+        match &insn.row.shape {
+            Shape::Binary(narrow, wide) => self.binary(&insn, narrow, wide),
+            Shape::Divide {
+                narrow,
+                wide,
+                on_zero,
+                min_neg1,
+            } => {
+                self.divide(
+                    &insn,
+                    if insn.is_wide() { wide } else { narrow },
+                    *on_zero,
+                    *min_neg1,
+                );
+            }
+            Shape::Negate => self.negate(&insn),
+            Shape::Move => self.copy(&insn),
+            Shape::MoveSigned(bits) => self.copy_signed(&insn, *bits),
+            Shape::Truncate(bits) => self.truncate(&insn, *bits),
+            Shape::Swap(bits) => self.swap(&insn, *bits),
+            Shape::Constant => self.constant(&insn),
+            Shape::Load(signed) => self.load(&insn, *signed),
+            Shape::Store => self.store(&insn),
+            Shape::Atomic(op, _) => self.atomic(&insn, *op),
+            Shape::Helper | Shape::Local | Shape::Kfunc => self
+                .call(&insn)
+                .map_err(|e| Error::at(insn.slot as usize, e))?,
+            Shape::Packet => self.packet(&insn),
+            // Ends of blocks are `flow`'s; the last two are refused when decoded.
+            Shape::Compare(..) | Shape::Test | Shape::Goto | Shape::MayGoto | Shape::Exit => {}
+            Shape::Arena | Shape::CallRegister => {}
+        }
+        Ok(())
+    }
+
+    /// The local of `register`.
+    fn local(&mut self, register: u8) -> u32 {
+        if register == FP {
+            return *self.fp.get_or_insert_with(|| self.body.local(ValType::I64));
+        }
+        let body = &mut self.body;
+        *self.registers[usize::from(register)].get_or_insert_with(|| body.local(ValType::I64))
+    }
+
+    /// The local that holds the frame's address.
+    fn frame(&mut self) -> u32 {
+        *self
+            .frame
+            .get_or_insert_with(|| self.body.local(ValType::I32))
+    }
+
+    /// A local that no other instruction uses at the same time.
+    fn temporary(&mut self) -> u32 {
+        *self
+            .scratch
+            .get_or_insert_with(|| self.body.local(ValType::I64))
+    }
+
+    /// Pushes `register`, which this instruction may read again.
+    fn read(&mut self, register: u8) {
+        let local = self.local(register);
+        self.body.get(local);
+    }
+
+    /// Pushes `register`; this instruction reads it at most once more, as its second operand.
+    fn take(&mut self, register: u8) {
+        let insn = *self.insn();
+        let last = !self.input.live.after(self.index, register) || insn.overwrites(register);
+        let twice = insn.operand() == Operand::Reg(insn.dst);
+        let local = self.local(register);
+        if last && !twice && register != FP {
+            self.body.take(local);
+        } else {
+            self.body.get(local);
+        }
+    }
+
+    /// Pushes `register`, or its low half.
+    fn take_width(&mut self, register: u8, wide: bool) {
+        self.take(register);
+        if !wide {
+            self.body.wrap();
+        }
+    }
+
+    /// Pushes the second operand in the instruction's width.
+    fn operand(&mut self, insn: &Insn, wide: bool) {
+        match (insn.operand(), self.reference()) {
+            (Operand::Reg(register), _) => self.take_width(register, wide),
+            (Operand::Imm(_), Some(Ref::Core(relocation))) => {
+                self.core_value(relocation);
+                if !wide {
+                    self.body.wrap();
+                }
+            }
+            (Operand::Imm(imm), _) if wide => self.body.op(&W::I64Const(imm)),
+            (Operand::Imm(imm), _) => self.body.op(&W::I32Const(imm as i32)),
+        }
+    }
+
+    /// Pops the result into `register`; a narrow one is zero-extended (RFC 9669, section 4.1).
+    fn write_width(&mut self, register: u8, wide: bool) {
+        if !wide {
+            self.body.extend();
+        }
+        self.write(register);
+    }
+
+    /// Pops into `register`.
+    fn write(&mut self, register: u8) {
+        if self.input.live.after(self.index, register) {
+            let local = self.local(register);
+            self.body.set(local);
+        } else {
+            self.body.op(&W::Drop);
+        }
+    }
+
+    /// Ends the run.
+    fn trap(&mut self, trap: Trap) {
+        let site = self.input.site + self.insn().slot;
+        self.body
+            .ops(&[W::I32Const(trap as i32), W::I32Const(site as i32)]);
+        self.body.call(Callee::Trap);
+        self.body.op(&W::Unreachable);
+    }
+
+    /// Computes the frame's locals.
+    fn prologue(&self) -> Vec<W<'static>> {
+        let mut ops = Vec::new();
+        let size = self.input.facts.frame;
+        let base = |ops: &mut Vec<W<'static>>| {
+            ops.push(W::GlobalGet(0));
+            if self.input.frame_at != 0 {
+                ops.extend([W::I32Const(self.input.frame_at as i32), W::I32Add]);
+            }
+        };
+        if let Some(frame) = self.frame {
+            base(&mut ops);
+            ops.push(W::LocalSet(frame));
+        }
+        if let Some(fp) = self.fp {
+            match self.frame {
+                Some(frame) => ops.push(W::LocalGet(frame)),
+                None => base(&mut ops),
+            }
+            let top = guest_ptr(size) as i64;
+            ops.extend([
+                W::I64ExtendI32U,
+                W::I64Const(top),
+                W::I64Add,
+                W::LocalSet(fp),
+            ]);
+        }
+        ops
+    }
+}

@@ -1,0 +1,144 @@
+//! Backward dataflow: which registers are still read. A computation whose result is not read counts as reading nothing.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use abi::helpers;
+use abi::imports::AtomicOp;
+
+use super::infer::fetched;
+use super::lattice::Class;
+use crate::cfg::Blocks;
+use crate::isa::insn::{Insn, Operand};
+use crate::isa::table::{Form, Shape};
+use crate::object::{Function, Ref};
+
+/// A set of registers.
+pub(crate) type Regs = u16;
+
+/// What a call leaves undefined or overwrites: r0…r5.
+const CLOBBERED: Regs = 0x3f;
+const ALL_ARGS: Regs = 0x3e;
+
+/// Liveness of a function.
+pub(crate) struct Live {
+    /// By instruction, the registers read after it.
+    after: Vec<Regs>,
+    /// The registers read before they are written.
+    pub(crate) entry: Regs,
+}
+
+impl Live {
+    /// Whether `register` is read after instruction `index`.
+    pub(crate) fn after(&self, index: usize, register: u8) -> bool {
+        self.after[index] & bit(register) != 0
+    }
+
+    /// Whether instruction `index` computes something nobody reads.
+    pub(crate) fn is_dead(&self, index: usize, insn: &Insn) -> bool {
+        is_pure(insn) && !self.after(index, insn.dst)
+    }
+
+    /// How many of r1…r5 are parameters: up to the last one read.
+    pub(crate) fn params(&self) -> u32 {
+        let args = self.entry & ALL_ARGS;
+        args.checked_ilog2().unwrap_or(0)
+    }
+}
+
+fn bit(register: u8) -> Regs {
+    1 << register
+}
+
+/// The mask of r1…r`count`.
+fn args(count: u32) -> Regs {
+    ALL_ARGS & ((2 << count) - 1)
+}
+
+/// Finds what is live; `params` are the parameter counts of all functions that this one calls.
+pub(crate) fn live(function: &Function, blocks: &Blocks, bases: &[Class], params: &[u32]) -> Live {
+    let mut after = vec![0; function.insns.len()];
+    let mut entries: Vec<Regs> = vec![0; blocks.list.len()];
+    let mut pending = vec![true; blocks.list.len()];
+    while pending.contains(&true) {
+        for (number, block) in blocks.list.iter().enumerate().rev() {
+            if !core::mem::take(&mut pending[number]) {
+                continue;
+            }
+            let mut regs = block.exit.targets().fold(0, |regs, to| regs | entries[to]);
+            for index in (block.first..block.end).rev() {
+                let insn = &function.insns[index];
+                after[index] = regs;
+                if is_pure(insn) && regs & bit(insn.dst) == 0 {
+                    continue;
+                }
+                let reference = function.refs.get(&insn.slot).copied();
+                regs = regs & !written(insn) | read(insn, reference, bases[index], params);
+            }
+            if core::mem::replace(&mut entries[number], regs) != regs {
+                block.preds.iter().for_each(|p| pending[*p] = true);
+            }
+        }
+    }
+    Live {
+        after,
+        entry: entries[0],
+    }
+}
+
+/// Whether an instruction does nothing but compute its destination.
+fn is_pure(insn: &Insn) -> bool {
+    matches!(insn.row.form, Form::Binary | Form::Unary | Form::Wide)
+}
+
+fn written(insn: &Insn) -> Regs {
+    match insn.row.form {
+        Form::Binary | Form::Unary | Form::Wide | Form::Load | Form::AtomicLoad => bit(insn.dst),
+        Form::Atomic => fetched(insn).map_or(0, bit),
+        Form::Call | Form::PacketAbs | Form::PacketInd => CLOBBERED,
+        Form::StoreImm | Form::StoreReg | Form::Branch | Form::Near | Form::Far | Form::Bare => 0,
+    }
+}
+
+fn read(insn: &Insn, reference: Option<Ref>, base: Class, params: &[u32]) -> Regs {
+    let operand = match insn.operand() {
+        Operand::Reg(register) => bit(register),
+        Operand::Imm(_) => 0,
+    };
+    // Frame accesses go through the frame base.
+    let through = |register| {
+        if matches!(base, Class::Stack(Some(_))) {
+            0
+        } else {
+            bit(register)
+        }
+    };
+    match insn.row.form {
+        Form::Binary if matches!(insn.row.shape, Shape::Move | Shape::MoveSigned(_)) => operand,
+        Form::Binary | Form::Branch => operand | bit(insn.dst),
+        Form::Unary => bit(insn.dst),
+        Form::Load | Form::AtomicLoad => through(insn.src),
+        Form::StoreImm | Form::StoreReg => through(insn.dst) | operand,
+        Form::Atomic => {
+            let cmpxchg = matches!(insn.row.shape, Shape::Atomic(AtomicOp::Cmpxchg, _));
+            through(insn.dst) | operand | if cmpxchg { bit(0) } else { 0 }
+        }
+        Form::Call => args(arity(insn, reference, params)),
+        Form::Bare => bit(0),
+        Form::PacketAbs => bit(6),
+        Form::PacketInd => bit(6) | bit(insn.src),
+        Form::Wide | Form::Near | Form::Far => 0,
+    }
+}
+
+/// How many arguments a call passes.
+pub(crate) fn arity(insn: &Insn, reference: Option<Ref>, params: &[u32]) -> u32 {
+    match (reference, &insn.row.shape) {
+        (Some(Ref::Function(callee)), _) => params[callee],
+        (Some(Ref::Extern(_)), _) | (None, Shape::Kfunc) => 5,
+        _ => u32::try_from(insn.imm)
+            .ok()
+            .and_then(helpers::by_id)
+            .map_or(0, |row| row.args.len() as u32),
+    }
+}

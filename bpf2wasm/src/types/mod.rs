@@ -1,0 +1,13 @@
+//! What registers hold: pointer classes by forward dataflow, liveness by backward dataflow.
+//!
+//! **Invariant:** nothing here guards the sandbox. A wrong class makes a program read the wrong place of its
+//! own memory; wasm's bounds check and the runtime's argument checks stand under it.
+
+mod infer;
+mod lattice;
+mod liveness;
+mod state;
+
+pub(crate) use infer::{Entry, Facts, Scope, infer};
+pub(crate) use lattice::Class;
+pub(crate) use liveness::{Live, arity, live};
