@@ -9,6 +9,7 @@ mod kernels;
 mod kmod;
 mod progress;
 mod setup;
+mod tidy;
 mod vm;
 
 use std::process::ExitCode;
@@ -45,6 +46,9 @@ enum Task {
     /// Write the files that are generated from helpers/abi
     #[command(after_help = "Example:\n  cargo xtask generate")]
     Generate,
+    /// Check what the compiler does not: crate arrows, dead files, links, sizes
+    #[command(after_help = "Example:\n  cargo xtask tidy")]
+    Tidy,
     /// Boot a kernel and run a command in it, or a shell
     #[command(after_help = VM_HELP)]
     Vm(VmArgs),
@@ -93,6 +97,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Setup => setup::run().map(|()| ExitCode::SUCCESS),
         Task::Kmod { kernel } => kmod::run(&or_all(kernel)).map(|()| ExitCode::SUCCESS),
         Task::Generate => generate::run().map(|()| ExitCode::SUCCESS),
+        Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
         Task::Vm(args) => vm::run(&vm::Guest {
             memory: args.memory,
             cpus: args.cpus,
