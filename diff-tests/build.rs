@@ -1,0 +1,88 @@
+//! Compiles `corpus/src/*.bpf.c` with clang and `corpus/modules/**/*.wat` to wasm, and lists the results in
+//! `corpus.rs`: `OBJECTS` and `MODULES`, name and bytes.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<()> {
+    let corpus = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../corpus");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    println!("cargo::rerun-if-changed={}", corpus.display());
+    println!("cargo::rerun-if-env-changed=CLANG");
+
+    let mut objects = Vec::new();
+    for source in files(&corpus.join("src"), ".bpf.c")? {
+        let name = stem(&source, ".bpf.c");
+        let object = out.join(format!("{name}.bpf.o"));
+        compile(&source, &object)?;
+        objects.push((name, object));
+    }
+    let mut modules = Vec::new();
+    for directory in ["modules", "modules/hostile"] {
+        for source in files(&corpus.join(directory), ".wat")? {
+            let name = stem(&source, ".wat");
+            let module = out.join(format!("{name}.wasm"));
+            fs::write(&module, wat::parse_file(&source)?)?;
+            modules.push((name, module));
+        }
+    }
+    let list = list("OBJECTS", &objects) + &list("MODULES", &modules);
+    Ok(fs::write(out.join("corpus.rs"), list)?)
+}
+
+fn compile(source: &Path, object: &Path) -> Result<()> {
+    let clang = env::var("CLANG").unwrap_or_else(|_| "clang-19".to_owned());
+    let status = Command::new(&clang)
+        .args([
+            "-target",
+            "bpf",
+            "-D__TARGET_ARCH_x86",
+            "-O2",
+            "-g",
+            "-Wall",
+            "-Werror",
+            "-c",
+        ])
+        .arg(source)
+        .arg("-o")
+        .arg(object)
+        .status()
+        .map_err(|e| format!("{clang}: {e} (apt-get install clang-19 libbpf-dev, or set CLANG)"))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(format!("{clang} refused {}", source.display()).into()),
+    }
+}
+
+/// The files in `directory` whose names end with `suffix`, sorted.
+fn files(directory: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(suffix) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn stem(path: &Path, suffix: &str) -> String {
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    name.strip_suffix(suffix).unwrap_or(&name).to_owned()
+}
+
+fn list(name: &str, items: &[(String, PathBuf)]) -> String {
+    let row = |(name, path): &(String, PathBuf)| format!("({name:?}, include_bytes!({path:?})),\n");
+    let rows: String = items.iter().map(row).collect();
+    format!("pub(crate) const {name}: &[(&str, &[u8])] = &[\n{rows}];\n")
+}

@@ -1,0 +1,25 @@
+//! Every guest test, as a test binary: `--list`, filters and the rest are libtest's.
+
+use std::process::ExitCode;
+
+use diff_tests::{cases, guest};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Cases share one kernel and count what happens in it.
+    arguments.test_threads = Some(1);
+    if !arguments.list
+        && let Err(error) = guest::check().and_then(|()| guest::insmod())
+    {
+        eprintln!("guest-tests: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    let trial = |(name, case): cases::Case| {
+        Trial::test(name, move || {
+            case().map_err(|e| Failed::from(format!("{e:#}")))
+        })
+    };
+    let trials = cases::all().into_iter().map(trial).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,110 @@
+//! Objects come and go: under load, with a killed owner, with the kernel module itself.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use abi::uapi::Kind;
+use anyhow::{Context, Result, ensure};
+use loader::device::{Device, PATH};
+
+use super::Case;
+use crate::wasm::Wasm;
+use crate::workload::syscalls;
+use crate::{corpus, guest};
+
+/// The tests of this area. The last one leaves the kernel module loaded, and new.
+pub const CASES: &[Case] = &[
+    ("lifecycle::unload_while_events_fire", unload_under_load),
+    ("lifecycle::a_killed_loader_leaves_nothing", killed),
+    ("lifecycle::a_busy_module_cannot_be_removed", busy),
+    ("lifecycle::rmmod_and_insmod_again", rmmod),
+];
+
+/// Times that a module is unloaded under load.
+const ROUNDS: u32 = 50;
+
+fn unload_under_load() -> Result<()> {
+    let device = guest::device()?;
+    let object = corpus::object("syscalls")?;
+    let stop = AtomicBool::new(false);
+    let mut runs = 0;
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = syscalls::openat(100);
+                }
+            });
+        }
+        let result = (0..ROUNDS).try_for_each(|_| {
+            let mut wasm = Wasm::load(&device, object, "syscalls", &[])?;
+            wasm.attach()?;
+            thread::sleep(Duration::from_millis(5));
+            runs += wasm.programs()?.iter().map(|p| p.runs).sum::<u64>();
+            Ok::<_, anyhow::Error>(())
+        });
+        stop.store(true, Ordering::Relaxed);
+        result
+    })?;
+    ensure!(
+        runs > u64::from(ROUNDS),
+        "only {runs} runs in {ROUNDS} rounds"
+    );
+    check_empty(&device)?;
+    println!("{ROUNDS} rounds, {runs} runs");
+    guest::check_clean()
+}
+
+fn killed() -> Result<()> {
+    let device = guest::device()?;
+    let file = guest::scratch("killed")?.join("syscalls.bpf.o");
+    fs::write(&file, corpus::object("syscalls")?)?;
+    let mut child = Command::new(guest::wprobe()?)
+        .arg("run")
+        .arg(&file)
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()?;
+    for _ in 0..200 {
+        if device.ids(Kind::Link)?.len() == 3 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    let links = device.ids(Kind::Link)?.len();
+    child.kill()?;
+    child.wait()?;
+    ensure!(links == 3, "`wprobe run` attached {links} programs");
+    check_empty(&device)?;
+    guest::check_clean()
+}
+
+fn busy() -> Result<()> {
+    let device = guest::device()?;
+    let wasm = Wasm::load(&device, corpus::module("fork")?, "fork", &[])?;
+    let removed = guest::rmmod();
+    drop(wasm);
+    let refusal = removed
+        .err()
+        .context("rmmod of a module in use succeeded")?;
+    ensure!(refusal.to_string().contains("in use"), "{refusal}");
+    Ok(())
+}
+
+fn rmmod() -> Result<()> {
+    guest::check_clean()?;
+    guest::rmmod()?;
+    ensure!(fs::metadata(PATH).is_err(), "{PATH} outlives its module");
+    guest::insmod()
+}
+
+fn check_empty(device: &Device) -> Result<()> {
+    for kind in [Kind::Sandbox, Kind::Map, Kind::Module, Kind::Link] {
+        let left = device.ids(kind)?;
+        ensure!(left.is_empty(), "left behind: {kind:?} {left:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! The tests that run in a guest, one file an area.
+
+pub mod cli;
+pub mod core_values;
+pub mod counters;
+pub mod hostile;
+pub mod lifecycle;
+pub mod mkdirsnoop;
+pub mod privileges;
+pub mod vfsstat;
+
+use anyhow::Result;
+
+/// A test: its name, and what it does.
+pub type Case = (&'static str, fn() -> Result<()>);
+
+/// Every test, in the order they run: the last ones unload the module.
+pub fn all() -> Vec<Case> {
+    [
+        core_values::CASES,
+        vfsstat::CASES,
+        mkdirsnoop::CASES,
+        counters::CASES,
+        hostile::CASES,
+        privileges::CASES,
+        cli::CASES,
+        lifecycle::CASES,
+    ]
+    .concat()
+}

@@ -1,0 +1,78 @@
+//! Debian's vfsstat under both runtimes: five counters in `.bss`, incremented by kprobes.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+
+use super::Case;
+use crate::compare::{Table, counters};
+use crate::guest;
+use crate::oracle::native::Native;
+use crate::wasm::Wasm;
+use crate::workload::files;
+
+/// The tests of this area.
+pub const CASES: &[Case] = &[("vfsstat::counters_equal_native", equal)];
+
+/// Events that must be seen at least, so that an empty comparison cannot pass.
+const EVENTS: usize = 100_000;
+/// Debian's tool.
+const TOOL: &str = "/usr/sbin/vfsstat";
+/// Its counters, in the order of its `stats` array; the kprobes have the same order.
+const NAMES: [&str; 5] = ["read", "write", "fsync", "open", "create"];
+/// Its kprobe programs; the fentry programs count the same events again.
+const PROGRAMS: [&str; 5] = [
+    "kprobe_vfs_read",
+    "kprobe_vfs_write",
+    "kprobe_vfs_fsync",
+    "kprobe_vfs_open",
+    "kprobe_vfs_create",
+];
+
+fn equal() -> Result<()> {
+    let table = measure(EVENTS)?;
+    ensure!(table.equal(), "counters differ:\n{table}");
+    ensure!(table.events() >= EVENTS as u64, "too few events:\n{table}");
+    ensure!(
+        table.0.iter().all(|c| c.native > 0),
+        "a counter saw nothing:\n{table}"
+    );
+    println!("{table}");
+    Ok(())
+}
+
+/// The counters of both runtimes over the same `events` (at least) file-system events.
+pub fn measure(events: usize) -> Result<Table> {
+    let object = object()?;
+    let device = guest::device()?;
+    let mut native = Native::load(&object, "vfsstat", &PROGRAMS)?;
+    let mut wasm = Wasm::load(&device, &object, "vfsstat", &PROGRAMS)?;
+    native.attach()?;
+    wasm.attach()?;
+    let before = read(&native, &wasm)?;
+    files::run(&guest::scratch("vfsstat")?, events)?;
+    let after = read(&native, &wasm)?;
+    let delta = |a: &[u64], b: &[u64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>();
+    let (native, wasm) = (delta(&after.0, &before.0), delta(&after.1, &before.1));
+    Ok(Table::new(&NAMES, &native, &wasm))
+}
+
+/// Native's and wasm's counters at a moment at which nothing happened in between. Reading them makes no
+/// file-system event.
+fn read(native: &Native, wasm: &Wasm) -> Result<(Vec<u64>, Vec<u64>)> {
+    for _ in 0..1000 {
+        let before = native.section(".bss")?;
+        let bytes = wasm.section(".bss")?;
+        if native.section(".bss")? == before {
+            return Ok((counters(&before), counters(&bytes)));
+        }
+    }
+    anyhow::bail!("the guest is never quiet")
+}
+
+fn object() -> Result<Vec<u8>> {
+    let tool = fs::read(TOOL).with_context(|| format!("{TOOL} (apt-get install libbpf-tools)"))?;
+    Ok(bpf2wasm::pick(bpf2wasm::embedded_objects(&tool)?, None)?
+        .bytes
+        .to_vec())
+}

@@ -1,0 +1,102 @@
+//! The guest that tests run in: its kernel module, and the commands built beside this one.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail, ensure};
+use loader::device::{self, Device};
+
+/// Refuses to run anywhere but in a QEMU guest: what follows attaches probes and loads a kernel module.
+pub fn check() -> Result<()> {
+    let vendor = fs::read_to_string("/sys/class/dmi/id/sys_vendor").unwrap_or_default();
+    ensure!(
+        vendor.trim() == "QEMU",
+        "this is no QEMU guest; run it with `cargo xtask vm -- {}`",
+        env::args().collect::<Vec<_>>().join(" ")
+    );
+    Ok(())
+}
+
+/// Loads `wprobe.ko`, unless it is loaded.
+pub fn insmod() -> Result<()> {
+    if fs::metadata(device::PATH).is_ok() {
+        return Ok(());
+    }
+    let module = module()?;
+    succeed(Command::new("insmod").arg(&module)).map(drop)
+}
+
+/// Unloads it.
+pub fn rmmod() -> Result<()> {
+    succeed(Command::new("rmmod").arg("wprobe")).map(drop)
+}
+
+/// `$WPROBE_KO`, or what `cargo xtask kmod` built for this kernel.
+fn module() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("WPROBE_KO") {
+        return Ok(path.into());
+    }
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let version: Vec<_> = release.split('.').take(2).collect();
+    let flavour = if release.contains("-rt-") { "-rt" } else { "" };
+    let name = format!("kmod/{}{flavour}/wprobe.ko", version.join("."));
+    let exe = env::current_exe()?;
+    let path = exe
+        .ancestors()
+        .skip(1)
+        .map(|dir| dir.join(&name))
+        .find(|path| path.exists());
+    path.with_context(|| {
+        format!(
+            "no {name} above {} (cargo xtask kmod, or set WPROBE_KO)",
+            exe.display()
+        )
+    })
+}
+
+/// The device, with nothing in it but what the tests put there.
+pub fn device() -> Result<Device> {
+    Ok(Device::open()?)
+}
+
+/// Checks that nothing is left of what was loaded, and that no probe ever allocated.
+pub fn check_clean() -> Result<()> {
+    let about = device()?.about()?;
+    let (allocations, frees) = (about.allocations, about.frees);
+    ensure!(
+        allocations == frees,
+        "{allocations} allocations, {frees} frees"
+    );
+    let in_probes = about.probe_allocations;
+    ensure!(in_probes == 0, "{in_probes} allocations inside probes");
+    Ok(())
+}
+
+/// The command `wprobe`, built beside this one.
+pub fn wprobe() -> Result<PathBuf> {
+    let path = env::current_exe()?.with_file_name("wprobe");
+    ensure!(path.exists(), "{} is not built", path.display());
+    Ok(path)
+}
+
+/// Runs a command that must succeed.
+pub fn succeed(command: &mut Command) -> Result<Output> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    if !output.status.success() {
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        bail!("{command:?}: {}\n{out}{err}", output.status);
+    }
+    Ok(output)
+}
+
+/// A directory of the tests' own, in memory.
+pub fn scratch(name: &str) -> Result<PathBuf> {
+    let path = env::temp_dir().join(format!("wprobe-{name}"));
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path)?;
+    Ok(path)
+}

@@ -1,0 +1,68 @@
+//! The kernel's own eBPF, through libbpf: what every other runtime is compared with.
+
+use anyhow::{Context, Result, bail};
+use libbpf_rs::{Link, MapCore, MapFlags, Object, ObjectBuilder};
+
+/// An object loaded natively, with its attachments.
+pub struct Native {
+    object: Object,
+    links: Vec<Link>,
+}
+
+impl Native {
+    /// Loads `programs` of `elf`, and nothing else of it.
+    pub fn load(elf: &[u8], name: &str, programs: &[&str]) -> Result<Self> {
+        let mut open = ObjectBuilder::default().name(name)?.open_memory(elf)?;
+        for mut program in open.progs_mut() {
+            let chosen = program
+                .name()
+                .to_str()
+                .is_some_and(|n| programs.contains(&n));
+            program.set_autoload(chosen);
+        }
+        let object = open
+            .load()
+            .with_context(|| format!("{name}: native load"))?;
+        Ok(Native {
+            object,
+            links: Vec::new(),
+        })
+    }
+
+    /// Attaches what was loaded, as the sections say.
+    pub fn attach(&mut self) -> Result<()> {
+        for program in self.object.progs_mut().filter(|p| p.autoload()) {
+            let name = program.name().to_string_lossy().into_owned();
+            self.links.push(
+                program
+                    .attach()
+                    .with_context(|| format!("{name}: native attach"))?,
+            );
+        }
+        Ok(())
+    }
+
+    /// Detaches everything; maps stay.
+    pub fn detach(&mut self) {
+        self.links.clear();
+    }
+
+    /// The bytes of data section `section` (`.bss`).
+    pub fn section(&self, section: &str) -> Result<Vec<u8>> {
+        let map = self
+            .object
+            .maps()
+            .find(|m| m.name().to_string_lossy().ends_with(section));
+        let map = map.with_context(|| format!("no native section {section}"))?;
+        let bytes = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY)?;
+        bytes.with_context(|| format!("native section {section} is empty"))
+    }
+
+    /// The kernel's id of map `name`.
+    pub fn map_id(&self, name: &str) -> Result<u32> {
+        match self.object.maps().find(|m| m.name() == name) {
+            Some(map) => Ok(map.info()?.info.id),
+            None => bail!("no native map {name}"),
+        }
+    }
+}

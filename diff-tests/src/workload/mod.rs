@@ -1,0 +1,38 @@
+//! Activity that makes probes fire.
+
+pub mod files;
+pub mod syscalls;
+
+use std::io;
+
+/// Runs `work(cpu)` on every online CPU at once, each pinned, until all are done.
+pub fn on_every_cpu(work: impl Fn(usize) -> io::Result<()> + Sync) -> io::Result<()> {
+    let cpus = std::thread::available_parallelism()?.get();
+    std::thread::scope(|scope| {
+        let run = |cpu| {
+            pin(cpu)?;
+            work(cpu)
+        };
+        let threads: Vec<_> = (0..cpus).map(|cpu| scope.spawn(move || run(cpu))).collect();
+        let join = |t: std::thread::ScopedJoinHandle<'_, io::Result<()>>| {
+            t.join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().try_for_each(join)
+    })
+}
+
+/// Keeps the calling thread on `cpu`.
+fn pin(cpu: usize) -> io::Result<()> {
+    // SAFETY: `set` is a plain bit set, valid when zero; the call reads it only.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, std::mem::size_of_val(&set), &set)
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
