@@ -27,10 +27,13 @@ pub use check::check;
 pub use error::{
     Error, ErrorKind, FlowError, InsnError, ModuleError, ObjectError, ReferenceError, Result,
 };
+pub use isa::asm::{AsmError, assemble};
+pub use isa::table::Level;
 pub use lower::Accesses;
 pub use module::{custom_section, read_manifest};
 pub use object::btf;
 pub use object::embedded::{Embedded, embedded_objects, pick};
+pub use object::raw::Raw;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -66,6 +69,8 @@ pub struct Summary {
     pub wasm_bytes: usize,
     /// Imports as `module.name`, in order.
     pub imports: Vec<String>,
+    /// The highest ISA level that an instruction of it needs.
+    pub isa: Option<Level>,
     /// How memory accesses were translated.
     pub accesses: Accesses,
     /// Functions whose control flow is irreducible and goes through a dispatch loop.
@@ -78,4 +83,46 @@ pub fn convert(object: &[u8], name: &str, options: &Options) -> Result<Converted
     parsed
         .and_then(|o| translate::translate(&o, name, options))
         .map_err(|e| e.in_object(name))
+}
+
+/// Translates a bare program; `name` is what messages and the manifest call it.
+pub fn convert_raw(raw: &Raw<'_>, name: &str, options: &Options) -> Result<Converted> {
+    let parsed = object::Object::from_raw(raw, name, options);
+    parsed
+        .and_then(|o| translate::translate(&o, name, options))
+        .map_err(|e| e.in_object(name))
+}
+
+/// An instruction in one of its widths and operand kinds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    /// As [`assemble`] reads it.
+    pub mnemonic: String,
+    /// Its opcode.
+    pub opcode: u8,
+    /// The ISA level it came with.
+    pub level: Level,
+}
+
+/// Every instruction of the table.
+pub fn instructions() -> impl Iterator<Item = Instruction> {
+    isa::table::ROWS.iter().flat_map(|row| {
+        row.opcodes().map(move |opcode| {
+            let mnemonic = isa::disasm::mnemonic(row, opcode);
+            Instruction {
+                mnemonic,
+                opcode,
+                level: row.level,
+            }
+        })
+    })
+}
+
+/// A program's code as text, one instruction a line.
+pub fn disassemble(code: &[u8]) -> Result<String> {
+    let lines = isa::decode::decode(code)?;
+    Ok(lines
+        .iter()
+        .map(|insn| isa::disasm::disassemble(insn) + "\n")
+        .collect())
 }

@@ -39,7 +39,6 @@ pub(crate) fn translate(object: &Object<'_>, name: &str, options: &Options) -> R
     }
     let globals = Globals::new(object);
     let shared = Shared {
-        maps: &object.maps,
         relocations: &object.relocations,
         globals: &globals,
         params: &params,
@@ -180,6 +179,11 @@ fn summarize(
             .iter()
             .map(|(i, _)| object.functions[*i].slots as usize)
             .sum(),
+        isa: lowered
+            .iter()
+            .flat_map(|(i, _)| &object.functions[*i].insns)
+            .map(|i| i.row.level)
+            .max(),
         accesses,
         dispatch,
         ..Summary::default()

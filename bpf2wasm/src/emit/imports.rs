@@ -16,6 +16,7 @@ pub(crate) struct Globals {
     /// Module and name, in index order, from 1 on.
     pub(crate) imports: Vec<(&'static str, String)>,
     maps: Vec<u32>,
+    values: Vec<u32>,
     first_core: u32,
     externs: Vec<u32>,
 }
@@ -34,25 +35,25 @@ impl Globals {
                 maps[index] = add(names::MAP, &map.name);
             }
         }
+        let mut values = vec![0; object.maps.len()];
+        for index in object.value_maps() {
+            values[index] = add(names::MAP_VALUE, &object.maps[index].name);
+        }
         let mut first_core = 0;
         for relocation in &object.relocations {
             let index = add(names::CORE, &relocation.import);
             first_core = if first_core == 0 { index } else { first_core };
         }
-        let address = |e: &Extern| e.kind == ExternKind::Ksym || object.takes_address(&e.name);
-        let externs = object.externs.iter();
-        let externs = externs
-            .map(|e| {
-                if address(e) {
-                    add(names::KSYM, &e.name)
-                } else {
-                    0
-                }
-            })
-            .collect();
+        let mut externs = vec![0; object.externs.len()];
+        for (index, external) in object.externs.iter().enumerate() {
+            if external.kind == ExternKind::Ksym || object.takes_address(index) {
+                externs[index] = add(names::KSYM, &external.name);
+            }
+        }
         Globals {
             imports,
             maps,
+            values,
             first_core,
             externs,
         }
@@ -61,6 +62,11 @@ impl Globals {
     /// The global of map `index`.
     pub(crate) fn map(&self, index: usize) -> u32 {
         self.maps[index]
+    }
+
+    /// The global of the address of map `index`'s first element.
+    pub(crate) fn value(&self, index: usize) -> u32 {
+        self.values[index]
     }
 
     /// The global of CO-RE relocation `index`.

@@ -41,11 +41,6 @@ impl Insn {
         if self.row.form == Form::Wide { 2 } else { 1 }
     }
 
-    /// The slot after it.
-    pub(crate) fn next(&self) -> u32 {
-        self.slot + self.slots()
-    }
-
     /// Whether an arithmetic instruction or jump works on 64 bits.
     pub(crate) fn is_wide(&self) -> bool {
         matches!(self.opcode & 7, class::ALU64 | class::JMP)

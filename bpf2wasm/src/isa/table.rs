@@ -148,8 +148,9 @@ pub(crate) enum Shape {
 }
 
 /// The smallest `-mcpu` that has the instruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
     /// Original.
     V1,
     /// `jlt` and its like.
@@ -193,6 +194,17 @@ impl Row {
         opcode & !7 & !self.low_mask() == self.code & !self.low_mask()
             && contains(self.classes, class)
             && contains(self.low, low)
+    }
+
+    /// Every opcode of this row.
+    pub(crate) fn opcodes(&self) -> impl Iterator<Item = u8> {
+        let of_class = move |class: &u8| {
+            self.low.iter().map({
+                let class = *class;
+                move |low| self.code | class | low
+            })
+        };
+        self.classes.iter().flat_map(of_class)
     }
 
     /// The opcode bits that select operand source or size.

@@ -17,12 +17,8 @@ impl Lower<'_> {
         match self.reference() {
             None => self.body.op(&W::I64Const(insn.imm)),
             Some(Ref::Map(map)) => self.body.op(&W::GlobalGet(globals.map(map))),
-            Some(Ref::Data(map, offset)) => {
-                self.body.op(&W::GlobalGet(globals.map(map)));
-                if offset != 0 {
-                    self.body.ops(&[W::I64Const(i64::from(offset)), W::I64Add]);
-                }
-            }
+            Some(Ref::Data(map, offset)) => self.place(globals.map(map), offset),
+            Some(Ref::Value(map, offset)) => self.place(globals.value(map), offset),
             Some(Ref::Extern(index)) => self.body.op(&W::GlobalGet(globals.external(index))),
             Some(Ref::Function(function)) => {
                 let index = self.shared.callbacks[function].unwrap_or(0);
@@ -31,6 +27,14 @@ impl Lower<'_> {
             Some(Ref::Core(relocation)) => self.core_value(relocation),
         }
         self.write(insn.dst);
+    }
+
+    /// Pushes a global's value plus `offset`.
+    fn place(&mut self, global: u32, offset: u32) {
+        self.body.op(&W::GlobalGet(global));
+        if offset != 0 {
+            self.body.ops(&[W::I64Const(i64::from(offset)), W::I64Add]);
+        }
     }
 
     /// Pushes the value of a CO-RE relocation, or traps if the target kernel has none.

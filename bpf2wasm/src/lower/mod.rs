@@ -15,7 +15,7 @@ mod packet;
 use alloc::vec::Vec;
 
 use abi::layout::guest_ptr;
-use abi::manifest::{CoreRelocation, Map};
+use abi::manifest::CoreRelocation;
 use abi::traps::Trap;
 use wasm_encoder::{Instruction as W, ValType};
 
@@ -30,7 +30,6 @@ use crate::types::{Facts, Live};
 
 /// What every function's translation may look at.
 pub(crate) struct Shared<'a> {
-    pub(crate) maps: &'a [Map],
     pub(crate) relocations: &'a [CoreRelocation],
     pub(crate) globals: &'a Globals,
     /// By function, how many arguments a call passes.

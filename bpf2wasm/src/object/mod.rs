@@ -9,6 +9,7 @@
 //! | `data` | `.rodata*`, `.data*`, `.bss*`, `.kconfig` | data sections |
 //! | `externs` | undefined symbols | what the target kernel provides |
 //! | `programs` | code sections | functions, and which of them are programs |
+//! | `raw` | bare instructions | the same, without an object file |
 //! | `reloc` | relocations | what each instruction refers to |
 //! | `ext`, `core` | `.BTF.ext` | CO-RE relocations, source lines |
 
@@ -16,14 +17,16 @@ pub mod btf;
 mod core;
 mod data;
 mod elf;
-pub mod embedded;
+pub(crate) mod embedded;
 mod ext;
 mod externs;
 mod legacy;
 mod maps;
 mod programs;
+pub(crate) mod raw;
 mod reloc;
 
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -105,17 +108,32 @@ impl<'a> Object<'a> {
 }
 
 impl Object<'_> {
-    /// Whether an instruction takes the address of the extern called `name`.
-    pub(crate) fn takes_address(&self, name: &str) -> bool {
-        self.functions.iter().any(|f| {
-            f.insns
-                .iter()
-                .filter(|i| i.row.form == Form::Wide)
-                .any(|i| match f.refs.get(&i.slot) {
-                    Some(Ref::Extern(index)) => self.externs[*index].name == name,
-                    _ => false,
-                })
-        })
+    /// What the `ld_imm64`s of the object load.
+    fn constants(&self) -> impl Iterator<Item = Ref> {
+        let of = |f: &'_ Function| {
+            let wide = f.insns.iter().filter(|i| i.row.form == Form::Wide);
+            wide.filter_map(|i| f.refs.get(&i.slot).copied())
+                .collect::<Vec<_>>()
+        };
+        self.functions.iter().flat_map(of)
+    }
+
+    /// Whether an instruction takes the address of extern `index`.
+    pub(crate) fn takes_address(&self, index: usize) -> bool {
+        self.constants().any(|r| r == Ref::Extern(index))
+    }
+
+    /// The maps whose first element's address is taken.
+    pub(crate) fn value_maps(&self) -> BTreeSet<usize> {
+        self.constants()
+            .filter_map(|r| {
+                if let Ref::Value(map, _) = r {
+                    Some(map)
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 }
 

@@ -147,7 +147,7 @@ fn ranges(elf: &Elf<'_>, index: usize, section: &Section<'_>) -> Vec<Range> {
 
 impl Program {
     /// What section `section` says.
-    fn of(section: &str, options: &Options) -> Result<Self> {
+    pub(super) fn of(section: &str, options: &Options) -> Result<Self> {
         let (name, autoload) = match section.strip_prefix('?') {
             Some(name) => (name, false),
             None => (section, true),

@@ -27,6 +27,8 @@ pub(crate) enum Ref {
     Map(usize),
     /// A byte of a data section.
     Data(usize, u32),
+    /// A byte of an array map's first element.
+    Value(usize, u32),
     /// A function: called, or its address taken.
     Function(usize),
     /// The address of a kernel symbol, or a call of a kernel function.

@@ -396,7 +396,7 @@ fn constant(insn: &Insn, reference: Option<Ref>) -> Class {
     match reference {
         None => number(insn.imm),
         Some(Ref::Map(_)) => Class::Map,
-        Some(Ref::Data(..)) => Class::Guest,
+        Some(Ref::Data(..) | Ref::Value(..)) => Class::Guest,
         Some(Ref::Extern(_)) => Class::Kernel,
         Some(Ref::Function(_) | Ref::Core(_)) => Class::Scalar,
     }
