@@ -96,18 +96,14 @@ u64 wp_kprobe_missed(const struct wprobe_kprobe *probe)
 	return probe->returns ? probe->ret.nmissed + probe->ret.kp.nmissed : probe->entry.nmissed;
 }
 
-/* When it returns no handler runs any more; the number of hits missed. */
-u64 wp_kprobe_detach(struct wprobe_kprobe *probe)
+/* When it returns no handler runs any more. */
+void wp_kprobe_detach(struct wprobe_kprobe *probe)
 {
-	u64 missed;
-
 	if (probe->returns)
 		unregister_kretprobe(&probe->ret);
 	else
 		unregister_kprobe(&probe->entry);
-	missed = wp_kprobe_missed(probe);
 	kfree(probe);
-	return missed;
 }
 
 /*

@@ -91,7 +91,7 @@ struct wprobe_kprobe;
 int wp_kprobe_attach(u32 point, const char *symbol, u32 offset, void *attachment,
 		     struct wprobe_kprobe **made);
 u64 wp_kprobe_missed(const struct wprobe_kprobe *probe);
-u64 wp_kprobe_detach(struct wprobe_kprobe *probe);
+void wp_kprobe_detach(struct wprobe_kprobe *probe);
 bool wp_syscall_args(const struct pt_regs *outer, u64 *args);
 size_t wp_regs_size(void);
 

@@ -12,7 +12,6 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::ffi::c_void;
 use core::fmt;
-use core::ptr::NonNull;
 
 use abi::uapi::{self, AttachPoint, Kind, SYSCALL_ARGS, SyscallArg};
 use helpers::host::Errno;
@@ -22,7 +21,7 @@ use crate::module::Module;
 use crate::program::{Buffer, Entry, Program, Run, SyscallCall};
 use crate::registry::{Object, Registry};
 use crate::sandbox::Sandbox;
-use crate::services::{self, Kprobe, Point};
+use crate::services::{self, Point, Probe};
 use crate::user::{self, Call, Log, Refusal, refused};
 
 /// Why a program was not attached.
@@ -119,16 +118,16 @@ pub(crate) struct Attachment {
     timed: bool,
 }
 
-/// A link.
+/// A link. The probe is the first to be dropped: it points to symbol and attachment.
 pub(crate) struct Link {
+    probe: Probe,
+    attachment: Box<Attachment>,
+    /// The symbol as the kernel spells it.
+    _symbol: CString,
     pub(crate) id: u32,
     target: String,
-    /// The symbol as the kernel spells it; the probe points to it.
-    _symbol: CString,
     attach: AttachPoint,
     offset: u64,
-    attachment: Box<Attachment>,
-    probe: NonNull<Kprobe>,
 }
 
 /// `LINK_CREATE`.
@@ -281,9 +280,9 @@ impl Link {
         let symbol = CString::new(symbol(&target)).map_err(|_| refused(2))?;
         let attachment = Box::new(attachment);
         let handed = (&raw const *attachment).cast_mut().cast::<c_void>();
-        // SAFETY: symbol and attachment go into the link, which detaches the probe before it drops them.
-        let probe = unsafe { services::kprobe_attach(point, &symbol, kernel_offset, handed) }
-            .map_err(refused)?;
+        // SAFETY: symbol and attachment go into the link, which drops the probe before them.
+        let probe =
+            unsafe { Probe::register(point, &symbol, kernel_offset, handed) }.map_err(refused)?;
         Ok(Self {
             id,
             target,
@@ -307,8 +306,7 @@ impl Link {
 
     /// Hits its probe could not hand over.
     pub(crate) fn missed(&self) -> u64 {
-        // SAFETY: registered while the link lives.
-        unsafe { services::kprobe_missed(self.probe) }
+        self.probe.missed()
     }
 }
 
@@ -322,8 +320,7 @@ fn symbol(target: &str) -> String {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // SAFETY: registered since `attach`; the link is going.
-        let missed = unsafe { services::kprobe_detach(self.probe) };
+        let missed = self.probe.missed();
         self.attachment.program().stats.add_missed(missed);
     }
 }

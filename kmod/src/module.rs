@@ -13,7 +13,7 @@ use abi::layout;
 use abi::traps::Trap;
 use abi::uapi::{self, Kind, SYSCALL_ARGS};
 use helpers::host::Errno;
-use wasmi::errors::{ErrorKind, InstantiationError};
+use wasmi::errors::ErrorKind;
 use wasmi::{Error, ExternType, Instance, Memory, Module as Code, Store, TypedFunc, Val, ValType};
 
 use crate::cpu;
@@ -27,7 +27,7 @@ use crate::registry::{Object, Registry};
 use crate::sandbox::{CpuSlot, MAX_LOADS, Sandbox, Shared};
 use crate::services;
 use crate::stats::Stats;
-use crate::user::{self, Call, Log, Refusal, refused};
+use crate::user::{self, Bytes, Call, Log, Refusal, refused};
 
 /// Imported globals of a module at most.
 const MAX_GLOBALS: u32 = 1 << 16;
@@ -43,12 +43,8 @@ pub(crate) enum LoadError {
     Invalid(Error),
     /// It imports what is not there.
     Import(ImportError),
-    /// It imports a memory and the sandbox has none.
-    NoMemory,
     /// Its memory is larger than allowed.
     Memory { needed: u64, limit: u64 },
-    /// It has a start function, in a sandbox with a memory.
-    StartRefused,
     /// Its start function did not end well.
     StartTrapped(Trap),
     /// It could not be instantiated for another reason.
@@ -67,7 +63,6 @@ impl fmt::Display for LoadError {
             }
             Self::Invalid(error) => write!(f, "module does not validate: {error}"),
             Self::Import(error) => error.fmt(f),
-            Self::NoMemory => write!(f, "import env.memory: the sandbox has no memory"),
             Self::Memory { needed, limit } => {
                 write!(
                     f,
@@ -75,9 +70,6 @@ impl fmt::Display for LoadError {
                     Bytes(*needed),
                     Bytes(*limit)
                 )
-            }
-            Self::StartRefused => {
-                write!(f, "start function: only in a sandbox without memory")
             }
             Self::StartTrapped(trap) => write!(f, "start function: {}", trap.text()),
             Self::Instantiate(error) => write!(f, "module cannot be instantiated: {error}"),
@@ -94,24 +86,11 @@ impl Refusal for LoadError {
     fn errno(&self) -> Errno {
         match self {
             Self::TooLarge { .. } | Self::Memory { .. } | Self::TooMany => Errno::E2BIG,
+            Self::Import(ImportError::Memory { .. }) => Errno::E2BIG,
             Self::Import(_) => Errno::ENOENT,
             Self::Poisoned => Errno(5),
             _ => Errno::EINVAL,
         }
-    }
-}
-
-/// A number of bytes as a person reads it.
-struct Bytes(u64);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
-            if self.0 >= 1 << shift && self.0.trailing_zeros() >= shift {
-                return write!(f, "{} {unit}", self.0 >> shift);
-            }
-        }
-        write!(f, "{} bytes", self.0)
     }
 }
 
@@ -218,12 +197,7 @@ fn lock(cpu: &CpuSlot) -> Result<SlotGuard<'_>, LoadError> {
 }
 
 fn compile(store: &Store<RunState>, wasm: &[u8]) -> Result<Code, LoadError> {
-    Code::new(store.engine(), wasm).map_err(|error| match error.kind() {
-        ErrorKind::Instantiation(InstantiationError::UnexpectedStartFn { .. }) => {
-            LoadError::StartRefused
-        }
-        _ => LoadError::Invalid(error),
-    })
+    Code::new(store.engine(), wasm).map_err(LoadError::Invalid)
 }
 
 fn build_shared(
@@ -323,9 +297,6 @@ fn build_exclusive(wasm: &[u8], globals: &[u64], fuel: u64) -> Result<Built, Loa
     let (programs, buffer, memory, report) = {
         let mut store = slot.lock().ok_or(LoadError::Poisoned)?;
         let code = compile(&store, wasm)?;
-        if imports::shares_memory(&code) {
-            return Err(LoadError::NoMemory);
-        }
         store.set_fuel(fuel).map_err(LoadError::Instantiate)?;
         let instance = instantiate(&code, &mut store, None)?;
         let memory = code

@@ -14,8 +14,8 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cell::Cell;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use abi::layout;
 use abi::uapi::{self, Kind};
@@ -41,6 +41,11 @@ pub(crate) const MAX_LOADS: u32 = 64;
 struct GuestPages {
     base: NonNull<u8>,
 }
+
+// SAFETY: it is only the right to free the pages, which any thread may.
+unsafe impl Send for GuestPages {}
+// SAFETY: nothing can be done through a shared reference.
+unsafe impl Sync for GuestPages {}
 
 impl Drop for GuestPages {
     fn drop(&mut self) {
@@ -105,12 +110,9 @@ pub(crate) struct Sandbox {
     size: u32,
     /// None where its modules bring their own memory.
     pub(crate) shared: Option<Shared>,
-    /// Modules loaded so far. Only the control path touches it.
-    loads: Cell<u32>,
+    /// Modules loaded so far, failed ones included.
+    loads: AtomicU32,
 }
-
-// SAFETY: `loads` is only touched in the control path, one request at a time; the rest is shareable.
-unsafe impl Sync for Sandbox {}
 
 impl Sandbox {
     /// `SANDBOX_CREATE`.
@@ -131,7 +133,7 @@ impl Sandbox {
             name: user::text(&args.name)?,
             size,
             shared: (size != 0).then(|| Shared::new(size)).transpose()?,
-            loads: Cell::new(0),
+            loads: AtomicU32::new(0),
             id: registry.new_id(Kind::Sandbox),
         }));
         registry.add(&sandbox);
@@ -140,9 +142,7 @@ impl Sandbox {
 
     /// Counts a load; whether there may be one more.
     pub(crate) fn count_load(&self) -> bool {
-        let loads = self.loads.get() + 1;
-        self.loads.set(loads);
-        loads <= MAX_LOADS
+        self.loads.fetch_add(1, Relaxed) < MAX_LOADS
     }
 }
 

@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 
 /// A registered probe of the C half.
 #[repr(C)]
-pub(crate) struct Kprobe {
+struct Kprobe {
     opaque: [u8; 0],
 }
 
@@ -80,7 +80,7 @@ unsafe extern "C" {
         made: *mut *mut Kprobe,
     ) -> i32;
     fn wp_kprobe_missed(probe: *const Kprobe) -> u64;
-    fn wp_kprobe_detach(probe: *mut Kprobe) -> u64;
+    fn wp_kprobe_detach(probe: *mut Kprobe);
     fn wp_syscall_args(outer: *const c_void, args: *mut [u64; 6]) -> bool;
     safe fn wp_regs_size() -> usize;
 }
@@ -321,50 +321,55 @@ pub(crate) fn trace(text: &[u8]) {
     unsafe { wp_trace(text.as_ptr(), text.len()) };
 }
 
-/// Registers a probe; a positive errno if the kernel refuses.
-///
-/// # Safety
-///
-/// `symbol` and what `attachment` points to outlive the probe; `attachment` is what
-/// `wprobe_rs_hit` expects.
-pub(crate) unsafe fn kprobe_attach(
-    point: Point,
-    symbol: &CStr,
-    offset: u32,
-    attachment: *mut c_void,
-) -> Result<NonNull<Kprobe>, i32> {
-    let mut made = core::ptr::null_mut();
-    // SAFETY: the caller's promise.
-    let error = unsafe {
-        wp_kprobe_attach(
-            point as u32,
-            symbol.as_ptr(),
-            offset,
-            attachment,
-            &raw mut made,
-        )
-    };
-    NonNull::new(made).ok_or(-error)
+/// A registered probe; dropping it unregisters it and waits for its handlers.
+pub(crate) struct Probe {
+    raw: NonNull<Kprobe>,
 }
 
-/// Hits the kernel could not hand to the probe.
-///
-/// # Safety
-///
-/// `probe` is registered.
-pub(crate) unsafe fn kprobe_missed(probe: NonNull<Kprobe>) -> u64 {
-    // SAFETY: the caller's promise.
-    unsafe { wp_kprobe_missed(probe.as_ptr()) }
+// SAFETY: the C half's object may be used from any thread.
+unsafe impl Send for Probe {}
+// SAFETY: as above; through a shared reference it is only read.
+unsafe impl Sync for Probe {}
+
+impl Probe {
+    /// Registers a probe at `symbol` + `offset`; a positive errno if the kernel refuses.
+    ///
+    /// # Safety
+    ///
+    /// `symbol` and what `attachment` points to outlive the probe; `attachment` is what
+    /// `wprobe_rs_hit` expects.
+    pub(crate) unsafe fn register(
+        point: Point,
+        symbol: &CStr,
+        offset: u32,
+        attachment: *mut c_void,
+    ) -> Result<Self, i32> {
+        let mut made = core::ptr::null_mut();
+        // SAFETY: the caller's promise.
+        let error = unsafe {
+            wp_kprobe_attach(
+                point as u32,
+                symbol.as_ptr(),
+                offset,
+                attachment,
+                &raw mut made,
+            )
+        };
+        NonNull::new(made).map(|raw| Self { raw }).ok_or(-error)
+    }
+
+    /// Hits the kernel could not hand over.
+    pub(crate) fn missed(&self) -> u64 {
+        // SAFETY: registered.
+        unsafe { wp_kprobe_missed(self.raw.as_ptr()) }
+    }
 }
 
-/// Unregisters the probe and waits for its handlers; hits the kernel could not hand to it.
-///
-/// # Safety
-///
-/// `probe` is registered, and not used any more.
-pub(crate) unsafe fn kprobe_detach(probe: NonNull<Kprobe>) -> u64 {
-    // SAFETY: the caller's promise.
-    unsafe { wp_kprobe_detach(probe.as_ptr()) }
+impl Drop for Probe {
+    fn drop(&mut self) {
+        // SAFETY: registered, and gone after this.
+        unsafe { wp_kprobe_detach(self.raw.as_ptr()) };
+    }
 }
 
 /// *probe* The arguments of the syscall whose wrapper was entered with the registers `outer`.

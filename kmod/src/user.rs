@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt::Display;
+use core::fmt::{self, Display};
 use core::mem::{MaybeUninit, size_of};
 use core::slice;
 
@@ -134,6 +134,20 @@ pub(crate) fn field<const N: usize>(text: &str) -> [u8; N] {
     let length = text.len().min(N - 1);
     field[..length].copy_from_slice(&text.as_bytes()[..length]);
     field
+}
+
+/// A number of bytes as a person reads it.
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
+            if self.0 >= 1 << shift && self.0.trailing_zeros() >= shift {
+                return write!(f, "{} {unit}", self.0 >> shift);
+            }
+        }
+        write!(f, "{} bytes", self.0)
+    }
 }
 
 /// Where the caller wants to read why it was refused.

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use abi::imports as names;
+use abi::layout::WASM_PAGE;
 use abi::traps::Trap;
 use helpers::calls::{Implementation, Run};
 use helpers::imports::host_function;
@@ -20,6 +21,7 @@ use wasmi::{
 use super::slot::RunState;
 use super::trap::NO_SITE;
 use crate::host::Kernel;
+use crate::user::Bytes;
 
 /// What a module on the sandbox's memory is linked with.
 #[derive(Clone, Copy)]
@@ -47,6 +49,8 @@ pub(crate) enum ImportError {
         name: String,
         expected: String,
     },
+    /// A memory larger than the sandbox's.
+    Memory { needed: u64, limit: u64 },
     /// Not as many values as imported globals.
     Values { imported: usize, given: usize },
 }
@@ -60,6 +64,10 @@ impl fmt::Display for ImportError {
                 name,
                 expected,
             } => write!(f, "import {module}.{name}: wrong type, it is {expected}"),
+            Self::Memory { needed, limit } => {
+                let (needed, limit) = (Bytes(*needed), Bytes(*limit));
+                write!(f, "needs {needed} of memory, the sandbox has {limit}")
+            }
             Self::Values { imported, given } => {
                 write!(f, "{imported} values are imported, {given} were given")
             }
@@ -171,7 +179,7 @@ fn value_global(
     value: u64,
 ) -> Result<Extern, ImportError> {
     if !shared {
-        return Err(unknown(import, "a module with its own memory has none"));
+        return Err(unknown(import, OWN_MEMORY));
     }
     global(store, import, Val::I64(value as i64))
 }
@@ -185,22 +193,40 @@ fn definition(
         let trap = Func::wrap(&mut *store, trap);
         return function(store, import, trap);
     }
-    let Some(environment) = environment else {
-        return Err(unknown(import, "a module with its own memory has none"));
-    };
-    match (import.module(), import.name()) {
-        // Its size is checked when the module is instantiated.
-        (names::ENV, names::MEMORY) => Ok(environment.memory.into()),
-        (names::ENV, names::STACK_BASE) => {
+    if let Some(found) = host_function::<Kernel>(import.module(), import.name()) {
+        if environment.is_none() {
+            return Err(unknown(import, OWN_MEMORY));
+        }
+        let item = wrap(store, found.params, found.run);
+        return function(store, import, item);
+    }
+    match (import.module(), import.name(), environment) {
+        (names::ENV, names::MEMORY, Some(environment)) => {
+            let memory = environment.memory;
+            fits(import, memory.data_size(&*store) as u64)?;
+            // That its maximum fits too is checked when the module is instantiated.
+            Ok(memory.into())
+        }
+        (names::ENV, names::STACK_BASE, Some(environment)) => {
             global(store, import, Val::I32(environment.stack_base as i32))
         }
-        (module, name) => {
-            let found = host_function::<Kernel>(module, name)
-                .ok_or_else(|| unknown(import, what_is_missing(module)))?;
-            let item = wrap(store, found.params, found.run);
-            function(store, import, item)
-        }
+        (names::ENV, names::MEMORY | names::STACK_BASE, None) => Err(unknown(import, OWN_MEMORY)),
+        _ => Err(unknown(import, what_is_missing(import.module()))),
     }
+}
+
+const OWN_MEMORY: &str = "only for a module that uses its sandbox's memory";
+
+/// Whether the memory asked for is at most the one there is.
+fn fits(import: &ImportType<'_>, limit: u64) -> Result<(), ImportError> {
+    let ExternType::Memory(asked) = import.ty() else {
+        return Err(unknown(import, "wrong type, it is a memory"));
+    };
+    let needed = asked.minimum().saturating_mul(WASM_PAGE.into());
+    if needed > limit {
+        return Err(ImportError::Memory { needed, limit });
+    }
+    Ok(())
 }
 
 fn what_is_missing(module: &str) -> &'static str {
