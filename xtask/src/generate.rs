@@ -14,25 +14,41 @@ use anyhow::Result;
 use crate::exec::root;
 use crate::progress::say;
 
-/// Every generated file: its path and its text.
-const FILES: &[(&str, fn() -> String)] = &[("kmod/include/wprobe_uapi.h", header)];
+/// A generated file.
+struct Generated {
+    path: &'static str,
+    text: fn() -> String,
+}
+
+/// Every generated file.
+const FILES: &[Generated] = &[Generated {
+    path: "kmod/include/wprobe_uapi.h",
+    text: header,
+}];
+
+/// An enumeration of the interface, for C.
+struct Enum {
+    name: &'static str,
+    doc: &'static str,
+    rows: &'static [(&'static str, u32)],
+}
 
 /// Constants of the interface that its structs refer to.
-const ENUMS: &[(&str, &str, &[(&str, u32)])] = &[
-    (
-        "wprobe_kind",
-        "Kinds of objects.",
-        &[
+const ENUMS: &[Enum] = &[
+    Enum {
+        name: "wprobe_kind",
+        doc: "Kinds of objects.",
+        rows: &[
             ("WPROBE_KIND_SANDBOX", Kind::Sandbox as u32),
             ("WPROBE_KIND_MAP", Kind::Map as u32),
             ("WPROBE_KIND_MODULE", Kind::Module as u32),
             ("WPROBE_KIND_LINK", Kind::Link as u32),
         ],
-    ),
-    (
-        "wprobe_attach",
-        "Where a link attaches.",
-        &[
+    },
+    Enum {
+        name: "wprobe_attach",
+        doc: "Where a link attaches.",
+        rows: &[
             ("WPROBE_ATTACH_KPROBE", AttachPoint::Kprobe as u32),
             ("WPROBE_ATTACH_KRETPROBE", AttachPoint::Kretprobe as u32),
             ("WPROBE_ATTACH_SYSCALL_PRE", AttachPoint::SyscallPre as u32),
@@ -41,16 +57,16 @@ const ENUMS: &[(&str, &str, &[(&str, u32)])] = &[
                 AttachPoint::SyscallPost as u32,
             ),
         ],
-    ),
-    (
-        "wprobe_arg",
-        "How a syscall's parameter is handed to a hand-written module.",
-        &[
+    },
+    Enum {
+        name: "wprobe_arg",
+        doc: "How a syscall's parameter is handed to a hand-written module.",
+        rows: &[
             ("WPROBE_ARG_NONE", SyscallArg::None as u32),
             ("WPROBE_ARG_SCALAR", SyscallArg::Scalar as u32),
             ("WPROBE_ARG_STRING", SyscallArg::String as u32),
         ],
-    ),
+    },
 ];
 
 /// The task itself.
@@ -67,7 +83,7 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn stale() -> Vec<(PathBuf, String)> {
     FILES
         .iter()
-        .map(|(path, text)| (root().join(path), text()))
+        .map(|file| (root().join(file.path), (file.text)()))
         .filter(|(path, text)| fs::read_to_string(path).ok().as_ref() != Some(text))
         .collect()
 }
@@ -88,7 +104,7 @@ fn header() -> String {
     for (name, value) in constants {
         line(&mut h, &format!("#define WPROBE_{name} {value}"));
     }
-    for (name, doc, rows) in ENUMS {
+    for Enum { name, doc, rows } in ENUMS {
         let rows = rows
             .iter()
             .map(|(name, value)| format!("\t{name} = {value},"));

@@ -29,6 +29,15 @@ pub(crate) enum Kernel {
 /// Every kernel, oldest first.
 pub(crate) const ALL: [Kernel; 3] = [Kernel::V6_1, Kernel::V6_1Rt, Kernel::V6_12];
 
+/// The kernels that were asked for; all if none was.
+pub(crate) fn or_all(asked: Vec<Kernel>) -> Vec<Kernel> {
+    if asked.is_empty() {
+        ALL.to_vec()
+    } else {
+        asked
+    }
+}
+
 impl Kernel {
     /// Its name here.
     pub(crate) fn name(self) -> &'static str {

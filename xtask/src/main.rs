@@ -2,6 +2,7 @@
 //!
 //! One file a task. A task does all its own set-up (packages, kernels, building) and says what it does on stderr.
 
+mod demo;
 mod exec;
 mod generate;
 mod image;
@@ -9,6 +10,7 @@ mod kernels;
 mod kmod;
 mod progress;
 mod setup;
+mod test;
 mod tidy;
 mod vm;
 
@@ -36,6 +38,25 @@ enum Task {
     /// Install what the tasks need: Debian packages (as root), kernels under target/vm
     #[command(after_help = "Example:\n  cargo xtask setup")]
     Setup,
+    /// Debian's vfsstat, converted, beside the native one on the same kernel
+    #[command(after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --kernel 6.1-rt")]
+    Demo {
+        /// The kernel
+        #[arg(long, value_enum, default_value = "6.12")]
+        kernel: Kernel,
+    },
+    /// Run every test: format, lints, tidy, host tests, kernel modules, guest tests
+    #[command(after_help = TEST_HELP)]
+    Test {
+        /// Only what needs neither kernel module nor guest
+        #[arg(long)]
+        quick: bool,
+        /// A kernel to boot; may be given several times
+        #[arg(long, value_enum)]
+        kernel: Vec<Kernel>,
+        /// Only tests whose names contain this, and no lints
+        filter: Option<String>,
+    },
     /// Build wprobe.ko, for all kernels or some
     #[command(after_help = "Examples:\n  cargo xtask kmod\n  cargo xtask kmod --kernel 6.12")]
     Kmod {
@@ -53,6 +74,14 @@ enum Task {
     #[command(after_help = VM_HELP)]
     Vm(VmArgs),
 }
+
+const TEST_HELP: &str = "\
+The last line is the sum: `N passed, M failed`. What each phase's programs said is in target/xtask/.
+
+Examples:
+  cargo xtask test
+  cargo xtask test --quick
+  cargo xtask test --kernel 6.12 vfsstat";
 
 const VM_HELP: &str = "\
 The guest sees this machine's files at the same paths, read-only; /tmp and /run are its own; /tmp/out is target/vm/out here.
@@ -95,7 +124,17 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Setup => setup::run().map(|()| ExitCode::SUCCESS),
-        Task::Kmod { kernel } => kmod::run(&or_all(kernel)).map(|()| ExitCode::SUCCESS),
+        Task::Kmod { kernel } => kmod::run(&kernels::or_all(kernel)).map(|()| ExitCode::SUCCESS),
+        Task::Demo { kernel } => demo::run(kernel),
+        Task::Test {
+            quick,
+            kernel,
+            filter,
+        } => test::run(&test::Plan {
+            quick,
+            kernels: kernels::or_all(kernel),
+            filter,
+        }),
         Task::Generate => generate::run().map(|()| ExitCode::SUCCESS),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
         Task::Vm(args) => vm::run(&vm::Guest {
@@ -104,13 +143,5 @@ fn run(task: Task) -> Result<ExitCode> {
             timeout: Duration::from_secs(args.timeout),
             ..vm::Guest::new(args.kernel, args.command)
         }),
-    }
-}
-
-fn or_all(kernels: Vec<Kernel>) -> Vec<Kernel> {
-    if kernels.is_empty() {
-        kernels::ALL.to_vec()
-    } else {
-        kernels
     }
 }

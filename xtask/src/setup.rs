@@ -41,7 +41,17 @@ const PACKAGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("the corpus", &["clang-19", "libbpf-dev"]),
-    ("native eBPF beside it", &["bpftool", "libbpf-tools"]),
+    // The last three are for libbpf, which is built with the tests.
+    (
+        "native eBPF beside it",
+        &[
+            "bpftool",
+            "libbpf-tools",
+            "libelf-dev",
+            "zlib1g-dev",
+            "pkg-config",
+        ],
+    ),
 ];
 
 /// Package lists older than this are fetched anew before anything is installed.

@@ -239,6 +239,15 @@ impl Guest {
     }
 }
 
+/// The words that run `program` in a guest with that kernel module at hand.
+pub(crate) fn with_module(module: &Path, program: &Path) -> Vec<String> {
+    vec![
+        "env".into(),
+        format!("WPROBE_KO={}", module.display()),
+        program.display().to_string(),
+    ]
+}
+
 /// The directory that guests see as `/tmp/out`.
 pub(crate) fn out_dir() -> PathBuf {
     root().join("target/vm/out")
