@@ -101,8 +101,8 @@ impl Refusal for LinkError {
 
 /// How a hit calls the program.
 enum How {
-    /// With a copy of so many bytes of the registers.
-    Context { bytes: usize },
+    /// With a copy of the registers' first words.
+    Context { words: usize },
     /// With the syscall's arguments; which one is a string, and where it goes.
     Syscall { string: Option<(usize, Buffer)> },
 }
@@ -208,11 +208,13 @@ fn prepare(
 
 fn context(asked: u32) -> Result<How, LinkError> {
     let has = services::regs_size();
-    let bytes = asked as usize;
-    if bytes > has {
+    if asked as usize > has {
         return Err(LinkError::Context { asked, has });
     }
-    Ok(How::Context { bytes })
+    // Registers are words, so a part of one is rounded up.
+    Ok(How::Context {
+        words: asked.div_ceil(8) as usize,
+    })
 }
 
 /// The parameter that is a string, if one is, and the module's buffer for it.
@@ -374,13 +376,13 @@ impl Attachment {
             timed: self.timed,
         };
         match (&self.how, &program.entry) {
-            (How::Context { bytes }, Entry::Context(funcs)) => {
+            (How::Context { words }, Entry::Context(funcs)) => {
                 let (Some(shared), Some(func)) = (&self.sandbox.shared, funcs.get(cpu as usize))
                 else {
                     return;
                 };
-                // SAFETY: `bytes` is at most the size of the registers.
-                let context = unsafe { core::slice::from_raw_parts(regs.cast::<u8>(), *bytes) };
+                // SAFETY: the registers have at least so many words.
+                let context = unsafe { core::slice::from_raw_parts(regs.cast::<u64>(), *words) };
                 let slot = &shared.cpus[cpu as usize].slot;
                 run.with_context(slot, &shared.space, *func, context);
             }

@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use abi::layout;
 use abi::uapi::SYSCALL_ARGS;
 use helpers::space::Space;
@@ -85,15 +87,19 @@ impl Run<'_> {
         slot: &Slot,
         space: &Space,
         func: TypedFunc<i64, i64>,
-        context: &[u8],
+        context: &[u64],
     ) {
         let Some(mut store) = slot.try_lock() else {
             // A further module is being loaded into this CPU's store.
             return self.counters.miss();
         };
         let base = layout::context_base(self.running.index());
-        if let Some(copy) = space.memory().at(base, context.len() as u64) {
-            copy.write(context);
+        if let Some(copy) = space.memory().at(base, size_of_val(context) as u64) {
+            let to = copy.as_ptr().cast::<u64>();
+            for (at, word) in context.iter().enumerate() {
+                // SAFETY: `copy` has as many words; guest memory and `base` are aligned to pages.
+                unsafe { AtomicU64::from_ptr(to.add(at)) }.store(*word, Relaxed);
+            }
         }
         let pointer = layout::guest_ptr(base) as i64;
         self.go(slot, &mut store, |store| {
