@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # Init of every guest: the host's root file system (9p, read-only) with the few writable places a test needs,
 # then one command, whose streams and exit status go back to the host. See vm/mod.rs.
-/bin/busybox mkdir -p /proc /sys /dev /host /bin
+/bin/busybox mkdir -p /proc /sys /dev /root /host /bin
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc proc /proc
@@ -14,7 +14,8 @@ word() { sed -n "s/.*\\b$1=\\([^ ]*\\).*/\\1/p" /proc/cmdline; }
 while read -r module; do insmod "/modules/$module" || die "insmod $module"; done </modules/order
 
 r=/host
-mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=512000,cache=loose rootfs $r || die "no root file system"
+mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=512000,cache=loose rootfs /root || die "no root file system"
+mount --bind /root $r
 mount -t proc proc $r/proc
 mount -t sysfs sys $r/sys
 mount -t debugfs debugfs $r/sys/kernel/debug
@@ -25,6 +26,9 @@ mount -t devtmpfs dev $r/dev
 mkdir -p $r/dev/pts $r/dev/shm
 mount -t devpts devpts $r/dev/pts
 for dir in tmp run dev/shm var/tmp; do mount -t tmpfs tmpfs $r/$dir; done
+# What was built may lie under one of those.
+build=$(word vm.build)
+[ -d "$r$build" ] || { mkdir -p "$r$build" && mount --bind "/root$build" "$r$build"; }
 [ -d $r/lib/modules ] && mount --bind "$r/$(word vm.modules)" $r/lib/modules
 mkdir $r/tmp/out
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none out $r/tmp/out || die "no results directory"

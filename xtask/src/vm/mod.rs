@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
-use crate::exec::root;
+use crate::exec::{cargo_target, root};
 use crate::kernels::Kernel;
 use crate::progress::{Tone, say, seconds, tell};
 use crate::setup;
@@ -199,10 +199,11 @@ impl Guest {
         };
         let modules = self.kernel.dir().join("lib/modules");
         let append = format!(
-            "console=ttyS0 loglevel=5 panic=-1 oops=panic vm.run={} vm.kernel={} vm.modules={} vm.term={}",
+            "console=ttyS0 loglevel=5 panic=-1 oops=panic vm.run={} vm.kernel={} vm.modules={} vm.build={} vm.term={}",
             run.id,
             self.kernel.name(),
             modules.display(),
+            cargo_target().display(),
             std::env::var("TERM").unwrap_or_else(|_| "dumb".into()),
         );
         let mut qemu = Command::new("qemu-system-x86_64");
