@@ -104,6 +104,14 @@ impl<'m> GuestSlice<'m> {
         Self::new(self.start, self.len.min(len))
     }
 
+    /// The bytes from `at` on; none if there are none.
+    pub fn from(self, at: usize) -> Self {
+        let at = at.min(self.len);
+        // SAFETY: at <= len, so the result is inside the range or just past its end.
+        let start = unsafe { self.start.add(at) };
+        Self::new(start, self.len - at)
+    }
+
     fn byte(&self, at: usize) -> &AtomicU8 {
         assert!(at < self.len);
         // SAFETY: at < len, so the byte is inside guest memory, which is only accessed atomically.

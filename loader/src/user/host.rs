@@ -1,0 +1,113 @@
+//! Host primitives in a process: its own clocks, ids and memory.
+//!
+//! There is no kernel memory here: every read of it faults. User memory is this process's, read through
+//! the kernel so that a bad address is an error and not a crash.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use helpers::guest::GuestSlice;
+use helpers::host::{Errno, Host};
+
+/// This process.
+#[derive(Clone, Copy, Debug)]
+pub struct UserHost;
+
+fn clock(id: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place for the result; both clocks exist on every Linux.
+    unsafe { libc::clock_gettime(id, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+impl Host for UserHost {
+    fn ktime_ns(&self) -> u64 {
+        clock(libc::CLOCK_MONOTONIC)
+    }
+
+    fn boottime_ns(&self) -> u64 {
+        clock(libc::CLOCK_BOOTTIME)
+    }
+
+    fn cpu(&self) -> u32 {
+        0
+    }
+
+    fn pid_tgid(&self) -> u64 {
+        // SAFETY: gettid has no preconditions.
+        let thread = unsafe { libc::gettid() } as u64;
+        u64::from(std::process::id()) << 32 | thread
+    }
+
+    fn uid_gid(&self) -> u64 {
+        // SAFETY: neither has preconditions.
+        let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+        u64::from(gid) << 32 | u64::from(uid)
+    }
+
+    fn task(&self) -> u64 {
+        0
+    }
+
+    fn comm(&self) -> [u8; 16] {
+        let mut comm = [0; 16];
+        // SAFETY: PR_GET_NAME writes at most 16 bytes, NUL included.
+        unsafe { libc::prctl(libc::PR_GET_NAME, comm.as_mut_ptr()) };
+        comm
+    }
+
+    fn random_u32(&self) -> u32 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let nanoseconds = now.map_or(0, |now| now.as_nanos() as u64);
+        (nanoseconds.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
+    }
+
+    fn read_kernel(&self, _: GuestSlice<'_>, _: u64) -> Result<(), Errno> {
+        Err(Errno::EFAULT)
+    }
+
+    fn load_kernel(&self, _: u32, _: u64) -> Result<u64, Errno> {
+        Err(Errno::EFAULT)
+    }
+
+    fn read_user(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {
+        let local = libc::iovec {
+            iov_base: to.as_ptr().cast(),
+            iov_len: to.len(),
+        };
+        let remote = libc::iovec {
+            iov_base: address as *mut libc::c_void,
+            iov_len: to.len(),
+        };
+        // SAFETY: `local` is `to`'s bytes; the kernel checks `remote` and reports a fault as an error.
+        let read = unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) };
+        match usize::try_from(read) {
+            Ok(len) if len == to.len() => Ok(()),
+            _ => Err(Errno::EFAULT),
+        }
+    }
+
+    fn read_kernel_str(&self, _: GuestSlice<'_>, _: u64) -> Result<usize, Errno> {
+        Err(Errno::EFAULT)
+    }
+
+    fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
+        for at in 0..to.len() {
+            let byte = to.from(at).first(1);
+            self.read_user(byte, address.wrapping_add(at as u64))?;
+            if byte.find_nul().is_some() {
+                return Ok(at + 1);
+            }
+        }
+        if let Some(last) = to.len().checked_sub(1) {
+            to.set(last, 0);
+        }
+        Ok(to.len())
+    }
+
+    fn trace(&self, text: &[u8]) {
+        eprintln!("{}", String::from_utf8_lossy(text).trim_end());
+    }
+}

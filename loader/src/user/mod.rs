@@ -1,0 +1,181 @@
+//! The user-space runtime: runs a translated program in this process, on wasmi or on wasmtime, with the
+//! same maps and helpers as the kernel module.
+//!
+//! What it is for: trying a program out as `bpftool prog run` does, and holding the translation against
+//! the kernel instruction by instruction. There is one CPU, number 0.
+
+mod engine;
+mod host;
+mod wasmi;
+mod wasmtime;
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use abi::layout;
+use abi::manifest::Manifest;
+use helpers::guest::GuestMemory;
+use helpers::maps::{self, MapSpec};
+use helpers::space::{CreatedMap, Space};
+
+pub use engine::{EngineKind, Trapped};
+use engine::{Instance, State};
+pub use host::UserHost;
+
+/// CPUs this runtime pretends to have.
+pub const CPUS: u32 = 1;
+
+/// Bytes after the maps for a packet or other bulk input.
+pub const PACKET_AREA: u32 = layout::WASM_PAGE;
+
+/// Why a module could not be set up.
+#[derive(Debug)]
+pub enum Error {
+    /// A map cannot be made: its name and the errno.
+    Map(String, i32),
+    /// The engine refused the module.
+    Engine(String),
+    /// The maps need more than linear memory can hold.
+    TooLarge(u64),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::Map(name, errno) => {
+                let reason = std::io::Error::from_raw_os_error(*errno);
+                write!(f, "map {name}: {reason}")
+            }
+            Error::Engine(reason) => write!(f, "the engine refused the module: {reason}"),
+            Error::TooLarge(bytes) => write!(f, "the maps need {bytes} bytes of linear memory"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A sandbox in this process: memory and maps, before a module is put in.
+///
+/// Maps come first because a module's globals are their addresses.
+pub struct UserSandbox {
+    instance: Box<dyn Instance>,
+    state: Arc<State>,
+    packet: u32,
+}
+
+impl UserSandbox {
+    /// A sandbox for `specs`, on `engine`, and the maps made in it, in order. `fuel` bounds each run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`], [`Error::TooLarge`].
+    pub fn new(
+        engine: EngineKind,
+        fuel: u64,
+        specs: &[(String, MapSpec)],
+    ) -> Result<(Self, Vec<CreatedMap>), Error> {
+        let mut bytes = u64::from(layout::values_base(CPUS));
+        for (name, spec) in specs {
+            let area = maps::area_bytes(spec, CPUS).map_err(|e| Error::Map(name.clone(), e.0))?;
+            bytes += area.next_multiple_of(64);
+        }
+        let packet = u32::try_from(bytes).map_err(|_| Error::TooLarge(bytes))?;
+        let size = bytes + u64::from(PACKET_AREA);
+        let pages = size.div_ceil(u64::from(layout::WASM_PAGE));
+        let size = u32::try_from(pages * u64::from(layout::WASM_PAGE))
+            .map_err(|_| Error::TooLarge(bytes))?;
+        let (instance, base) = engine::start(engine, pages as u32, fuel)?;
+        // SAFETY: the engine keeps `size` bytes at `base`, page-aligned and never moved, as long as
+        // the instance lives; it and the state are dropped together.
+        let memory = unsafe { GuestMemory::new(base, size) };
+        let state = Arc::new(State::new(Space::new(memory, CPUS)));
+        let mut created = Vec::new();
+        for (name, spec) in specs {
+            let map = state
+                .space
+                .create_map(spec)
+                .map_err(|e| Error::Map(name.clone(), e.0))?;
+            created.push(map);
+        }
+        let sandbox = Self {
+            instance,
+            state,
+            packet,
+        };
+        Ok((sandbox, created))
+    }
+
+    /// Puts `wasm` in, with the values of its imported globals in import order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Engine`].
+    pub fn load(&mut self, wasm: &[u8], globals: &[u64]) -> Result<(), Error> {
+        self.instance.load(wasm, globals, Arc::clone(&self.state))
+    }
+
+    /// The maps and the memory.
+    pub fn space(&self) -> &Space {
+        &self.state.space
+    }
+
+    /// Offset of the packet area.
+    pub fn packet_area(&self) -> u32 {
+        self.packet
+    }
+
+    /// Copies `context` in, runs `export` on it; `r0`. What the program left is read with [`Self::context`].
+    ///
+    /// # Errors
+    ///
+    /// How the run ended early.
+    ///
+    /// # Panics
+    ///
+    /// If `context` is longer than [`layout::CONTEXT_SIZE`].
+    pub fn run(&mut self, export: &str, context: &[u8]) -> Result<u64, Trapped> {
+        self.bytes(layout::context_base(0), layout::CONTEXT_SIZE)
+            .write(context);
+        assert!(context.len() <= layout::CONTEXT_SIZE as usize);
+        self.instance
+            .call(export, layout::guest_ptr(layout::context_base(0)))
+    }
+
+    /// The first `len` bytes of the context, as the last run left them.
+    pub fn context(&self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.bytes(layout::context_base(0), layout::CONTEXT_SIZE)
+            .read(&mut bytes);
+        bytes
+    }
+
+    /// A range of guest memory that is known to be there.
+    pub fn bytes(&self, offset: u32, len: u32) -> helpers::guest::GuestSlice<'_> {
+        let slice = self.state.space.memory().at(offset, u64::from(len));
+        slice.expect("inside guest memory")
+    }
+}
+
+/// The maps of `manifest` as this crate's helpers make them. `max_entries` 0 becomes 1.
+///
+/// # Errors
+///
+/// [`Error::Map`] for a type not supported here.
+pub fn map_specs(manifest: &Manifest) -> Result<Vec<(String, MapSpec)>, Error> {
+    let spec = |map: &abi::manifest::Map| {
+        let map_type = abi::map_types::MapType::from_id(map.map_type)
+            .ok_or_else(|| Error::Map(map.name.clone(), libc::EINVAL))?;
+        let spec = MapSpec {
+            map_type,
+            key_size: map.key_size,
+            value_size: map.value_size,
+            max_entries: map.max_entries.max(1),
+            flags: map.flags,
+        };
+        Ok((map.name.clone(), spec))
+    };
+    manifest.maps.iter().map(spec).collect()
+}
+
+/// Where an engine keeps guest memory.
+type Base = NonNull<u8>;

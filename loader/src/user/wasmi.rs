@@ -1,0 +1,152 @@
+//! Modules on wasmi, the interpreter that also runs in the kernel module.
+
+use std::sync::Arc;
+
+use abi::imports::{ENV, MEMORY, STACK_BASE, TRAP};
+use abi::layout;
+use abi::traps::Trap;
+use wasmi::errors::{ErrorKind, HostError};
+use wasmi::{
+    Config, Engine, ExternType, Func, FuncType, Global, Linker, Memory, MemoryType, Module,
+    Mutability, Store, TrapCode, TypedFunc, Val, ValType,
+};
+
+use super::engine::{Instance, State, Trapped, import};
+use super::{Base, Error};
+
+impl HostError for Trapped {}
+
+struct Wasmi {
+    store: Store<()>,
+    memory: Memory,
+    fuel: u64,
+    instance: Option<wasmi::Instance>,
+}
+
+fn refused(error: impl std::fmt::Display) -> Error {
+    Error::Engine(error.to_string())
+}
+
+pub(super) fn start(pages: u32, fuel: u64) -> Result<(Box<dyn Instance>, Base), Error> {
+    let mut config = Config::default();
+    config.consume_fuel(true).floats(false);
+    let mut store = Store::new(&Engine::new(&config), ());
+    let memory = Memory::new(&mut store, MemoryType::new(pages, Some(pages))).map_err(refused)?;
+    let base = Base::new(memory.data_ptr(&store)).expect("linear memory has an address");
+    let engine = Wasmi {
+        store,
+        memory,
+        fuel,
+        instance: None,
+    };
+    Ok((Box::new(engine), base))
+}
+
+impl Wasmi {
+    fn function(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: &FuncType,
+        state: &Arc<State>,
+    ) -> Result<Func, Error> {
+        if (module, name) == (ENV, TRAP) {
+            return Ok(Func::wrap(&mut self.store, |code: i32, site: i32| {
+                Err::<(), _>(wasmi::Error::host(Trapped::from_guest(
+                    code as u32,
+                    site as u32,
+                )))
+            }));
+        }
+        let function = import(module, name)?;
+        let expected = FuncType::new(vec![ValType::I64; function.params], [ValType::I64]);
+        if *ty != expected {
+            return Err(Error::Engine(format!("{module}.{name} has another type")));
+        }
+        let state = Arc::clone(state);
+        Ok(Func::new(
+            &mut self.store,
+            expected,
+            move |_, params, results| {
+                let mut args = [0; 5];
+                for (arg, param) in args.iter_mut().zip(params) {
+                    *arg = param.i64().expect("all parameters are i64") as u64;
+                }
+                let r0 = state.call(&function, args).map_err(wasmi::Error::host)?;
+                results[0] = Val::I64(r0 as i64);
+                Ok(())
+            },
+        ))
+    }
+
+    fn trapped(error: &wasmi::Error) -> Trapped {
+        if let Some(trapped) = error.downcast_ref::<Trapped>() {
+            return *trapped;
+        }
+        Trapped::somewhere(match error.kind() {
+            ErrorKind::TrapCode(code) => match code {
+                TrapCode::UnreachableCodeReached => Trap::Unreachable,
+                TrapCode::MemoryOutOfBounds => Trap::OutOfBounds,
+                TrapCode::OutOfFuel => Trap::Budget,
+                TrapCode::StackOverflow => Trap::StackOverflow,
+                TrapCode::IntegerDivisionByZero | TrapCode::IntegerOverflow => {
+                    Trap::IntegerDivision
+                }
+                TrapCode::BadSignature
+                | TrapCode::IndirectCallToNull
+                | TrapCode::TableOutOfBounds => Trap::BadCall,
+                TrapCode::GrowthOperationLimited => Trap::Growth,
+                _ => Trap::Engine,
+            },
+            _ => Trap::Engine,
+        })
+    }
+}
+
+impl Instance for Wasmi {
+    fn load(&mut self, wasm: &[u8], globals: &[u64], state: Arc<State>) -> Result<(), Error> {
+        let module = Module::new(self.store.engine(), wasm).map_err(refused)?;
+        let mut linker = Linker::new(self.store.engine());
+        let mut values = globals.iter();
+        for item in module.imports() {
+            let (from, name) = (item.module(), item.name());
+            let definition: wasmi::Extern = match item.ty() {
+                ExternType::Memory(_) if (from, name) == (ENV, MEMORY) => self.memory.into(),
+                ExternType::Global(_) if (from, name) == (ENV, STACK_BASE) => {
+                    let base = Val::I32(layout::stack_base(0) as i32);
+                    Global::new(&mut self.store, base, Mutability::Const).into()
+                }
+                ExternType::Global(_) => {
+                    let value = values
+                        .next()
+                        .ok_or_else(|| refused("too few global values"))?;
+                    Global::new(&mut self.store, Val::I64(*value as i64), Mutability::Const).into()
+                }
+                ExternType::Func(ty) => self.function(from, name, ty, &state)?.into(),
+                _ => return Err(Error::Engine(format!("it imports {from}.{name}"))),
+            };
+            linker.define(from, name, definition).map_err(refused)?;
+        }
+        self.store.set_fuel(self.fuel).map_err(refused)?;
+        let instance = linker
+            .instantiate_and_start(&mut self.store, &module)
+            .map_err(refused)?;
+        self.instance = Some(instance);
+        Ok(())
+    }
+
+    fn call(&mut self, export: &str, argument: u64) -> Result<u64, Trapped> {
+        let no_such = Trapped::somewhere(Trap::BadCall);
+        let instance = self.instance.ok_or(no_such)?;
+        let function: TypedFunc<i64, i64> = instance
+            .get_typed_func(&self.store, export)
+            .map_err(|_| no_such)?;
+        self.store
+            .set_fuel(self.fuel)
+            .map_err(|_| Trapped::somewhere(Trap::Engine))?;
+        let result = function.call(&mut self.store, argument as i64);
+        result
+            .map(|r0| r0 as u64)
+            .map_err(|error| Self::trapped(&error))
+    }
+}
