@@ -114,11 +114,26 @@ fn value(random: &mut Random, spec: &MapSpec, cpus: u32) -> Vec<u8> {
 }
 
 fn key(random: &mut Random, spec: &MapSpec) -> Vec<u8> {
+    if spec.map_type == MapType::LpmTrie {
+        return prefix(random, spec);
+    }
     let number = random.below(u64::from(spec.max_entries) * 2 + 1) as u32;
     let mut bytes = vec![0x5a; spec.key_size as usize];
     let len = bytes.len().min(4);
     bytes[..len].copy_from_slice(&number.to_ne_bytes()[..len]);
     bytes
+}
+
+/// A prefix of up to all bits (rarely more), of few different ones, so that prefixes meet.
+fn prefix(random: &mut Random, spec: &MapSpec) -> Vec<u8> {
+    let data = spec.key_size as usize - 4;
+    let most = [11, data as u64 * 8 + 2][random.below(2) as usize];
+    let bits = random.below(most) as u32;
+    let fill = [0x00, 0xc1][random.below(2) as usize];
+    let mut key = bits.to_ne_bytes().to_vec();
+    key.push([0x00, 0x80, 0xc0, 0xff, 0x01][random.below(5) as usize]);
+    key.resize(spec.key_size as usize, fill);
+    key
 }
 
 fn operation(random: &mut Random, spec: &MapSpec, cpus: u32) -> Operation {
@@ -203,6 +218,35 @@ fn queues_and_stacks() {
 }
 
 #[test]
+fn tries_of_prefixes() {
+    for (key_size, value_size, entries) in [(5, 8, 3), (6, 1, 8), (8, 13, 64), (36, 8, 20)] {
+        let mut spec = spec(MapType::LpmTrie, key_size, value_size, entries);
+        spec.flags = 1;
+        compare(spec, 20_000);
+    }
+}
+
+/// False positives depend on the hash functions; false negatives must not be.
+#[test]
+fn a_bloom_filter_knows_all_it_was_given() {
+    let ours = Ours::new(&spec(MapType::BloomFilter, 0, 8, 100), 1).unwrap();
+    let (map, memory) = (ours.map(), ours.space.memory());
+    for number in 0..100u64 {
+        map.push(memory, Value::Host(&number.to_ne_bytes()), 0)
+            .unwrap();
+    }
+    let has = |number: u64| map.peek(Value::Host(&number.to_ne_bytes())).is_ok();
+    assert!((0..100).all(has));
+    let wrong = (100..10_100).filter(|number| has(*number)).count();
+    // (1 - e^(-kn/m))^k for n = 100, m = 1024, k = 5 is 0.9 %.
+    assert!(wrong < 300, "{wrong} of 10,000 claimed wrongly");
+    assert_eq!(
+        map.push(memory, Value::Host(&[0; 8]), 1),
+        Err(Errno::EINVAL)
+    );
+}
+
+#[test]
 fn shapes_are_accepted_and_refused_alike() {
     let types = [
         MapType::Array,
@@ -211,18 +255,23 @@ fn shapes_are_accepted_and_refused_alike() {
         MapType::PercpuHash,
         MapType::Queue,
         MapType::Stack,
+        MapType::LpmTrie,
+        MapType::BloomFilter,
     ];
     let cpus = kernel::possible_cpus();
     for map_type in types {
-        for key_size in [0, 1, 4, 8] {
+        for key_size in [0, 1, 4, 8, 260, 261] {
             for value_size in [0, 1, 8, 40_000] {
                 for max_entries in [0, 1] {
-                    for flag in (0..33).map(|bit| 1u64 << bit) {
+                    for flag in (0..33).map(|bit| 1u64 << bit).chain([1 | 4, 1 | 32]) {
                         let mut spec = spec(map_type, key_size, value_size, max_entries);
                         spec.flags = flag as u32;
                         // BPF_F_NUMA_NODE, BPF_F_STACK_BUILD_ID …: flags whose acceptance depends
                         // on the kernel's version are those newer than 6.1's.
-                        if spec.flags >= 1 << 13 && spec.flags < 1 << 20 {
+                        let newer = spec.flags >= 1 << 13 && spec.flags < 1 << 20;
+                        // What is hashed is at most MAX_KEY bytes here.
+                        let hashed = map_type == MapType::BloomFilter && value_size > 512;
+                        if newer || hashed {
                             continue;
                         }
                         let theirs = KernelMap::create(&spec).map(|_| ()).map_err(|e| e.0);

@@ -1,6 +1,7 @@
 //! Helpers on maps.
 
 use abi::layout::guest_ptr;
+use abi::map_types::MapType;
 use abi::traps::Trap;
 
 use super::Run;
@@ -75,7 +76,16 @@ pub(super) fn pop_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64,
     take(run, args, true)
 }
 
+/// A bloom filter answers whether the value may be in it.
 pub(super) fn peek_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
+    let map = run.space.map_of(args[0])?;
+    if map.spec().map_type == MapType::BloomFilter {
+        let value = run
+            .space
+            .memory()
+            .slice(args[1], u64::from(map.spec().value_size))?;
+        return Ok(r0(map.peek(Value::Guest(value))));
+    }
     take(run, args, false)
 }
 

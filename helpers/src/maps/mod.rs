@@ -5,10 +5,12 @@
 //! host side. Flags, errors and limits are the kernel's; each file names the kernel's.
 
 mod array;
+mod bloom_filter;
 mod elements;
 mod freelist;
 mod hash;
 mod key;
+mod lpm_trie;
 mod queue;
 
 use abi::map_types::MapType;
@@ -17,9 +19,11 @@ use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::Errno;
 use alloc::vec::Vec;
 use array::Array;
+use bloom_filter::BloomFilter;
 use elements::Elements;
 use hash::Hash;
 pub use key::{Key, MAX_KEY};
+use lpm_trie::LpmTrie;
 use queue::{Order, Queue};
 
 /// `BPF_ANY`: create or replace.
@@ -86,6 +90,8 @@ pub fn area_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
         MapType::Array | MapType::PercpuArray => array::area_bytes(spec, spec.copies(cpus)),
         MapType::Hash | MapType::PercpuHash => hash::area_bytes(spec, cpus, spec.copies(cpus)),
         MapType::Queue | MapType::Stack => queue::area_bytes(spec),
+        MapType::LpmTrie => lpm_trie::area_bytes(spec),
+        MapType::BloomFilter => bloom_filter::area_bytes(spec),
         _ => Err(Errno::EOPNOTSUPP),
     }
 }
@@ -102,6 +108,8 @@ enum Kind {
     Array(Array),
     Hash(Hash),
     Queue(Queue),
+    LpmTrie(LpmTrie),
+    BloomFilter(BloomFilter),
 }
 
 impl Map {
@@ -115,6 +123,8 @@ impl Map {
             }
             MapType::Queue => Kind::Queue(Queue::new(&spec, area, Order::First)),
             MapType::Stack => Kind::Queue(Queue::new(&spec, area, Order::Last)),
+            MapType::LpmTrie => Kind::LpmTrie(LpmTrie::new(&spec, area)?),
+            MapType::BloomFilter => Kind::BloomFilter(BloomFilter::new(&spec)?),
             _ => return Err(Errno::EOPNOTSUPP),
         };
         Ok(Self { spec, kind })
@@ -157,7 +167,8 @@ impl Map {
         match &self.kind {
             Kind::Array(array) => Some((array.elements(), array.find(key.index())?)),
             Kind::Hash(hash) => Some((hash.elements(), hash.find(key)?)),
-            Kind::Queue(_) => None,
+            Kind::LpmTrie(trie) => Some((trie.elements(), trie.find(key)?)),
+            Kind::Queue(_) | Kind::BloomFilter(_) => None,
         }
     }
 
@@ -177,7 +188,8 @@ impl Map {
         match &self.kind {
             Kind::Array(array) => array.update(memory, cpu, key.index(), value, flags),
             Kind::Hash(hash) => hash.update(memory, cpu, key, value, flags),
-            Kind::Queue(queue) => queue.push(memory, value, flags),
+            Kind::LpmTrie(trie) => trie.update(memory, key, value, flags),
+            Kind::Queue(_) | Kind::BloomFilter(_) => self.push(memory, value, flags),
         }
     }
 
@@ -190,6 +202,8 @@ impl Map {
         match &self.kind {
             Kind::Array(_) | Kind::Queue(_) => Err(Errno::EINVAL),
             Kind::Hash(hash) => hash.delete(cpu, key),
+            Kind::LpmTrie(trie) => trie.delete(key),
+            Kind::BloomFilter(_) => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -202,7 +216,9 @@ impl Map {
         match &self.kind {
             Kind::Array(array) => array.next_key(key.map(Key::index), next),
             Kind::Hash(hash) => hash.next_key(key, next),
+            Kind::LpmTrie(trie) => trie.next_key(key, next),
             Kind::Queue(_) => Err(Errno::EINVAL),
+            Kind::BloomFilter(_) => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -214,7 +230,8 @@ impl Map {
     pub fn push(&self, memory: &GuestMemory, value: Value<'_>, flags: u64) -> Result<(), Errno> {
         match &self.kind {
             Kind::Queue(queue) => queue.push(memory, value, flags),
-            Kind::Array(_) | Kind::Hash(_) => Err(Errno::EOPNOTSUPP),
+            Kind::BloomFilter(filter) => filter.push(&value.as_key()?, flags),
+            Kind::Array(_) | Kind::Hash(_) | Kind::LpmTrie(_) => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -231,7 +248,32 @@ impl Map {
     ) -> Result<(), Errno> {
         match &self.kind {
             Kind::Queue(queue) => queue.pop(memory, remove, take),
-            Kind::Array(_) | Kind::Hash(_) => Err(Errno::EOPNOTSUPP),
+            _ => Err(Errno::EOPNOTSUPP),
+        }
+    }
+}
+
+impl Map {
+    /// Whether a bloom filter may hold `value`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if it does not; `EOPNOTSUPP` for other maps.
+    pub fn peek(&self, value: Value<'_>) -> Result<(), Errno> {
+        match &self.kind {
+            Kind::BloomFilter(filter) if filter.has(&value.as_key()?) => Ok(()),
+            Kind::BloomFilter(_) => Err(Errno::ENOENT),
+            _ => Err(Errno::EOPNOTSUPP),
+        }
+    }
+}
+
+impl Value<'_> {
+    /// The value as what is hashed.
+    fn as_key(&self) -> Result<Key, Errno> {
+        match self {
+            Value::Guest(bytes) => Key::from_guest(*bytes),
+            Value::Host(bytes) => Key::from_host(bytes),
         }
     }
 }

@@ -1,0 +1,364 @@
+//! `BPF_MAP_TYPE_LPM_TRIE`, as `kernel/bpf/lpm_trie.c`: keys are prefixes, a lookup finds the longest that fits.
+//!
+//! A key is its length in bits (u32, native order) and the bytes. Nodes are branches of a binary trie;
+//! one that only forks has no element. A replaced value goes to a new element, as in the kernel.
+
+use alloc::vec::Vec;
+
+use super::elements::Elements;
+use super::{EXIST, Key, MapSpec, NOEXIST, Value, host_vec};
+use crate::guest::GuestMemory;
+use crate::host::Errno;
+use crate::lock::SpinLock;
+
+/// `BPF_F_NO_PREALLOC`, which the kernel insists on (the elements here are preallocated all the same).
+const NO_PREALLOC: u32 = 1;
+/// `BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG`.
+const FLAGS: u32 = NO_PREALLOC | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7 | 1 << 8;
+/// Bytes of a key before its data.
+const HEADER: u32 = 4;
+/// Bytes of a key's data at most.
+const MAX_DATA: u32 = 256;
+/// Bytes of a value at most (`LPM_VAL_SIZE_MAX`, for the longest key).
+const MAX_VALUE: u32 = (4 << 20) - MAX_DATA - 64;
+
+/// `ENOSPC`: a full trie, unlike other full maps.
+const ENOSPC: Errno = Errno(28);
+
+/// No node, or no element.
+const NONE: u32 = u32::MAX;
+
+pub(super) fn area_bytes(spec: &MapSpec) -> Result<u64, Errno> {
+    let data = spec.key_size.checked_sub(HEADER);
+    let sizes_fit = data.is_some_and(|data| (1..=MAX_DATA).contains(&data))
+        && (1..=MAX_VALUE).contains(&spec.value_size);
+    let flags_fit = spec.flags & NO_PREALLOC != 0 && spec.flags & !FLAGS == 0;
+    if !sizes_fit || !flags_fit || spec.max_entries == 0 {
+        return Err(Errno::EINVAL);
+    }
+    if spec.max_entries >= 1 << 30 {
+        return Err(Errno::ENOMEM);
+    }
+    Ok(Elements::bytes(spec.value_size, 1, spec.max_entries + 1))
+}
+
+#[derive(Debug)]
+pub(super) struct LpmTrie {
+    elements: Elements,
+    max_bits: u32,
+    trie: SpinLock<Trie>,
+}
+
+#[derive(Debug)]
+struct Trie {
+    root: u32,
+    nodes: Vec<Node>,
+    free_nodes: Vec<u32>,
+    /// One more than the map has entries, for a value being replaced.
+    free_elements: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    prefix: Prefix,
+    children: [u32; 2],
+    parent: u32,
+    /// Its element; [`NONE`]: it only forks.
+    element: u32,
+}
+
+/// A key: so many leading bits of `data`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Prefix {
+    bits: u32,
+    data: [u8; MAX_DATA as usize],
+}
+
+impl Prefix {
+    fn new(key: &Key) -> Self {
+        let mut bytes = [0; (HEADER + MAX_DATA) as usize + 4];
+        for (to, word) in bytes.chunks_exact_mut(8).zip(key.words()) {
+            to.copy_from_slice(&word.to_ne_bytes());
+        }
+        let mut data = [0; MAX_DATA as usize];
+        data.copy_from_slice(&bytes[HEADER as usize..][..MAX_DATA as usize]);
+        Self {
+            bits: key.index(),
+            data,
+        }
+    }
+
+    fn bit(&self, at: u32) -> usize {
+        usize::from(self.data[at as usize / 8] >> (7 - at % 8) & 1)
+    }
+
+    /// How many leading bits both have in common.
+    fn common(&self, other: &Prefix) -> u32 {
+        let limit = self.bits.min(other.bits);
+        let mut bits = 0;
+        for (mine, theirs) in self.data.iter().zip(&other.data) {
+            let equal = (mine ^ theirs).leading_zeros();
+            bits += equal;
+            if equal < 8 || bits >= limit {
+                break;
+            }
+        }
+        bits.min(limit)
+    }
+}
+
+/// Where a prefix belongs.
+struct Place {
+    /// The node whose child it is or would be; [`NONE`]: the root.
+    parent: u32,
+    /// The node there, if any.
+    node: u32,
+    /// How many bits that node has in common with the prefix.
+    common: u32,
+}
+
+impl LpmTrie {
+    /// `spec` has passed [`area_bytes`], and that many bytes lie at `area`.
+    pub(super) fn new(spec: &MapSpec, area: u32) -> Result<Self, Errno> {
+        // A trie of n prefixes has at most n - 1 nodes that only fork.
+        let count = spec.max_entries * 2;
+        let mut free_nodes = host_vec(count as usize)?;
+        free_nodes.extend((0..count).rev());
+        let mut free_elements = host_vec(spec.max_entries as usize + 1)?;
+        free_elements.extend((0..=spec.max_entries).rev());
+        let trie = Trie {
+            root: NONE,
+            nodes: host_vec(count as usize)?,
+            free_nodes,
+            free_elements,
+        };
+        Ok(Self {
+            elements: Elements::new(area, spec.value_size, 1),
+            max_bits: (spec.key_size - HEADER) * 8,
+            trie: SpinLock::new(trie),
+        })
+    }
+
+    pub(super) fn elements(&self) -> &Elements {
+        &self.elements
+    }
+
+    pub(super) fn find(&self, key: &Key) -> Option<u32> {
+        let prefix = Prefix::new(key);
+        if prefix.bits > self.max_bits {
+            return None;
+        }
+        let trie = self.trie.lock();
+        let mut found = None;
+        let mut at = trie.root;
+        while at != NONE {
+            let node = &trie.nodes[at as usize];
+            if node.prefix.common(&prefix) < node.prefix.bits {
+                break;
+            }
+            if node.element != NONE {
+                found = Some(node.element);
+            }
+            if node.prefix.bits == self.max_bits || node.prefix.bits >= prefix.bits {
+                break;
+            }
+            at = node.children[prefix.bit(node.prefix.bits)];
+        }
+        found
+    }
+
+    pub(super) fn update(
+        &self,
+        memory: &GuestMemory,
+        key: &Key,
+        value: Value<'_>,
+        flags: u64,
+    ) -> Result<(), Errno> {
+        let prefix = Prefix::new(key);
+        if flags > EXIST || prefix.bits > self.max_bits {
+            return Err(Errno::EINVAL);
+        }
+        let mut trie = self.trie.lock();
+        let place = trie.place(&prefix);
+        let old = trie.element_at(&place, &prefix);
+        match old {
+            Some(_) if flags == NOEXIST => return Err(Errno::EEXIST),
+            None if flags == EXIST => return Err(Errno::ENOENT),
+            // The last free element is for replacing.
+            None if trie.free_elements.len() == 1 => return Err(ENOSPC),
+            _ => {}
+        }
+        let element = trie.free_elements.pop().ok_or(ENOSPC)?;
+        self.elements.store(memory, element, 0, value)?;
+        trie.insert(&place, prefix, element);
+        trie.free_elements.extend(old);
+        Ok(())
+    }
+
+    pub(super) fn delete(&self, key: &Key) -> Result<(), Errno> {
+        let prefix = Prefix::new(key);
+        if prefix.bits > self.max_bits {
+            return Err(Errno::EINVAL);
+        }
+        let mut trie = self.trie.lock();
+        let place = trie.place(&prefix);
+        let element = trie.element_at(&place, &prefix).ok_or(Errno::ENOENT)?;
+        trie.free_elements.push(element);
+        trie.nodes[place.node as usize].element = NONE;
+        trie.prune(place.node);
+        Ok(())
+    }
+
+    /// Children come before their parents, the zero side before the one side.
+    pub(super) fn next_key(&self, key: Option<&Key>, next: &mut [u8]) -> Result<(), Errno> {
+        let trie = self.trie.lock();
+        let mut at = match key
+            .map(Prefix::new)
+            .map(|prefix| trie.place(&prefix).exact(&prefix, &trie))
+        {
+            Some(Some(node)) => trie.after(node),
+            _ => trie.first_below(trie.root),
+        };
+        while at != NONE && trie.nodes[at as usize].element == NONE {
+            at = trie.after(at);
+        }
+        let node = trie.nodes.get(at as usize).ok_or(Errno::ENOENT)?;
+        let (bits, data) = next.split_at_mut(HEADER as usize);
+        bits.copy_from_slice(&node.prefix.bits.to_ne_bytes());
+        data.copy_from_slice(&node.prefix.data[..data.len()]);
+        Ok(())
+    }
+}
+
+impl Place {
+    /// The node there, if it is `prefix`'s own and has an element.
+    fn exact(&self, prefix: &Prefix, trie: &Trie) -> Option<u32> {
+        trie.element_at(self, prefix).map(|_| self.node)
+    }
+}
+
+impl Trie {
+    fn place(&self, prefix: &Prefix) -> Place {
+        let mut place = Place {
+            parent: NONE,
+            node: self.root,
+            common: 0,
+        };
+        while let Some(node) = self.nodes.get(place.node as usize) {
+            place.common = node.prefix.common(prefix);
+            if place.common < node.prefix.bits || node.prefix.bits == prefix.bits {
+                break;
+            }
+            place.parent = place.node;
+            place.node = node.children[prefix.bit(node.prefix.bits)];
+        }
+        place
+    }
+
+    fn element_at(&self, place: &Place, prefix: &Prefix) -> Option<u32> {
+        let node = self.nodes.get(place.node as usize)?;
+        let same = place.common == prefix.bits && node.prefix.bits == prefix.bits;
+        (same && node.element != NONE).then_some(node.element)
+    }
+
+    fn insert(&mut self, place: &Place, prefix: Prefix, element: u32) {
+        let Some(there) = self.nodes.get(place.node as usize).map(|node| node.prefix) else {
+            let node = self.add(prefix, element);
+            return self.link(place.parent, &prefix, node);
+        };
+        if place.common == prefix.bits && there.bits == prefix.bits {
+            // Also the bits behind the prefix are the new key's, as iteration shows.
+            let node = &mut self.nodes[place.node as usize];
+            (node.prefix, node.element) = (prefix, element);
+        } else if place.common == prefix.bits {
+            // Above the node that is there.
+            let node = self.add(prefix, element);
+            self.adopt(node, there.bit(place.common), place.node);
+            self.link(place.parent, &prefix, node);
+        } else {
+            // Beside it, under a fork.
+            let node = self.add(prefix, element);
+            let fork = Prefix {
+                bits: place.common,
+                ..prefix
+            };
+            let over = self.add(fork, NONE);
+            self.adopt(over, there.bit(place.common), place.node);
+            self.adopt(over, prefix.bit(place.common), node);
+            self.link(place.parent, &prefix, over);
+        }
+    }
+
+    /// A new node. There is always room: see [`LpmTrie::new`].
+    fn add(&mut self, prefix: Prefix, element: u32) -> u32 {
+        let node = Node {
+            prefix,
+            children: [NONE; 2],
+            parent: NONE,
+            element,
+        };
+        let index = self.free_nodes.pop().unwrap_or(NONE);
+        match self.nodes.get_mut(index as usize) {
+            Some(slot) => *slot = node,
+            // Slots come up in order the first time, and there is capacity for all.
+            None => self.nodes.push(node),
+        }
+        index
+    }
+
+    fn adopt(&mut self, parent: u32, side: usize, child: u32) {
+        self.nodes[parent as usize].children[side] = child;
+        if let Some(child) = self.nodes.get_mut(child as usize) {
+            child.parent = parent;
+        }
+    }
+
+    /// Puts `node` below `parent`, on the side that `prefix` is.
+    fn link(&mut self, parent: u32, prefix: &Prefix, node: u32) {
+        match self.nodes.get(parent as usize).map(|p| p.prefix.bits) {
+            Some(bits) => self.adopt(parent, prefix.bit(bits), node),
+            None => {
+                self.root = node;
+                if let Some(node) = self.nodes.get_mut(node as usize) {
+                    node.parent = NONE;
+                }
+            }
+        }
+    }
+
+    /// Takes a node without element out, if it does not fork, and its parent if that is then useless.
+    fn prune(&mut self, index: u32) {
+        let node = self.nodes[index as usize];
+        let [zero, one] = node.children;
+        if node.element != NONE || zero != NONE && one != NONE {
+            return;
+        }
+        let only = if zero == NONE { one } else { zero };
+        self.link(node.parent, &node.prefix, only);
+        self.free_nodes.push(index);
+        if only == NONE && node.parent != NONE {
+            self.prune(node.parent);
+        }
+    }
+
+    /// The first node, children before parents, of the part below and including `node`.
+    fn first_below(&self, mut node: u32) -> u32 {
+        while let Some(at) = self.nodes.get(node as usize) {
+            match at.children {
+                [NONE, NONE] => break,
+                [NONE, one] => node = one,
+                [zero, _] => node = zero,
+            }
+        }
+        node
+    }
+
+    /// The node after `node`, children before parents.
+    fn after(&self, node: u32) -> u32 {
+        let parent = self.nodes[node as usize].parent;
+        match self.nodes.get(parent as usize).map(|p| p.children) {
+            Some([zero, one]) if zero == node && one != NONE => self.first_below(one),
+            _ => parent,
+        }
+    }
+}
