@@ -32,27 +32,19 @@ pub fn rmmod() -> Result<()> {
     succeed(Command::new("rmmod").arg("wprobe")).map(drop)
 }
 
-/// `$WPROBE_KO`, or what `cargo xtask kmod` built for this kernel.
+/// `$WPROBE_KO`, or what `cargo xtask kmod` built for the kernel that `cargo xtask vm` booted (`$WPROBE_GUEST`).
 fn module() -> Result<PathBuf> {
     if let Some(path) = env::var_os("WPROBE_KO") {
         return Ok(path.into());
     }
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let version: Vec<_> = release.split('.').take(2).collect();
-    let flavour = if release.contains("-rt-") { "-rt" } else { "" };
-    let name = format!("kmod/{}{flavour}/wprobe.ko", version.join("."));
+    let kernel = env::var("WPROBE_GUEST").context("neither WPROBE_KO nor WPROBE_GUEST is set")?;
+    let name = format!("kmod/{kernel}/wprobe.ko");
     let exe = env::current_exe()?;
     let path = exe
         .ancestors()
-        .skip(1)
         .map(|dir| dir.join(&name))
         .find(|path| path.exists());
-    path.with_context(|| {
-        format!(
-            "no {name} above {} (cargo xtask kmod, or set WPROBE_KO)",
-            exe.display()
-        )
-    })
+    path.with_context(|| format!("no {name} above {} (cargo xtask kmod)", exe.display()))
 }
 
 /// The device, with nothing in it but what the tests put there.

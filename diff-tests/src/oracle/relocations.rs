@@ -64,7 +64,6 @@ pub fn of(elf: &[u8]) -> Result<BTreeMap<Relocation, Patch>> {
 fn load(elf: &[u8]) -> Result<()> {
     let mut open = ObjectBuilder::default()
         .name("relocations")?
-        .debug(true)
         .open_memory(elf)?;
     for mut program in open.progs_mut() {
         program.set_autoload(true);
