@@ -3,7 +3,7 @@
 //! An engine registers [`HostFunction::run`] under the import's name with [`HostFunction::params`] i64
 //! parameters and one i64 result, and needs to know no more. `env.trap` is the engine's own.
 
-use abi::imports::{ATOMIC, ATOMICS, AtomicOp, BPF, KFUNC, PROBE_LOADS};
+use abi::imports::{ATOMIC, ATOMICS, AtomicOp, BPF, KFUNC, PACKET_LOADS, PROBE_LOADS};
 use abi::traps::Trap;
 
 use crate::atomics;
@@ -24,7 +24,9 @@ pub struct HostFunction<H> {
 /// The function `module.name`; `None` if no translated module imports such a thing.
 pub fn host_function<H: Host>(module: &str, name: &str) -> Option<HostFunction<H>> {
     match module {
-        BPF => probe_load(name).or_else(|| helper(name)),
+        BPF => probe_load(name)
+            .or_else(|| packet_load(name))
+            .or_else(|| helper(name)),
         ATOMIC => atomic(name),
         // Whatever the kernel calls it: eBPF passes five registers at most.
         KFUNC => Some(missing(5)),
@@ -56,6 +58,22 @@ fn probe_load<H: Host>(name: &str) -> Option<HostFunction<H>> {
 
 fn load<H: Host, const WIDTH: u32>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     Ok(calls::probe_load(run, WIDTH, args[0]))
+}
+
+fn packet_load<H: Host>(name: &str) -> Option<HostFunction<H>> {
+    let (_, width) = PACKET_LOADS.iter().find(|row| row.0 == name)?;
+    Some(provided(
+        2,
+        match width {
+            1 => load_packet::<H, 1>,
+            2 => load_packet::<H, 2>,
+            _ => load_packet::<H, 4>,
+        },
+    ))
+}
+
+fn load_packet<H: Host, const WIDTH: u32>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    calls::packet_load(run, WIDTH, args[0], args[1])
 }
 
 fn atomic<H: Host>(name: &str) -> Option<HostFunction<H>> {

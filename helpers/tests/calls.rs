@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use abi::layout::guest_ptr;
 use abi::map_types::MapType;
 use abi::traps::Trap;
-use wprobe_helpers::calls::{Run, implementation, probe_load};
+use wprobe_helpers::calls::{Run, implementation, packet_load, probe_load};
 use wprobe_helpers::guest::{GuestMemory, GuestSlice};
 use wprobe_helpers::host::{Errno, Host};
 use wprobe_helpers::maps::MapSpec;
@@ -313,6 +313,9 @@ fn every_import_of_the_contract_resolves_with_its_arity() {
     for (name, _) in PROBE_LOADS {
         assert_eq!(params(BPF, name), Some(1), "{name}");
     }
+    for (name, _) in abi::imports::PACKET_LOADS {
+        assert_eq!(params(BPF, name), Some(2), "{name}");
+    }
     for (name, op, _) in ATOMICS {
         let expected = if *op == abi::imports::AtomicOp::Cmpxchg {
             3
@@ -346,4 +349,29 @@ fn imports_do_what_their_names_say() {
     assert_eq!(call(ATOMIC, "xchg32", [cell, 1, 0, 0, 0]), Ok(9));
     assert_eq!(call(BPF, "probe_load16", [KERNEL, 0, 0, 0, 0]), Ok(0x2061));
     assert_eq!(call(BPF, "setsockopt", [0; 5]), Err(Trap::NoHelper));
+}
+
+#[test]
+fn packet_loads_are_in_network_order_and_end_with_the_packet() {
+    let space = space();
+    let memory = space.memory();
+    memory.at(76, 8).unwrap().write(&[0, 2, 0, 0, 6, 2, 0, 0]); // data 0x200, data_end 0x206
+    memory
+        .at(0x200, 8)
+        .unwrap()
+        .write(&[1, 2, 3, 4, 5, 6, 7, 8]);
+    let run = Run {
+        host: &KnownHost,
+        space: &space,
+        context: 0,
+        cookie: 0,
+    };
+    let load = |width, at: i64| packet_load(&run, width, guest_ptr(0), at as u64);
+    assert_eq!(load(1, 5), Ok(6));
+    assert_eq!(load(2, 1), Ok(0x0203));
+    assert_eq!(load(4, 2), Ok(0x0304_0506));
+    for (width, at) in [(1, 6), (2, 5), (4, 3), (1, -1), (4, i64::from(i32::MAX))] {
+        assert_eq!(load(width, at), Ok(u64::MAX), "{width} {at}");
+    }
+    assert_eq!(packet_load(&run, 1, 0, 0), Err(Trap::BadPointer));
 }

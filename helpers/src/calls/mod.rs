@@ -5,6 +5,7 @@
 //! bad *kernel or user* address is daily business and gives a negative errno, as in the kernel.
 
 mod map;
+mod packet;
 mod probe;
 mod task;
 mod time;
@@ -13,6 +14,7 @@ use abi::traps::Trap;
 
 use crate::host::Host;
 use crate::space::Space;
+pub use packet::packet_load;
 pub use probe::probe_load;
 
 /// One run of one program, as its helpers see it.
