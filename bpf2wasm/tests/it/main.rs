@@ -1,0 +1,8 @@
+//! All integration tests, in one binary: it links an engine, which takes longer than the tests.
+
+mod cli;
+mod corpus;
+mod filetests;
+mod reject;
+mod semantics;
+mod support;

@@ -1,0 +1,146 @@
+//! Runs programs in this machine's kernel with BPF_PROG_TEST_RUN: the reference.
+//!
+//! Programs are of type `syscall`, whose context is plain memory that is copied in and out.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use abi::manifest::Map;
+
+use super::Outcome;
+
+const MAP_CREATE: i32 = 0;
+const MAP_LOOKUP_ELEM: i32 = 1;
+const PROG_LOAD: i32 = 5;
+const PROG_TEST_RUN: i32 = 10;
+const PROG_TYPE_SYSCALL: u32 = 31;
+const SLEEPABLE: u32 = 1 << 4;
+
+/// A union bpf_attr.
+#[repr(C, align(8))]
+struct Attr([u8; 144]);
+
+impl Attr {
+    fn new(fields: &[(usize, &[u8])]) -> Self {
+        let mut attr = Attr([0; 144]);
+        for (at, bytes) in fields {
+            attr.0[*at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        attr
+    }
+}
+
+fn bpf(command: i32, attr: &mut Attr) -> io::Result<i64> {
+    let size = attr.0.len();
+    // SAFETY: the attribute is valid memory of `size` bytes, and every address in it is of a buffer
+    // that its maker keeps alive and that is as long as the attribute says.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.0.as_mut_ptr(), size) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+fn owned(fd: i64) -> OwnedFd {
+    // SAFETY: bpf(2) has just returned this descriptor, and nobody else knows of it.
+    unsafe { OwnedFd::from_raw_fd(fd as i32) }
+}
+
+fn address<T>(data: &[T]) -> [u8; 8] {
+    (data.as_ptr() as u64).to_ne_bytes()
+}
+
+/// Whether this machine lets us load programs.
+pub(crate) fn available() -> bool {
+    let exit = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+    Program::load(&exit, &[]).is_ok()
+}
+
+/// A loaded program and its maps.
+pub(crate) struct Program {
+    fd: OwnedFd,
+    maps: Vec<(OwnedFd, Map)>,
+}
+
+impl Program {
+    /// Loads `code`, whose `lddw` name maps by index; the error is the verifier's last words.
+    pub(crate) fn load(code: &[u8], maps: &[Map]) -> Result<Self, String> {
+        let mut fds = Vec::new();
+        for map in maps {
+            let words = [map.map_type, map.key_size, map.value_size, map.max_entries];
+            let words: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
+            let fd = bpf(MAP_CREATE, &mut Attr::new(&[(0, &words)])).map_err(|e| e.to_string())?;
+            fds.push((owned(fd), map.clone()));
+        }
+        let mut code = code.to_vec();
+        for at in (0..code.len()).step_by(8) {
+            // ld_imm64 with a map's index: a descriptor instead.
+            if code[at] == 0x18 && matches!(code[at + 1] >> 4, 1 | 2) {
+                let fd = fds[usize::from(code[at + 4])].0.as_raw_fd();
+                code[at + 4..at + 8].copy_from_slice(&fd.to_ne_bytes());
+            }
+        }
+        let mut log = vec![0u8; 1 << 16];
+        let mut attr = Attr::new(&[
+            (0, &PROG_TYPE_SYSCALL.to_ne_bytes()),
+            (4, &((code.len() / 8) as u32).to_ne_bytes()),
+            (8, &address(&code)),
+            (16, &address(b"GPL\0")),
+            (24, &1u32.to_ne_bytes()),
+            (28, &(log.len() as u32).to_ne_bytes()),
+            (32, &(log.as_mut_ptr() as u64).to_ne_bytes()),
+            (44, &SLEEPABLE.to_ne_bytes()),
+        ]);
+        match bpf(PROG_LOAD, &mut attr) {
+            Ok(fd) => Ok(Program {
+                fd: owned(fd),
+                maps: fds,
+            }),
+            Err(error) => {
+                let log = String::from_utf8_lossy(&log);
+                let words: Vec<_> = log.trim_end_matches('\0').lines().rev().take(4).collect();
+                Err(format!(
+                    "{error}: {}",
+                    words.into_iter().rev().collect::<Vec<_>>().join("; ")
+                ))
+            }
+        }
+    }
+
+    /// Runs the program over a copy of `context`.
+    pub(crate) fn run(&self, context: &[u8]) -> Outcome {
+        let mut context = context.to_vec();
+        let size = (context.len() as u32).to_ne_bytes();
+        let mut attr = Attr::new(&[
+            (0, &self.fd.as_raw_fd().to_ne_bytes()),
+            (40, &size),
+            (48, &(context.as_mut_ptr() as u64).to_ne_bytes()),
+        ]);
+        let ran = bpf(PROG_TEST_RUN, &mut attr);
+        let r0 = u32::from_ne_bytes(attr.0[4..8].try_into().expect("four bytes"));
+        let maps = self.maps.iter().map(|(fd, map)| {
+            (0..map.max_entries)
+                .flat_map(|key| element(fd, key, map.value_size))
+                .collect()
+        });
+        Outcome {
+            result: ran.map(|_| r0).map_err(|e| e.to_string()),
+            maps: maps.collect(),
+            context,
+        }
+    }
+}
+
+fn element(map: &OwnedFd, key: u32, size: u32) -> Vec<u8> {
+    let mut value = vec![0u8; size.next_multiple_of(8) as usize];
+    let key = [key];
+    let mut attr = Attr::new(&[
+        (0, &map.as_raw_fd().to_ne_bytes()),
+        (8, &address(&key)),
+        (16, &(value.as_mut_ptr() as u64).to_ne_bytes()),
+    ]);
+    bpf(MAP_LOOKUP_ELEM, &mut attr).expect("array maps have every element");
+    value.truncate(size as usize);
+    value
+}
