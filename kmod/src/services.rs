@@ -4,6 +4,7 @@
 //! it neither sleeps nor allocates nor faults.
 
 use core::ffi::{CStr, c_void};
+use core::fmt::{self, Write as _};
 use core::ptr::NonNull;
 
 /// A registered probe of the C half.
@@ -115,10 +116,31 @@ pub(crate) fn drop_module() {
     wp_drop_module();
 }
 
-/// Writes a line to the kernel log.
-pub(crate) fn log(text: &str) {
+/// Writes a line to the kernel log, cut to fit. Allocates nothing: a panic may be about memory.
+pub(crate) fn log(text: fmt::Arguments<'_>) {
+    let mut line = Line {
+        bytes: [0; 256],
+        length: 0,
+    };
+    // What does not fit is cut, which is no error.
+    let _ = line.write_fmt(text);
     // SAFETY: the text is there for the call.
-    unsafe { wp_log(text.as_ptr(), text.len()) };
+    unsafe { wp_log(line.bytes.as_ptr(), line.length) };
+}
+
+struct Line {
+    bytes: [u8; 256],
+    length: usize,
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = &mut self.bytes[self.length..];
+        let length = text.len().min(room.len());
+        room[..length].copy_from_slice(&text.as_bytes()[..length]);
+        self.length += length;
+        Ok(())
+    }
 }
 
 /// A block from the kernel's allocator. Sleeps.
