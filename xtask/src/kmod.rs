@@ -29,10 +29,18 @@ pub(crate) fn run(kernels: &[Kernel]) -> Result<()> {
     Ok(())
 }
 
+/// Where the module for `kernel` is once it is built.
+pub(crate) fn path(kernel: Kernel) -> PathBuf {
+    root()
+        .join("target/kmod")
+        .join(kernel.name())
+        .join("wprobe.ko")
+}
+
 /// The module for `kernel`, built if it is older than what it is made from.
 pub(crate) fn build(kernel: Kernel) -> Result<PathBuf> {
-    let out = root().join("target/kmod").join(kernel.name());
-    let module = out.join("wprobe.ko");
+    let module = path(kernel);
+    let out = module.parent().context("the module lies in a directory")?;
     let built = fs::metadata(&module).and_then(|file| file.modified()).ok();
     if built.is_some_and(|built| newest_input(kernel).is_ok_and(|input| input < built)) {
         return Ok(module);
@@ -41,7 +49,7 @@ pub(crate) fn build(kernel: Kernel) -> Result<PathBuf> {
         let mut build = command(["kmod/build.sh", &kernel.release()?]);
         output(
             build
-                .arg(&out)
+                .arg(out)
                 .current_dir(root())
                 .env("WPROBE_KERNEL_HEADERS", kernel.headers()?),
         )

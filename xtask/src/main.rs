@@ -2,6 +2,7 @@
 //!
 //! One file a task. A task does all its own set-up (packages, kernels, building) and says what it does on stderr.
 
+mod bench;
 mod demo;
 mod exec;
 mod generate;
@@ -63,6 +64,21 @@ enum Task {
         /// A kernel; may be given several times
         #[arg(long, value_enum)]
         kernel: Vec<Kernel>,
+    },
+    /// Measure what an event costs: no probe, an empty one, native eBPF, wasm
+    #[command(
+        after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --kernel 6.1 --json"
+    )]
+    Bench {
+        /// A minute instead of several
+        #[arg(long)]
+        quick: bool,
+        /// The kernel
+        #[arg(long, value_enum, default_value = "6.12")]
+        kernel: Kernel,
+        /// Print every sample and the summary as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Write the files that are generated from helpers/abi
     #[command(after_help = "Example:\n  cargo xtask generate")]
@@ -134,6 +150,15 @@ fn run(task: Task) -> Result<ExitCode> {
             quick,
             kernels: kernels::or_all(kernel),
             filter,
+        }),
+        Task::Bench {
+            quick,
+            kernel,
+            json,
+        } => bench::run(&bench::Plan {
+            quick,
+            kernel,
+            json,
         }),
         Task::Generate => generate::run().map(|()| ExitCode::SUCCESS),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),

@@ -257,7 +257,7 @@ fn guests(plan: &Plan) -> Tally {
 /// All guest tests on one kernel, in one boot.
 fn guest(kernel: Kernel, filter: Option<&str>, log: &PathBuf) -> Result<Tally> {
     let program = cargo_target().join("debug/guest-tests");
-    let mut words = vm::with_module(&kmod::build(kernel)?, &program);
+    let mut words = vm::with_module(&kmod::path(kernel), &program);
     words.extend(filter.map(str::to_owned));
     let file = Mutex::new(File::create(log)?);
     let last = Mutex::new(String::new());

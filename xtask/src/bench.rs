@@ -1,0 +1,181 @@
+//! `cargo xtask bench`: what one event costs under each kind of probe, side by side in one guest.
+//!
+//! Under emulation the numbers compare with each other only; the machine's own speed says nothing here.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::exec::{command, output, root};
+use crate::kernels::Kernel;
+use crate::progress::{say, step};
+use crate::vm::{self, Guest};
+use crate::{demo, kmod, setup};
+
+/// What to measure.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// A minute instead of several.
+    pub(crate) quick: bool,
+    /// The kernel.
+    pub(crate) kernel: Kernel,
+    /// JSON on stdout instead of a table.
+    pub(crate) json: bool,
+}
+
+/// One kind of probe, measured.
+#[derive(Debug, PartialEq)]
+struct Row {
+    name: String,
+    lowest: f64,
+    median: f64,
+    /// First and third quartile.
+    spread: (f64, f64),
+    /// Over no probe, of the medians.
+    added: f64,
+}
+
+/// The task itself.
+pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
+    setup::ensure(&[plan.kernel])?;
+    let module = kmod::build(plan.kernel)?;
+    let empty = empty_kprobe(plan.kernel)?;
+    let program = demo::build("wprobe-diff-tests", "guest-bench")?;
+    let (rounds, calls) = if plan.quick {
+        (9, 10_000)
+    } else {
+        (41, 50_000)
+    };
+    let mut words = vm::with_module(&module, &program);
+    words.extend([
+        empty.display().to_string(),
+        rounds.to_string(),
+        calls.to_string(),
+    ]);
+    say(
+        "bench",
+        format_args!("{rounds} rounds of {calls} events for each kind of probe"),
+    );
+    let said = Mutex::new(String::new());
+    let outcome = Guest::new(plan.kernel, words).boot(&|line, is_err| {
+        if is_err {
+            say("guest", line);
+        } else {
+            said.lock().expect("nothing panics here").push_str(line);
+        }
+    })?;
+    outcome.explain("bench");
+    if !outcome.is_good() {
+        bail!("nothing was measured");
+    }
+    let report: Value = serde_json::from_str(&said.into_inner().expect("nothing panics here"))?;
+    let rows = rows(&report)?;
+    if plan.json {
+        let summary: Vec<Value> = rows.iter().map(as_json).collect();
+        println!("{}", json!({ "report": report, "summary": summary }));
+    } else {
+        print!("{}", table(&rows, &report));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The module with the kprobe that does nothing.
+fn empty_kprobe(kernel: Kernel) -> Result<PathBuf> {
+    let source = root().join("xtask/bench");
+    let out = root().join("target/bench").join(kernel.name());
+    step("bench", "building the empty kprobe", || {
+        fs::create_dir_all(&out)?;
+        for file in ["Kbuild", "empty_kprobe.c"] {
+            fs::copy(source.join(file), out.join(file))?;
+        }
+        let mut make = command(["make", "-s", "-C"]);
+        make.arg(kernel.headers()?)
+            .arg(format!("M={}", out.display()))
+            .arg("modules");
+        output(&mut make)
+    })?;
+    Ok(out.join("empty_kprobe.ko"))
+}
+
+fn rows(report: &Value) -> Result<Vec<Row>> {
+    let mut rows: Vec<Row> = Vec::new();
+    for probe in report["probes"]
+        .as_array()
+        .context("the report has probes")?
+    {
+        let samples = probe["ns"].as_array().context("a probe has samples")?;
+        let mut ns: Vec<f64> = samples.iter().filter_map(Value::as_f64).collect();
+        ns.sort_by(f64::total_cmp);
+        let median = quantile(&ns, 0.5).context("a probe has a sample")?;
+        let spread = (
+            quantile(&ns, 0.25).unwrap_or(median),
+            quantile(&ns, 0.75).unwrap_or(median),
+        );
+        let base = rows.first().map_or(median, |row| row.median);
+        let name = probe["name"]
+            .as_str()
+            .context("a probe has a name")?
+            .to_owned();
+        rows.push(Row {
+            name,
+            lowest: ns[0],
+            median,
+            spread,
+            added: median - base,
+        });
+    }
+    Ok(rows)
+}
+
+/// The sample at that part of the way through `sorted`.
+fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    sorted.get((last as f64 * part).round() as usize).copied()
+}
+
+fn table(rows: &[Row], report: &Value) -> String {
+    let mut text = format!(
+        "ns per lseek(2), Linux {}, QEMU TCG, {} rounds of {} calls\n{:<20}{:>10}{:>10}{:>18}{:>10}\n",
+        report["kernel"].as_str().unwrap_or("?"),
+        report["rounds"],
+        report["calls"],
+        "probe",
+        "lowest",
+        "median",
+        "quartiles",
+        "added"
+    );
+    for row in rows {
+        let spread = format!("{:.0} to {:.0}", row.spread.0, row.spread.1);
+        text += &format!(
+            "{:<20}{:>10.0}{:>10.0}{spread:>18}{:>10.0}\n",
+            row.name, row.lowest, row.median, row.added
+        );
+    }
+    text
+}
+
+fn as_json(row: &Row) -> Value {
+    json!({ "name": row.name, "lowest": row.lowest, "median": row.median, "quartiles": [row.spread.0, row.spread.1], "added": row.added })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_what_a_probe_adds() {
+        let report = json!({ "probes": [
+            { "name": "none", "ns": [3.0, 1.0, 2.0] },
+            { "name": "some", "ns": [10.0, 12.0, 11.0] },
+        ] });
+        let rows = rows(&report).expect("a sound report");
+        assert_eq!((rows[0].median, rows[0].added), (2.0, 0.0));
+        assert_eq!((rows[1].median, rows[1].added), (11.0, 9.0));
+        assert!(quantile(&[], 0.5).is_none());
+    }
+}
