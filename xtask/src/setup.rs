@@ -3,13 +3,13 @@
 //! The others call [`ensure`], which costs well under a second when nothing is missing.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
-use crate::exec::{command, output};
+use crate::exec::{command, output, root};
 use crate::kernels::{self, Kernel};
 use crate::progress::{say, step};
 
@@ -64,6 +64,12 @@ pub(crate) fn ensure(kernels: &[Kernel]) -> Result<()> {
     if missing.is_empty() && kernels.is_empty() {
         return Ok(());
     }
+    // Another task may be at it: whoever comes second finds it done.
+    let lock = root().join("target/vm/setup.lock");
+    fs::create_dir_all(lock.parent().context("a file lies in a directory")?)?;
+    let lock = File::create(lock)?;
+    lock.lock()?;
+    let kernels: Vec<Kernel> = kernels.into_iter().filter(|k| !k.is_ready()).collect();
     refresh_lists()?;
     if !missing.is_empty() {
         install(&missing)?;
