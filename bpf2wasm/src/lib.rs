@@ -11,6 +11,7 @@
 
 extern crate alloc;
 
+mod analysis;
 mod cfg;
 mod check;
 mod emit;
@@ -30,7 +31,7 @@ pub use error::{
 pub use isa::asm::{AsmError, assemble};
 pub use isa::table::Level;
 pub use lower::Accesses;
-pub use module::{custom_section, read_manifest};
+pub use module::{Place, custom_section, place, read_manifest};
 pub use object::btf;
 pub use object::embedded::{Embedded, embedded_objects, pick};
 pub use object::raw::Raw;
@@ -83,6 +84,23 @@ pub fn convert(object: &[u8], name: &str, options: &Options) -> Result<Converted
     parsed
         .and_then(|o| translate::translate(&o, name, options))
         .map_err(|e| e.in_object(name))
+}
+
+/// Whether a program can be translated.
+#[derive(Clone, Debug)]
+pub struct ProgramCheck {
+    /// Its name.
+    pub program: String,
+    /// Its section as written.
+    pub section: String,
+    /// What its translation, by itself, comes to.
+    pub result: Result<Summary>,
+}
+
+/// Translates every program of an object by itself and keeps only what came of it. An error is one of the object as a whole.
+pub fn check_programs(object: &[u8], name: &str, options: &Options) -> Result<Vec<ProgramCheck>> {
+    let mut parsed = object::Object::parse(object, options).map_err(|e| e.in_object(name))?;
+    Ok(translate::each(&mut parsed, name, options))
 }
 
 /// Translates a bare program; `name` is what messages and the manifest call it.

@@ -1,7 +1,7 @@
 //! Reading what a translated module says about itself.
 
-use abi::manifest::{self, Manifest};
-use alloc::string::ToString;
+use abi::manifest::{self, Lines, Manifest};
+use alloc::string::{String, ToString};
 use wasmparser::{Parser, Payload};
 
 use crate::error::{Error, ModuleError, Result};
@@ -25,4 +25,40 @@ pub fn read_manifest(wasm: &[u8]) -> Result<Manifest> {
         return Err(Error::new(ModuleError::Version(manifest.version)));
     }
     Ok(manifest)
+}
+
+/// A place in the source of a translated module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The function.
+    pub function: String,
+    /// The instruction in it, counting 8-byte slots.
+    pub insn: u32,
+    /// File, line and column, where the object said.
+    pub source: Option<(String, u32, u32)>,
+}
+
+/// What a trap's `site` stands for.
+pub fn place(wasm: &[u8], site: u32) -> Option<Place> {
+    let manifest = read_manifest(wasm).ok()?;
+    let function = manifest.functions.iter().rfind(|f| f.site <= site)?;
+    let insn = site - function.site;
+    let source = || {
+        let lines: Lines =
+            serde_json::from_slice(custom_section(wasm, manifest::LINES_SECTION)?).ok()?;
+        let line = lines
+            .lines
+            .iter()
+            .rfind(|l| l.site <= site && l.site >= function.site)?;
+        Some((
+            lines.files.get(line.file as usize)?.clone(),
+            line.line,
+            line.column,
+        ))
+    };
+    (insn < function.slots).then(|| Place {
+        function: function.name.clone(),
+        insn,
+        source: source(),
+    })
 }

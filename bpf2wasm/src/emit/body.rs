@@ -32,8 +32,6 @@ pub(crate) struct Body {
     bytes: Vec<u8>,
     /// Where calls stand that need an index.
     calls: Vec<(usize, Callee)>,
-    /// Where the code of an instruction slot begins.
-    marks: Vec<(usize, u32)>,
     /// Types of the locals after the parameters.
     locals: Vec<ValType>,
     params: u32,
@@ -67,11 +65,6 @@ impl Body {
     /// Appends several.
     pub(crate) fn ops(&mut self, ops: &[W<'_>]) {
         ops.iter().for_each(|op| self.op(op));
-    }
-
-    /// Notes that the code of `slot` begins here.
-    pub(crate) fn mark(&mut self, slot: u32) {
-        self.marks.push((self.bytes.len(), slot));
     }
 
     /// Calls `callee`.
@@ -133,34 +126,21 @@ impl Body {
         self.calls.iter().map(|(_, callee)| *callee)
     }
 
-    /// The body as the code section wants it, and where each marked slot begins in it.
-    pub(crate) fn finish(
-        mut self,
-        prologue: &[W<'_>],
-        index: impl Fn(Callee) -> u32,
-    ) -> (Vec<u8>, Vec<(usize, u32)>) {
+    /// The body as the code section wants it.
+    pub(crate) fn finish(mut self, prologue: &[W<'_>], index: impl Fn(Callee) -> u32) -> Vec<u8> {
         self.flush();
         let mut out = Vec::with_capacity(self.bytes.len() + 64);
         encode_locals(&self.locals, &mut out);
         prologue.iter().for_each(|op| op.encode(&mut out));
-        let mut marks = self.marks.iter().peekable();
-        let mut positions = Vec::with_capacity(self.marks.len());
         let mut done = 0;
-        // Copies up to a position, noting where the marks on the way come to lie.
-        let mut copy = |out: &mut Vec<u8>, upto: usize| {
-            while let Some((at, slot)) = marks.next_if(|(at, _)| *at <= upto) {
-                positions.push((out.len() + at - done, *slot));
-            }
-            out.extend_from_slice(&self.bytes[done..upto]);
-            done = upto;
-        };
         for (at, callee) in &self.calls {
-            copy(&mut out, *at);
+            out.extend_from_slice(&self.bytes[done..*at]);
             index(*callee).encode(&mut out);
+            done = *at;
         }
-        copy(&mut out, self.bytes.len());
+        out.extend_from_slice(&self.bytes[done..]);
         W::End.encode(&mut out);
-        (out, positions)
+        out
     }
 }
 

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use abi::manifest::{Function, Manifest, Program, VERSION};
 
+use crate::analysis::Analysed;
 use crate::object::Object;
 
 /// Export names, by function; a name that repeats gets the function's appended.
@@ -26,15 +27,12 @@ pub(crate) fn exports(object: &Object<'_>) -> Vec<Option<String>> {
     object.functions.iter().map(name).collect()
 }
 
-/// Builds the manifest. `contexts` are the bytes of context read, by function; `sites` the functions
-/// translated, by increasing site.
+/// Builds the manifest.
 pub(crate) fn build(
     object: &Object<'_>,
     name: &str,
     exports: &[Option<String>],
-    contexts: &[Option<u32>],
-    sites: &[(usize, u32)],
-    stack: u32,
+    analysed: &Analysed,
 ) -> Manifest {
     let programs = object
         .functions
@@ -50,16 +48,16 @@ pub(crate) fn build(
                 target: program.target.clone(),
                 autoload: program.autoload,
                 sleepable: program.sleepable,
-                context: contexts[index],
+                context: analysed.context(index),
             })
         });
-    let functions = sites.iter().map(|(index, site)| {
-        let function = &object.functions[*index];
+    let functions = analysed.reached().map(|(index, analysis)| {
+        let function = &object.functions[index];
         let (name, section) = (function.name.clone(), function.section.clone());
         Function {
             name,
             section,
-            site: *site,
+            site: analysis.site,
             slots: function.slots,
         }
     });
@@ -73,6 +71,6 @@ pub(crate) fn build(
         relocations: object.relocations.clone(),
         externs: object.externs.clone(),
         functions: functions.collect(),
-        stack,
+        stack: analysed.stack,
     }
 }

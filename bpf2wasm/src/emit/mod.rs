@@ -2,5 +2,6 @@
 
 pub(crate) mod body;
 pub(crate) mod imports;
+pub(crate) mod lines;
 pub(crate) mod manifest;
 pub(crate) mod module;

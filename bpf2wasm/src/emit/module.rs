@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use abi::imports as names;
-use abi::manifest::{BTF_SECTION, DATA_SECTION, SECTION};
+use abi::manifest::{BTF_SECTION, DATA_SECTION, LINES_SECTION, SECTION};
 use wasm_encoder::{
     CodeSection, ConstExpr, CustomSection, ElementSection, Elements, EntityType, ExportKind,
     ExportSection, FunctionSection, GlobalType, ImportSection, MemoryType, Module, NameMap,
@@ -33,6 +33,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) manifest: &'a [u8],
     pub(crate) btf: &'a [u8],
     pub(crate) data: &'a [u8],
+    pub(crate) lines: &'a [u8],
 }
 
 /// The encoded module.
@@ -80,6 +81,7 @@ pub(crate) fn encode(parts: &Parts<'_>) -> Encoded {
         (SECTION, parts.manifest),
         (BTF_SECTION, parts.btf),
         (DATA_SECTION, parts.data),
+        (LINES_SECTION, parts.lines),
     ] {
         if !data.is_empty() {
             module.section(&CustomSection {

@@ -77,8 +77,7 @@ impl Lower<'_> {
     /// Pushes whether the branch instruction `index` is taken.
     fn condition(&mut self, index: usize) {
         self.index = index;
-        let insn = self.input.function.insns[index];
-        self.body.mark(insn.slot);
+        let insn = self.function.insns[index];
         match &insn.row.shape {
             Shape::Compare(narrow, wide) => self.compare(&insn, narrow, wide),
             Shape::Test => {

@@ -19,14 +19,13 @@ use abi::manifest::CoreRelocation;
 use abi::traps::Trap;
 use wasm_encoder::{Instruction as W, ValType};
 
-use crate::cfg::{Blocks, Structured};
+use crate::analysis::Analysis;
 use crate::emit::body::{Body, Callee};
 use crate::emit::imports::Globals;
 use crate::error::{Error, Result};
 use crate::isa::insn::{FP, Insn, Operand, REGISTERS};
 use crate::isa::table::Shape;
 use crate::object::{Function, Ref};
-use crate::types::{Facts, Live};
 
 /// What every function's translation may look at.
 pub(crate) struct Shared<'a> {
@@ -37,21 +36,6 @@ pub(crate) struct Shared<'a> {
     /// By function, its index in the callback table.
     pub(crate) callbacks: &'a [Option<u32>],
     pub(crate) stub_unknown_helpers: bool,
-}
-
-/// A function to translate, analysed.
-pub(crate) struct Input<'a> {
-    pub(crate) function: &'a Function,
-    pub(crate) blocks: &'a Blocks,
-    pub(crate) structured: &'a Structured,
-    pub(crate) facts: &'a Facts,
-    pub(crate) live: &'a Live,
-    /// Parameters of the wasm function.
-    pub(crate) params: u32,
-    /// Where its frame lies above `stack_base`.
-    pub(crate) frame_at: u32,
-    /// Site of its first instruction.
-    pub(crate) site: u32,
 }
 
 /// How many accesses took which form.
@@ -84,12 +68,18 @@ pub(crate) struct Lowered {
     pub(crate) accesses: Accesses,
 }
 
-/// Translates a function.
-pub(crate) fn lower(shared: &Shared<'_>, input: &Input<'_>) -> Result<Lowered> {
+/// Translates a function of `params` parameters.
+pub(crate) fn lower(
+    shared: &Shared<'_>,
+    function: &Function,
+    input: &Analysis,
+    params: u32,
+) -> Result<Lowered> {
     let mut lower = Lower {
         shared,
+        function,
         input,
-        body: Body::new(input.params),
+        body: Body::new(params),
         registers: [None; REGISTERS],
         frame: None,
         fp: None,
@@ -99,7 +89,7 @@ pub(crate) fn lower(shared: &Shared<'_>, input: &Input<'_>) -> Result<Lowered> {
         index: 0,
         accesses: Accesses::default(),
     };
-    for (local, register) in (0..input.params).zip(1..) {
+    for (local, register) in (0..params).zip(1..) {
         lower.registers[register] = Some(local);
     }
     lower.run()?;
@@ -113,7 +103,8 @@ pub(crate) fn lower(shared: &Shared<'_>, input: &Input<'_>) -> Result<Lowered> {
 
 struct Lower<'a> {
     shared: &'a Shared<'a>,
-    input: &'a Input<'a>,
+    function: &'a Function,
+    input: &'a Analysis,
     body: Body,
     /// The local of each register that was used.
     registers: [Option<u32>; REGISTERS],
@@ -134,21 +125,20 @@ struct Lower<'a> {
 
 impl Lower<'_> {
     fn insn(&self) -> &Insn {
-        &self.input.function.insns[self.index]
+        &self.function.insns[self.index]
     }
 
     fn reference(&self) -> Option<Ref> {
-        self.input.function.refs.get(&self.insn().slot).copied()
+        self.function.refs.get(&self.insn().slot).copied()
     }
 
     /// Translates instruction `index`, branches excepted.
     fn step(&mut self, index: usize) -> Result<()> {
         self.index = index;
-        let insn = self.input.function.insns[index];
+        let insn = self.function.insns[index];
         if self.input.live.is_dead(index, &insn) {
             return Ok(());
         }
-        self.body.mark(insn.slot);
         match &insn.row.shape {
             Shape::Binary(narrow, wide) => self.binary(&insn, narrow, wide),
             Shape::Divide {

@@ -6,6 +6,7 @@
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use abi::manifest::CoreRelocation;
@@ -14,7 +15,7 @@ use super::btf::Btf;
 use super::ext::Ext;
 use super::programs::Function;
 use super::reloc::Ref;
-use crate::error::{Error, ReferenceError, Result};
+use crate::error::{Error, ReferenceError};
 use crate::isa::insn::{Insn, Operand};
 use crate::isa::table::{Form, Shape};
 
@@ -36,54 +37,74 @@ pub(crate) const KINDS: &[(&str, bool)] = &[
 ];
 
 /// Finds the distinct relocations and puts references to them into `functions`.
-pub(super) fn resolve(
-    btf: &Btf,
-    ext: &Ext,
-    functions: &mut [Function],
-) -> Result<Vec<CoreRelocation>> {
-    let mut all: Vec<CoreRelocation> = Vec::new();
-    let mut known = BTreeMap::new();
+pub(super) fn resolve(btf: &Btf, ext: &Ext, functions: &mut [Function]) -> Vec<CoreRelocation> {
+    let mut table = Table::default();
     for function in functions {
-        let mut refs = Vec::new();
-        for (slot, record) in Ext::of(&ext.relocations, btf, function) {
-            let at = |error| Error::at(slot as usize, error).in_program(&function.name);
-            let [type_id, access, kind] = record.words;
-            let (name, _) = *KINDS
-                .get(kind as usize)
-                .ok_or_else(|| at(ReferenceError::CoreKind(kind)))?;
+        for record in ext.relocations.of(btf, function) {
+            let slot = record.slot(function);
             let index = function.insns.binary_search_by_key(&slot, |i| i.slot);
             let insn = index.ok().map(|i| &function.insns[i]);
-            let access_bytes = insn.and_then(access_bytes);
-            let mnemonic = insn.map_or("no instruction", |i| i.row.mnemonic);
-            let access_bytes =
-                access_bytes.ok_or_else(|| at(ReferenceError::CorePlace(mnemonic)))?;
-            let access = btf.string(access);
-            let next = all.len();
-            let index = *known
-                .entry((kind, type_id, access, access_bytes))
-                .or_insert(next);
-            if index == next {
-                let root = btf.get(type_id).map_or("?", |t| t.name);
-                let width = if access_bytes == 0 {
-                    "".to_owned()
-                } else {
-                    format!("/{access_bytes}")
-                };
-                let import = format!("{name}:{root}:{access}#{type_id}{width}");
-                let access = access.to_owned();
-                all.push(CoreRelocation {
-                    import,
-                    kind,
-                    type_id,
-                    access,
-                    access_bytes,
-                });
+            match table.index(btf, insn, record.words) {
+                Ok(index) => _ = function.refs.insert(slot, Ref::Core(index)),
+                Err(error) => {
+                    let error = Error::at(slot as usize, error).in_program(&function.name);
+                    function.broken.get_or_insert(error);
+                }
             }
-            refs.push((slot, Ref::Core(index)));
         }
-        function.refs.extend(refs);
     }
-    Ok(all)
+    table.list
+}
+
+/// The distinct relocations so far.
+#[derive(Default)]
+struct Table<'a> {
+    list: Vec<CoreRelocation>,
+    /// By kind, type, access string and width.
+    known: BTreeMap<(u32, u32, &'a str, u32), usize>,
+}
+
+impl<'a> Table<'a> {
+    /// The index of the relocation that a record of these words means for `insn`.
+    fn index(
+        &mut self,
+        btf: &'a Btf,
+        insn: Option<&Insn>,
+        words: [u32; 3],
+    ) -> Result<usize, ReferenceError> {
+        let [type_id, access, kind] = words;
+        let (name, _) = KINDS
+            .get(kind as usize)
+            .ok_or(ReferenceError::CoreKind(kind))?;
+        let mnemonic = insn.map_or("no instruction", |i| i.row.mnemonic);
+        let bytes = insn
+            .and_then(access_bytes)
+            .ok_or(ReferenceError::CorePlace(mnemonic))?;
+        let access = btf.string(access);
+        let next = self.list.len();
+        let index = *self
+            .known
+            .entry((kind, type_id, access, bytes))
+            .or_insert(next);
+        if index == next {
+            let root = btf.get(type_id).map_or("?", |t| t.name);
+            let width = if bytes == 0 {
+                String::new()
+            } else {
+                format!("/{bytes}")
+            };
+            let import = format!("{name}:{root}:{access}#{type_id}{width}");
+            let access = access.to_owned();
+            self.list.push(CoreRelocation {
+                import,
+                kind,
+                type_id,
+                access,
+                access_bytes: bytes,
+            });
+        }
+        Ok(index)
+    }
 }
 
 /// The bytes that a relocated load or store accesses, 0 for an instruction with a relocated

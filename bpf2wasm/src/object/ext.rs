@@ -17,15 +17,39 @@ const MAGIC: u16 = 0xeb9f;
 /// The tables used here.
 #[derive(Default)]
 pub(super) struct Ext {
-    lines: Vec<Record>,
-    pub(super) relocations: Vec<Record>,
+    lines: Table,
+    pub(super) relocations: Table,
 }
 
-/// A record: its section's name (in BTF's strings), the instruction's offset in bytes, three more words.
+/// Records by section (the offset of its name in BTF's strings), each section's by offset.
+#[derive(Default)]
+pub(super) struct Table(Vec<(u32, Vec<Record>)>);
+
+/// A record: the instruction's offset in bytes, and three more words.
 pub(super) struct Record {
-    pub(super) section: u32,
-    pub(super) offset: u32,
+    offset: u32,
     pub(super) words: [u32; 3],
+}
+
+impl Record {
+    /// The slot it is about, which lies in `function`.
+    pub(super) fn slot(&self, function: &Function) -> u32 {
+        ((self.offset as usize - function.offset) / SLOT) as u32
+    }
+}
+
+impl Table {
+    /// The records that belong to `function`.
+    pub(super) fn of(&self, btf: &Btf, function: &Function) -> &[Record] {
+        let section = self
+            .0
+            .iter()
+            .find(|(name, _)| btf.string(*name) == function.section);
+        let records = section.map_or(&[][..], |(_, records)| records);
+        let end = function.offset + function.slots as usize * SLOT;
+        let below = |limit: usize| records.partition_point(|r| (r.offset as usize) < limit);
+        &records[below(function.offset)..below(end)]
+    }
 }
 
 /// The source line that instructions from `slot` on come from.
@@ -45,37 +69,20 @@ impl Ext {
         ext.ok_or_else(|| Error::new(ObjectError::BtfExt))
     }
 
-    /// The records of `table` that belong to `function`, with their slots.
-    pub(super) fn of<'a>(
-        table: &'a [Record],
-        btf: &'a Btf,
-        function: &'a Function,
-    ) -> impl Iterator<Item = (u32, &'a Record)> {
-        table
-            .iter()
-            .filter(|record| btf.string(record.section) == function.section)
-            .filter_map(|record| {
-                let slot = (record.offset as usize).checked_sub(function.offset)? / SLOT;
-                (slot < function.slots as usize).then_some((slot as u32, record))
-            })
-    }
-
     /// Gives every function its source lines.
     pub(super) fn add_lines(&self, btf: &Btf, functions: &mut [Function]) {
         for function in functions {
-            let lines = Ext::of(&self.lines, btf, function).map(|(slot, record)| {
+            let line = |record: &Record| {
                 let [file, text, position] = record.words;
                 Line {
-                    slot,
+                    slot: record.slot(function),
                     file: btf.string(file).to_owned(),
                     text: btf.string(text).trim().to_owned(),
                     line: position >> 10,
                     column: position & 0x3ff,
                 }
-            });
-            let mut lines: Vec<_> = lines.collect();
-            lines.sort_by_key(|l| l.slot);
-            function.lines = lines;
+            };
+            function.lines = self.lines.of(btf, function).iter().map(line).collect();
         }
     }
 }
@@ -93,7 +100,7 @@ fn parse(data: &[u8]) -> Option<Ext> {
     let table = |at: usize| {
         // Headers before CO-RE end earlier; such objects have no relocations.
         if at + 8 > header {
-            return Some(Vec::new());
+            return Some(Table::default());
         }
         let start = header.checked_add(word(data, at)? as usize)?;
         let len = word(data, at + 4)? as usize;
@@ -105,8 +112,8 @@ fn parse(data: &[u8]) -> Option<Ext> {
     })
 }
 
-fn records(table: &[u8]) -> Option<Vec<Record>> {
-    let mut all = Vec::new();
+fn records(table: &[u8]) -> Option<Table> {
+    let mut all = Table::default();
     if table.is_empty() {
         return Some(all);
     }
@@ -116,14 +123,16 @@ fn records(table: &[u8]) -> Option<Vec<Record>> {
         let (section, count) = (word(table, at)?, word(table, at + 4)? as usize);
         at += 8;
         let len = size.checked_mul(count).filter(|_| size >= 16)?;
+        let mut records = Vec::with_capacity(count.min(table.len()));
         for record in table.get(at..at.checked_add(len)?)?.chunks_exact(size) {
             let words = [word(record, 4)?, word(record, 8)?, word(record, 12)?];
-            all.push(Record {
-                section,
+            records.push(Record {
                 offset: word(record, 0)?,
                 words,
             });
         }
+        records.sort_by_key(|r| r.offset);
+        all.0.push((section, records));
         at += len;
     }
     Some(all)

@@ -1,4 +1,4 @@
-//! Map definitions in the section `maps`, as before BTF: an array of `struct bpf_map_def`.
+//! Map definitions in a section `maps` or `…/maps`, as before BTF: an array of `struct bpf_map_def`.
 //!
 //! The struct begins with type, key size, value size, entries and flags (`u32` each); projects
 //! appended members of their own, so an element's size is the section's divided by its symbols.
@@ -6,16 +6,27 @@
 use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
 
-use super::elf::Elf;
+use super::elf::{Elf, Section};
 use super::maps::{Maps, unnamed};
 use crate::error::{Error, ObjectError, Result};
 
 impl Maps {
-    /// Adds the maps of the section `maps`.
+    /// Adds the maps of all such sections.
     pub(super) fn add_legacy(&mut self, elf: &Elf<'_>) -> Result<()> {
-        let Some((section, contents)) = elf.section("maps") else {
-            return Ok(());
-        };
+        for (index, section) in elf.sections.iter().enumerate() {
+            if section.name == "maps" || section.name.ends_with("/maps") && !section.code {
+                self.add_definitions(elf, index, section)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_definitions(
+        &mut self,
+        elf: &Elf<'_>,
+        section: usize,
+        contents: &Section<'_>,
+    ) -> Result<()> {
         let mut symbols: Vec<_> = elf.symbols_in(section).collect();
         symbols.sort_by_key(|s| s.value);
         for symbol in symbols {

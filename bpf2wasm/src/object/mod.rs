@@ -89,10 +89,10 @@ impl<'a> Object<'a> {
             _ => ext::Ext::default(),
         };
         maps.add_initial_values(&elf)?;
-        reloc::resolve(&elf, &maps, &externs, &mut functions)?;
+        reloc::resolve(&elf, &maps, &externs, &mut functions);
         let mut relocations = Vec::new();
         if let Some(btf) = &btf {
-            relocations = core::resolve(btf, &ext, &mut functions)?;
+            relocations = core::resolve(btf, &ext, &mut functions);
             ext.add_lines(btf, &mut functions);
         }
         Ok(Object {

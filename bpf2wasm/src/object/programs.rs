@@ -34,6 +34,8 @@ pub(crate) struct Function {
     pub(crate) refs: BTreeMap<u32, Ref>,
     /// Source lines, by increasing slot.
     pub(crate) lines: Vec<Line>,
+    /// Why it cannot be translated. Matters only if a program reaches it.
+    pub(crate) broken: Option<Error>,
     /// Set if it can be attached.
     pub(crate) program: Option<Program>,
 }
@@ -88,8 +90,13 @@ fn read_section(
         } else {
             Some(Program::of(section.name, options)?)
         };
+        let (insns, broken) = match decode(code) {
+            Ok(insns) => (insns, None),
+            Err(error) => (Vec::new(), Some(error.in_program(&range.name))),
+        };
         functions.push(Function {
-            insns: decode(code).map_err(|e| e.in_program(&range.name))?,
+            insns,
+            broken,
             name: range.name,
             section: section.name.to_owned(),
             section_index: index,

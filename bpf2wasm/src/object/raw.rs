@@ -77,6 +77,7 @@ impl Object<'_> {
                 slots: end - start,
                 refs,
                 lines: Vec::new(),
+                broken: None,
                 program: program.take(),
                 name: label,
             });

@@ -41,15 +41,9 @@ pub(crate) enum Ref {
 type Starts = BTreeMap<(usize, usize), usize>;
 
 /// Resolves all relocations, and calls that need none.
-pub(super) fn resolve(
-    elf: &Elf<'_>,
-    maps: &Maps,
-    externs: &Externs,
-    functions: &mut [Function],
-) -> Result<()> {
-    let starts: Starts = functions
-        .iter()
-        .enumerate()
+pub(super) fn resolve(elf: &Elf<'_>, maps: &Maps, externs: &Externs, functions: &mut [Function]) {
+    let places = functions.iter().enumerate();
+    let starts = places
         .map(|(i, f)| ((f.section_index, f.offset), i))
         .collect();
     let resolver = Resolver {
@@ -59,12 +53,15 @@ pub(super) fn resolve(
         starts,
     };
     for function in functions {
-        let refs = resolver
-            .function(function)
-            .map_err(|e| e.in_program(&function.name))?;
-        function.refs = refs;
+        match resolver.function(function) {
+            Ok(refs) => function.refs = refs,
+            Err(error) => {
+                function
+                    .broken
+                    .get_or_insert(error.in_program(&function.name));
+            }
+        }
     }
-    Ok(())
 }
 
 struct Resolver<'a> {

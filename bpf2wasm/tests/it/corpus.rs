@@ -66,3 +66,77 @@ fn all_of_libbpf_tools_converts() {
         "{checked} of {accesses} accesses are unproven"
     );
 }
+
+/// Packages with BPF objects, how many convert, and what is refused, by the end of the message.
+const PACKAGES: &[(&str, usize, &[(usize, &str)])] = &[
+    ("xdp-tools", 31, &[]),
+    ("libxdp1", 15, &[]),
+    ("xdp-tests", 7, &[]),
+    ("pcp", 14, &[]),
+    ("ir-keytable", 9, &[]),
+    // QEMU says the program type in code, not in the section's name: `--type tun_rss_steering=socket`.
+    (
+        "qemu-system-x86",
+        0,
+        &[(
+            2,
+            "section \"tun_rss_steering\" is of no supported program type",
+        )],
+    ),
+    ("libknot13", 1, &[]),
+    (
+        "golang-github-cilium-ebpf-dev",
+        7,
+        &[
+            (17, "big-endian BPF is not supported"),
+            // Objects with maps only.
+            (5, "no programs"),
+            // Sections that exist to test a loader's refusal of them.
+            (
+                1,
+                "section \"socket_filter/type_ids\" is of no supported program type",
+            ),
+            (2, "section \"other\" is of no supported program type"),
+            (1, "section \"static\" is of no supported program type"),
+            // A function that another object is to define.
+            (
+                1,
+                "relocation against \"fwd\", which is no map, data or function",
+            ),
+        ],
+    ),
+];
+
+/// Packages that are not installed are said so: `cargo xtask test` installs them.
+#[test]
+fn other_packages_convert_or_are_refused_for_a_reason() {
+    let mut wrong = Vec::new();
+    for (package, converted, refused) in PACKAGES {
+        let outcomes = outcomes(package);
+        if outcomes.is_empty() {
+            eprintln!("skipped: package {package} is not installed");
+            continue;
+        }
+        let good = outcomes
+            .iter()
+            .filter(|(_, outcome)| outcome.is_ok())
+            .count();
+        println!("{package}: {good} of {} objects convert", outcomes.len());
+        let count = |reason: &str| {
+            let with =
+                |o: &&(String, Result<_, String>)| o.1.as_ref().is_err_and(|e| e.ends_with(reason));
+            outcomes.iter().filter(with).count()
+        };
+        let expected: usize = refused.iter().map(|(n, _)| n).sum();
+        if good != *converted
+            || expected + good != outcomes.len()
+            || refused.iter().any(|(n, reason)| count(reason) != *n)
+        {
+            for (name, outcome) in &outcomes {
+                println!("  {name}: {}", outcome.as_ref().err().map_or("ok", |e| e));
+            }
+            wrong.push(*package);
+        }
+    }
+    assert!(wrong.is_empty(), "not as listed: {wrong:?}");
+}

@@ -14,6 +14,8 @@ pub const SECTION: &str = "bpf2wasm.manifest";
 pub const BTF_SECTION: &str = ".BTF";
 /// Custom section of the initial bytes of all data sections; [`DataSection::init`] points into it.
 pub const DATA_SECTION: &str = "bpf2wasm.data";
+/// Custom section of the source lines ([`Lines`], JSON); absent where the object has none.
+pub const LINES_SECTION: &str = "bpf2wasm.lines";
 /// Version of this format. A loader refuses any other.
 pub const VERSION: u32 = 1;
 
@@ -170,6 +172,26 @@ manifest! {
         site: u32,
         /// How many 8-byte slots it has.
         slots: u32,
+    }
+
+    /// Source lines by site: what a trap's site means to a person.
+    Lines {
+        /// Source files.
+        files: Vec<String>,
+        /// By increasing site.
+        lines: Vec<Line>,
+    }
+
+    /// The source of the instructions from one site up to the next.
+    Line {
+        /// The first site.
+        site: u32,
+        /// Index into `files`.
+        file: u32,
+        /// Line, from 1.
+        line: u32,
+        /// Column, from 1; 0 if unknown.
+        column: u32,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The command `bpf2wasm`: one file per verb.
 
+mod check;
 mod convert;
+mod helpers;
 mod input;
 mod output;
 
@@ -20,12 +22,18 @@ struct Cli {
 enum Verb {
     /// Translate an object, or one that an executable embeds
     Convert(convert::Args),
+    /// Say which programs can be translated, without writing
+    Check(check::Args),
+    /// List the helper functions and their arguments
+    Helpers(helpers::Args),
 }
 
 /// Exit code 1: the input is refused; 2 (clap's): the command line is.
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Convert(args) => convert::run(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Helpers(args) => helpers::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
