@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::{env, fs};
 
+use abi::uapi::Kind;
 use anyhow::{Context, Result, bail, ensure};
 use loader::device::{self, Device};
 
@@ -54,7 +55,12 @@ pub fn device() -> Result<Device> {
 
 /// Checks that nothing is left of what was loaded, and that no probe ever allocated.
 pub fn check_clean() -> Result<()> {
-    let about = device()?.about()?;
+    let device = device()?;
+    for kind in [Kind::Sandbox, Kind::Map, Kind::Module, Kind::Link] {
+        let left = device.ids(kind)?;
+        ensure!(left.is_empty(), "left behind: {kind:?} {left:?}");
+    }
+    let about = device.about()?;
     let (allocations, frees) = (about.allocations, about.frees);
     ensure!(
         allocations == frees,

@@ -16,8 +16,10 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let trial = |(name, case): cases::Case| {
+        // Whatever a case does, nothing stays behind.
+        let run = move || case().and_then(|()| guest::check_clean());
         Trial::test(name, move || {
-            case().map_err(|e| Failed::from(format!("{e:#}")))
+            run().map_err(|e| Failed::from(format!("{e:#}")))
         })
     };
     let trials = cases::all().into_iter().map(trial).collect();

@@ -77,7 +77,7 @@ fn object() -> Result<()> {
         json(&["list"])?.as_array().is_some_and(Vec::is_empty),
         "unloaded"
     );
-    guest::check_clean()
+    Ok(())
 }
 
 fn hand_written() -> Result<()> {
@@ -86,7 +86,10 @@ fn hand_written() -> Result<()> {
     json(&["activate", "forks"])?;
     syscalls::fork(FORKS)?;
     let report = json(&["report", "forks"])?;
-    ensure!(report["report"] == FORKS.to_string(), "{report}");
+    ensure!(
+        report["report"].as_str() == Some(&FORKS.to_string()),
+        "{report}"
+    );
     let info = json(&["info", "forks"])?;
     ensure!(
         info["exclusive"] == true && info["programs"][0]["runs"] == FORKS,
@@ -94,7 +97,7 @@ fn hand_written() -> Result<()> {
     );
     // Also while it is active.
     json(&["unload", "forks"])?;
-    guest::check_clean()
+    Ok(())
 }
 
 fn run() -> Result<()> {
@@ -119,7 +122,7 @@ fn run() -> Result<()> {
         pathname.ends_with("/d0") && element["mode"] == 0o755,
         "{shown}"
     );
-    guest::check_clean()
+    Ok(())
 }
 
 fn traps() -> Result<()> {
@@ -175,7 +178,7 @@ fn bad_input() -> Result<()> {
             "{args:?}: {error}"
         );
     }
-    guest::check_clean()
+    Ok(())
 }
 
 fn usage() -> Result<()> {

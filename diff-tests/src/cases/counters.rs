@@ -26,6 +26,7 @@ pub const CASES: &[Case] = &[
         count("openat", 2, |_, n| syscalls::openat(n))
     }),
     ("counters::mkdir_sees_mode_and_pathname", mkdir_arguments),
+    ("counters::post_counts_too", post),
 ];
 
 /// Calls in the three windows.
@@ -83,5 +84,17 @@ fn mkdir_arguments() -> Result<()> {
         report == expected,
         "report {report:?}, expected {expected:?}"
     );
+    Ok(())
+}
+
+fn post() -> Result<()> {
+    let device = guest::device()?;
+    let mut wasm = Wasm::load(&device, corpus::module("getpgrp")?, "getpgrp", &[])?;
+    wasm.attach()?;
+    syscalls::getpgrp(7);
+    wasm.detach();
+    syscalls::getpgrp(2);
+    let report = wasm.report()?;
+    ensure!(report == "7", "7 calls, report {report:?}");
     Ok(())
 }

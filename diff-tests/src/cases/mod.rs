@@ -5,7 +5,7 @@ pub mod core_values;
 pub mod counters;
 pub mod hostile;
 pub mod lifecycle;
-pub mod mkdirsnoop;
+pub mod objects;
 pub mod privileges;
 pub mod vfsstat;
 
@@ -19,7 +19,7 @@ pub fn all() -> Vec<Case> {
     [
         core_values::CASES,
         vfsstat::CASES,
-        mkdirsnoop::CASES,
+        objects::CASES,
         counters::CASES,
         hostile::CASES,
         privileges::CASES,

@@ -6,7 +6,7 @@ use loader::device::Object;
 use loader::resident::Resident;
 use serde_json::json;
 
-use super::{Output, attach, decisions_json, device, explain, summary};
+use super::{Output, attach, device, summary};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -44,18 +44,12 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     for link in attach(&resident.module, &plan)? {
         link.pin()?;
     }
-    let mut text = format!(
-        "activated {}: {}\n",
-        resident.name(),
-        summary(&plan.decisions)
-    );
-    if args.which.explain {
-        text += &explain(&plan.decisions);
-    }
+    let text = summary(&plan.decisions, args.which.explain);
+    let text = format!("activated {}: {text}", resident.name());
     let json = json!({
         "id": resident.info.id,
         "links": plan.links.len(),
-        "programs": decisions_json(&plan.decisions),
+        "programs": plan.decisions,
     });
     Ok(Output { text, json })
 }

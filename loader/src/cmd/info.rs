@@ -93,7 +93,11 @@ fn program_text(program: &Program, manifest: Option<&Manifest>) -> String {
         program.misses,
         program.traps
     );
-    if let Some(average) = program.nanoseconds.checked_div(program.runs) {
+    if let Some(average) = program
+        .nanoseconds
+        .checked_div(program.runs)
+        .filter(|n| *n > 0)
+    {
         line += &format!(", {average} ns a run");
     }
     if let Some(why) = last_trap(program, manifest) {

@@ -16,7 +16,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use loader::attach::{Decision, Plan};
 use loader::device::{Device, Link, Module};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Loads wasm probes into the kernel and reads their data.
 #[derive(Parser)]
@@ -107,32 +107,28 @@ fn attach(module: &Module, plan: &Plan) -> Result<Vec<Link>> {
         .collect::<Result<_, _>>()?)
 }
 
-/// The decisions of a plan, a line each.
-fn explain(decisions: &[Decision]) -> String {
-    let line = |d: &Decision| {
-        let mark = if d.attached { "attached" } else { "skipped" };
-        format!("  {mark:<8}  {}  ({})\n", d.program, d.reason)
-    };
-    decisions.iter().map(line).collect()
-}
-
-/// `3 programs attached, 5 skipped (--explain says why)`.
-fn summary(decisions: &[Decision]) -> String {
+/// `3 programs attached, 5 skipped`, and of every one why, if asked for.
+fn summary(decisions: &[Decision], explain: bool) -> String {
     let attached = decisions.iter().filter(|d| d.attached).count();
-    let programs = |n| if n == 1 { "program" } else { "programs" };
+    let programs = if attached == 1 { "program" } else { "programs" };
+    let mut text = format!("{attached} {programs} attached");
     match decisions.len() - attached {
-        0 => format!("{attached} {} attached", programs(attached)),
-        skipped => format!(
-            "{attached} {} attached, {skipped} skipped (--explain says why)",
-            programs(attached)
-        ),
+        0 => {}
+        skipped if explain => text += &format!(", {skipped} skipped"),
+        skipped => text += &format!(", {skipped} skipped (--explain says why)"),
     }
+    text.push('\n');
+    for decision in decisions.iter().filter(|_| explain) {
+        let what = if decision.attached {
+            "attached"
+        } else {
+            "skipped"
+        };
+        text += &format!("  {what:<8}  {}  ({})\n", decision.program, decision.reason);
+    }
+    text
 }
 
 fn device() -> Result<Device> {
     Ok(Device::open()?)
-}
-
-fn decisions_json(decisions: &[Decision]) -> Value {
-    json!(decisions)
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::activate::Which;
 use super::load::How;
-use super::{Output, attach, decisions_json, device, explain, summary};
+use super::{Output, attach, device, summary};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -44,10 +44,11 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     let loaded = load(&device, &input, &options)?;
     let signals = Interrupt::catch()?;
     let links = attach(&loaded.module, &plan)?;
-    eprintln!("running {}: {}", input.name, summary(&plan.decisions));
-    if args.which.explain {
-        eprint!("{}", explain(&plan.decisions));
-    }
+    eprint!(
+        "running {}: {}",
+        input.name,
+        summary(&plan.decisions, args.which.explain)
+    );
     let end = args.duration.map(|d| Instant::now() + d);
     let cpus = device.about()?.cpus;
     loop {
@@ -64,7 +65,7 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     }
     drop(links);
     let mut output = state(&loaded, &input, cpus)?;
-    output.json["decisions"] = decisions_json(&plan.decisions);
+    output.json["decisions"] = json!(plan.decisions);
     Ok(output)
 }
 
