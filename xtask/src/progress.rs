@@ -2,7 +2,12 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, stderr};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
+
+/// A step that takes longer says so this often.
+const STILL: Duration = Duration::from_secs(30);
 
 /// How a line is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,15 +44,24 @@ pub(crate) fn tell(tone: Tone, area: &str, text: impl Display) {
     eprintln!("{} {text}", paint(tone, &format!("{area:>8}")));
 }
 
-/// Says `text`, does `work`, says how long it took.
+/// Says `text`, does `work`, says from time to time that it goes on, and how long it took in the end.
 pub(crate) fn step<T>(
     area: &str,
     text: &str,
     work: impl FnOnce() -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    say(area, text);
+    say(area, format_args!("{text} …"));
     let start = Instant::now();
-    let result = work()?;
+    let result = thread::scope(|scope| {
+        // Dropped when the work is done, which ends the thread.
+        let (_done, waiting) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            while waiting.recv_timeout(STILL) == Err(RecvTimeoutError::Timeout) {
+                say(area, format_args!("{text} … {}", seconds(start.elapsed())));
+            }
+        });
+        work()
+    })?;
     say(area, format_args!("{text}: {}", seconds(start.elapsed())));
     Ok(result)
 }

@@ -99,9 +99,7 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     setup::ensure(&plan.kernels)?;
     let mut sum = Tally::default();
     if plan.filter.is_none() {
-        sum.add(phase("format", |log| {
-            cargo(&["fmt", "--all", "--check"], log)
-        }));
+        sum.add(phase("format", format));
         sum.add(phase("lint", lint));
         sum.add(phase("tidy", |_| tidy::run().map(|()| Tally::ONE)));
     }
@@ -173,6 +171,15 @@ fn cargo(words: &[&str], log: &PathBuf) -> Result<Tally> {
     Ok(Tally::ONE)
 }
 
+/// Both workspaces.
+fn format(log: &PathBuf) -> Result<Tally> {
+    cargo(&["fmt", "--all", "--check"], log)?;
+    cargo(
+        &["fmt", "--check", "--manifest-path", "kmod/Cargo.toml"],
+        log,
+    )
+}
+
 fn lint(log: &PathBuf) -> Result<Tally> {
     cargo(
         &[
@@ -222,7 +229,7 @@ fn host_tests(filter: Option<&str>, log: &PathBuf) -> Result<Tally> {
 
 /// Runs `command` with both its streams in `log`.
 fn logged(command: &mut Command, log: &PathBuf) -> Result<()> {
-    let file = File::create(log)?;
+    let file = File::options().append(true).open(log)?;
     let status = command
         .current_dir(root())
         .stdin(Stdio::null())
