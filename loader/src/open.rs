@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use abi::manifest::Manifest;
+use abi::manifest::{Lines, Manifest};
 use abi::uapi::NAME_SIZE;
 
 use crate::interface::Interface;
@@ -103,6 +103,15 @@ impl Input {
     pub fn btf(&self) -> Option<bpf2wasm::btf::Btf> {
         let bytes = bpf2wasm::custom_section(&self.wasm, abi::manifest::BTF_SECTION)?;
         bpf2wasm::btf::Btf::parse(bytes).ok()
+    }
+
+    /// The source line of the instruction at `site`, as `file:line`, if the object says.
+    pub fn source_line(&self, site: u32) -> Option<String> {
+        let section = bpf2wasm::custom_section(&self.wasm, abi::manifest::LINES_SECTION)?;
+        let lines: Lines = serde_json::from_slice(section).ok()?;
+        let at = lines.lines.iter().rfind(|line| line.site <= site)?;
+        let file = lines.files.get(at.file as usize)?;
+        Some(format!("{file}:{}", at.line))
     }
 }
 

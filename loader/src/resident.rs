@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use abi::manifest::Manifest;
 use abi::traps::Trap;
 use abi::uapi::{Kind, LinkInfo, ModuleInfo};
 
@@ -56,16 +55,11 @@ pub struct Resident<'d> {
 impl<'d> Resident<'d> {
     /// Every module, by increasing id.
     pub fn all(device: &'d Device) -> Result<Vec<Self>, Error> {
-        let mut all = Vec::new();
-        for id in device.ids(Kind::Module)? {
-            match device.module(id) {
-                Ok(module) => all.push(Resident::new(device, module)?),
-                // It went away meanwhile.
-                Err(e) if e.errno() == Some(libc::ENOENT) => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(all)
+        let modules = every(device, Kind::Module, Device::module)?;
+        modules
+            .into_iter()
+            .map(|module| Resident::new(device, module))
+            .collect()
     }
 
     /// The module with this id, or else this name.
@@ -108,21 +102,15 @@ impl<'d> Resident<'d> {
 
     /// The maps of its sandbox.
     pub fn maps(&self) -> Result<Vec<Map>, Error> {
-        let mut maps = Vec::new();
-        for id in self.device.ids(Kind::Map)? {
-            let map = self.device.map(id)?;
-            if map.info().sandbox == self.info.sandbox {
-                maps.push(map);
-            }
-        }
+        let mut maps = every(self.device, Kind::Map, Device::map)?;
+        maps.retain(|map| map.info().sandbox == self.info.sandbox);
         Ok(maps)
     }
 
     /// Its links.
     pub fn links(&self) -> Result<Vec<(Link, LinkInfo)>, Error> {
         let mut links = Vec::new();
-        for id in self.device.ids(Kind::Link)? {
-            let link = self.device.link(id)?;
+        for link in every(self.device, Kind::Link, Device::link)? {
             let info = link.info()?;
             if info.module == self.info.id {
                 links.push((link, info));
@@ -157,18 +145,39 @@ impl<'d> Resident<'d> {
     }
 }
 
-/// A trap in words: why, and where in the program's source object.
-pub fn trap(manifest: Option<&Manifest>, code: u32, site: u32) -> String {
-    let why = match Trap::from_code(code) {
+/// Every object of `kind`, but those that go away meanwhile.
+fn every<T>(
+    device: &Device,
+    kind: Kind,
+    open: impl Fn(&Device, u32) -> device::Result<T>,
+) -> Result<Vec<T>, Error> {
+    let mut all = Vec::new();
+    for id in device.ids(kind)? {
+        match open(device, id) {
+            Err(e) if e.errno() == Some(libc::ENOENT) => {}
+            object => all.push(object?),
+        }
+    }
+    Ok(all)
+}
+
+/// A trap in words: why, and where in the program and its source.
+pub fn trap(input: Option<&Input>, code: u32, site: u32) -> String {
+    let mut text = match Trap::from_code(code) {
         Some(trap) => trap.text().to_owned(),
         None => format!("trap {code}"),
     };
-    let functions = manifest.map_or(&[][..], |m| &m.functions);
-    match functions
+    let functions = input
+        .and_then(|i| i.manifest.as_ref())
+        .map_or(&[][..], |m| &m.functions);
+    if let Some(f) = functions
         .iter()
         .find(|f| (f.site..f.site + f.slots).contains(&site))
     {
-        Some(f) => format!("{why} at {} insn {}", f.name, site - f.site),
-        None => why,
+        text += &format!(" at {} insn {}", f.name, site - f.site);
+        if let Some(line) = input.and_then(|i| i.source_line(site)) {
+            text += &format!(" ({line})");
+        }
     }
+    text
 }

@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     ("cli::a_hand_written_modules_life", hand_written),
     ("cli::run_shows_maps_and_leaves_nothing", run),
     ("cli::traps_are_visible_in_info", traps),
+    ("cli::a_poisoned_relocation_is_named_with_its_line", poison),
     ("cli::bad_input_is_refused", bad_input),
     ("cli::wrong_usage_is_status_2", usage),
 ];
@@ -139,6 +140,32 @@ fn traps() -> Result<()> {
     );
     let why = program["last_trap"].as_str().unwrap_or_default();
     ensure!(why.contains("budget"), "{info}");
+    Ok(())
+}
+
+fn poison() -> Result<()> {
+    let path = file("poison.bpf.o", corpus::object("poison")?)?;
+    json(&["load", &path.to_string_lossy()])?;
+    json(&["activate", "poison", "--program", "guarded"])?;
+    syscalls::getpgrp(5);
+    json(&["deactivate", "poison"])?;
+    json(&["activate", "poison", "--program", "reached"])?;
+    syscalls::getpgrp(3);
+    let globals = json(&["globals", "poison"])?;
+    let info = json(&["info", "poison"])?;
+    json(&["unload", "poison"])?;
+    ensure!(
+        globals[".bss"]["asked"] == 5 && globals[".bss"]["value"] == 0,
+        "{globals}"
+    );
+    let programs = info["programs"].as_array().context("programs")?;
+    let trapped = programs
+        .iter()
+        .find(|p| p["traps"] == 3)
+        .with_context(|| info.to_string())?;
+    let why = trapped["last_trap"].as_str().unwrap_or_default();
+    let expected = ["CO-RE", "reached insn", "poison.bpf.c:"];
+    ensure!(expected.iter().all(|part| why.contains(part)), "{why}");
     Ok(())
 }
 

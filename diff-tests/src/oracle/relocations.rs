@@ -153,7 +153,7 @@ mod tests {
             access: access.into(),
             load,
         };
-        assert_eq!(patches.len(), 4);
+        assert_eq!(patches.len(), 3);
         assert_eq!(patches[&key(0, 26, "0:7", true)], Patch::Value(112));
         assert_eq!(patches[&key(8, 7, "0", false)], Patch::Value(0));
         assert_eq!(patches[&key(1, 7, "0:0", false)], Patch::Poison);

@@ -1,9 +1,9 @@
 //! `wprobe info`.
 
-use abi::manifest::Manifest;
 use abi::map_types::MapType;
 use anyhow::Result;
 use loader::device::{Map, Program, text};
+use loader::open::Input;
 use loader::resident::{Resident, trap};
 use serde_json::{Value, json};
 
@@ -22,7 +22,6 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     let device = device()?;
     let resident = Resident::find(&device, &args.id)?;
     let input = resident.input()?;
-    let manifest = input.manifest.as_ref();
     let info = &resident.info;
     let programs = resident.module.programs()?;
     let links = resident.links()?;
@@ -42,7 +41,7 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
         info.fuel
     );
     for program in &programs {
-        out += &program_text(program, manifest);
+        out += &program_text(program, &input);
     }
     for (_, link) in &links {
         out += &format!(
@@ -69,7 +68,7 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
         "wasm_size": info.wasm_size,
         "fuel": info.fuel,
         "trap_limit": info.trap_limit,
-        "programs": programs.iter().map(|p| program_json(p, manifest)).collect::<Vec<_>>(),
+        "programs": programs.iter().map(|p| program_json(p, &input)).collect::<Vec<_>>(),
         "links": links.iter().map(|(_, l)| json!({
             "id": l.id,
             "program": text(&l.program),
@@ -85,7 +84,7 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     Ok(Output { text: out, json })
 }
 
-fn program_text(program: &Program, manifest: Option<&Manifest>) -> String {
+fn program_text(program: &Program, input: &Input) -> String {
     let mut line = format!(
         "  program {}: {} runs, {} misses, {} traps",
         text(&program.name),
@@ -100,7 +99,7 @@ fn program_text(program: &Program, manifest: Option<&Manifest>) -> String {
     {
         line += &format!(", {average} ns a run");
     }
-    if let Some(why) = last_trap(program, manifest) {
+    if let Some(why) = last_trap(program, input) {
         line += &format!(", last: {why}");
     }
     line + if program.disabled != 0 {
@@ -110,20 +109,20 @@ fn program_text(program: &Program, manifest: Option<&Manifest>) -> String {
     }
 }
 
-fn program_json(program: &Program, manifest: Option<&Manifest>) -> Value {
+fn program_json(program: &Program, input: &Input) -> Value {
     json!({
         "name": text(&program.name),
         "runs": program.runs,
         "misses": program.misses,
         "traps": program.traps,
-        "last_trap": last_trap(program, manifest),
+        "last_trap": last_trap(program, input),
         "disabled": program.disabled != 0,
         "nanoseconds": program.nanoseconds,
     })
 }
 
-fn last_trap(program: &Program, manifest: Option<&Manifest>) -> Option<String> {
-    (program.traps > 0).then(|| trap(manifest, program.last_trap, program.last_site))
+fn last_trap(program: &Program, input: &Input) -> Option<String> {
+    (program.traps > 0).then(|| trap(Some(input), program.last_trap, program.last_site))
 }
 
 fn map_type(map: &Map) -> &'static str {

@@ -83,7 +83,7 @@ fn state(loaded: &Loaded, input: &Input, cpus: u32) -> Result<Output> {
         .iter()
         .filter(|p| p.runs + p.misses > 0)
     {
-        let why = (p.traps > 0).then(|| trap(manifest, p.last_trap, p.last_site));
+        let why = (p.traps > 0).then(|| trap(Some(input), p.last_trap, p.last_site));
         out.text += &format!(
             "{}: {} runs, {} misses, {} traps",
             text(&p.name),
