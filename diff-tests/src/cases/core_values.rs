@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use abi::imports::POISON;
+use abi::manifest::CoreRelocation;
 use anyhow::{Context, Result, ensure};
 use bpf2wasm::btf::Btf;
 use loader::core_values::{Target, evaluate};
@@ -23,8 +24,16 @@ pub const CASES: &[Case] = &[
 ];
 
 fn of_corpus() -> Result<()> {
-    let compared = compare("mkdirsnoop", corpus::object("mkdirsnoop")?, &target()?)?;
-    ensure!(compared >= 2, "only {compared} relocations");
+    let target = target()?;
+    for (object, least) in [
+        ("mkdirsnoop", 2),
+        ("mkdirret", 3),
+        ("poison", 2),
+        ("relocations", 20),
+    ] {
+        let compared = compare(object, corpus::object(object)?, &target)?;
+        ensure!(compared >= least, "{object}: only {compared} relocations");
+    }
     Ok(())
 }
 
@@ -62,6 +71,9 @@ fn target() -> Result<Btf> {
     Ok(Btf::parse(&fs::read(KERNEL_BTF).context(KERNEL_BTF)?)?)
 }
 
+/// `BPF_CORE_ENUMVAL_EXISTS`, `BPF_CORE_ENUMVAL_VALUE`.
+const ENUMVAL: [u32; 2] = [10, 11];
+
 /// Compares every relocation of object `elf`; how many there were.
 fn compare(name: &str, elf: &[u8], target: &Btf) -> Result<usize> {
     let input = Input::from_bytes(elf, name, Path::new(name), None)?;
@@ -76,7 +88,7 @@ fn compare(name: &str, elf: &[u8], target: &Btf) -> Result<usize> {
         let mut key = Relocation {
             kind: relocation.kind,
             type_id: relocation.type_id,
-            access: relocation.access.clone(),
+            access: access(&local, relocation).with_context(|| relocation.import.clone())?,
             load: relocation.access_bytes != 0,
         };
         let mut patch = theirs.get(&key);
@@ -96,4 +108,16 @@ fn compare(name: &str, elf: &[u8], target: &Btf) -> Result<usize> {
         );
     }
     Ok(relocations.len())
+}
+
+/// The access string as libbpf words it: an enumerator by its name.
+fn access(btf: &Btf, relocation: &CoreRelocation) -> Option<String> {
+    let root = btf.resolve(relocation.type_id)?;
+    match ENUMVAL.contains(&relocation.kind) {
+        false => Some(relocation.access.clone()),
+        true => {
+            let enumerator = root.enumerators().nth(relocation.access.parse().ok()?)?;
+            Some(enumerator.name.to_owned())
+        }
+    }
 }

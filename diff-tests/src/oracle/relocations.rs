@@ -13,7 +13,7 @@ pub struct Relocation {
     pub kind: u32,
     /// The root type.
     pub type_id: u32,
-    /// `0:1:2`; of types, `0`.
+    /// `0:1:2`; of types, `0`; of enumerators, the name.
     pub access: String,
     /// Whether it patches a load or store rather than a constant.
     pub load: bool,
@@ -107,9 +107,10 @@ fn relocation(said: &str) -> Option<Relocation> {
     let (kind, rest) = said.strip_prefix('<')?.split_once("> [")?;
     let kind = KINDS.iter().position(|k| *k == kind)? as u32;
     let (type_id, rest) = rest.split_once(']')?;
-    let access = match rest.rsplit_once(" (") {
-        Some((_, path)) => path.split([' ', ')']).next()?,
-        None => "0",
+    let access = match (rest.rsplit_once(" ("), rest.rsplit_once("::")) {
+        (Some((_, path)), _) => path.split([' ', ')']).next()?,
+        (None, Some((_, enumerator))) => enumerator.split(' ').next()?,
+        (None, None) => "0",
     };
     Some(Relocation {
         kind,
@@ -145,6 +146,8 @@ mod tests {
             "prog 'p': relo #1: patched insn #3 (ALU/ALU64) imm 1 -> 0",
             "prog 'p': relo #2: <byte_sz> [7] struct gone.x (0:0 @ offset 0)",
             "prog 'p': relo #2: substituting insn #4 w/ invalid insn",
+            "prog 'p': relo #3: <enumval_value> [9] enum state::RUNNING = 1",
+            "prog 'p': relo #3: patched insn #5 (LDIMM64) imm64 1 -> 2",
         ];
         let patches = parse(said.into_iter());
         let key = |kind, type_id, access: &str, load| Relocation {
@@ -153,7 +156,8 @@ mod tests {
             access: access.into(),
             load,
         };
-        assert_eq!(patches.len(), 3);
+        assert_eq!(patches.len(), 4);
+        assert_eq!(patches[&key(11, 9, "RUNNING", false)], Patch::Value(2));
         assert_eq!(patches[&key(0, 26, "0:7", true)], Patch::Value(112));
         assert_eq!(patches[&key(8, 7, "0", false)], Patch::Value(0));
         assert_eq!(patches[&key(1, 7, "0:0", false)], Patch::Poison);
