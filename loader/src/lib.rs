@@ -4,7 +4,7 @@
 //! imports: [`core_values`], [`kconfig`]) → [`attach`] (which programs, to what; [`syscalls`] for hand-written modules) →
 //! [`resident`] (found again later) → [`globals`] (data by BTF). [`device`] is the client of the device under all of it.
 //!
-//! **Invariant:** `unsafe` is only in [`device`] and `user`, the runtime in this process. **Invariant:** whatever this library computes, the device checks
+//! **Invariant:** `unsafe` is only in [`device`] and [`user`], the runtime in this process. **Invariant:** whatever this library computes, the device checks
 //! again; a wrong value here can make a probe wrong, never the kernel.
 
 pub mod attach;
@@ -21,6 +21,5 @@ pub mod map_dump;
 pub mod open;
 pub mod resident;
 pub mod syscalls;
-#[cfg(feature = "user")]
 pub mod user;
 pub mod values;

@@ -86,7 +86,8 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
         }
         maps.push(map);
     }
-    let values = values::compute(input, &maps, options.btf.as_deref()).map_err(Error::Value)?;
+    let placed: Vec<_> = maps.iter().map(device::Map::placed).collect();
+    let values = values::compute(input, &placed, options.btf.as_deref()).map_err(Error::Value)?;
     let module = sandbox.load(&ModuleSpec {
         name: &input.name,
         wasm: &input.wasm,
@@ -103,7 +104,7 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
 }
 
 /// The maps to create: all but those that only describe the inner maps of another.
-fn created(manifest: &Manifest) -> Vec<&Map> {
+pub(crate) fn created(manifest: &Manifest) -> Vec<&Map> {
     let is_description = |i| manifest.maps.iter().any(|m| m.inner == Some(i));
     let maps = (0..)
         .zip(&manifest.maps)
@@ -112,7 +113,7 @@ fn created(manifest: &Manifest) -> Vec<&Map> {
 }
 
 /// How to create `map`. A perf event array without a size has one entry a CPU, as under libbpf.
-fn spec(map: &Map, cpus: u32) -> MapSpec<'_> {
+pub(crate) fn spec(map: &Map, cpus: u32) -> MapSpec<'_> {
     let per_cpu = map.map_type == MapType::PerfEventArray as u32 && map.max_entries == 0;
     MapSpec {
         name: &map.name,
@@ -128,36 +129,39 @@ fn spec(map: &Map, cpus: u32) -> MapSpec<'_> {
 fn memory(specs: &[MapSpec<'_>], cpus: u32) -> Result<u64, Error> {
     let mut bytes = u64::from(values_base(cpus));
     for spec in specs {
-        let refuse = |why: String| Error::Map(spec.name.to_owned(), why);
-        let map_type = MapType::from_id(spec.map_type)
-            .ok_or_else(|| refuse(format!("unknown type {}", spec.map_type)))?;
-        let area = maps::area_bytes(
-            &maps::MapSpec {
-                map_type,
-                key_size: spec.key_size,
-                value_size: spec.value_size,
-                max_entries: spec.max_entries,
-                flags: spec.flags,
-            },
-            cpus,
-        );
-        let area = area.map_err(|errno| {
-            refuse(format!(
-                "{} with key {}, value {}, {} entries, flags {:#x}: {errno:?}",
-                map_type.name(),
-                spec.key_size,
-                spec.value_size,
-                spec.max_entries,
-                spec.flags
-            ))
-        })?;
+        let (_, area) = shape(spec, cpus)?;
         bytes += area.next_multiple_of(64);
     }
     Ok(bytes.next_multiple_of(u64::from(WASM_PAGE)))
 }
 
+/// `spec` as the maps' own code has it, and the bytes of linear memory such a map takes.
+pub(crate) fn shape(spec: &MapSpec<'_>, cpus: u32) -> Result<(maps::MapSpec, u64), Error> {
+    let refuse = |why: String| Error::Map(spec.name.to_owned(), why);
+    let map_type = MapType::from_id(spec.map_type)
+        .ok_or_else(|| refuse(format!("unknown type {}", spec.map_type)))?;
+    let shape = maps::MapSpec {
+        map_type,
+        key_size: spec.key_size,
+        value_size: spec.value_size,
+        max_entries: spec.max_entries,
+        flags: spec.flags,
+    };
+    let area = maps::area_bytes(&shape, cpus).map_err(|errno| {
+        refuse(format!(
+            "{} with key {}, value {}, {} entries, flags {:#x}: {errno:?}",
+            map_type.name(),
+            spec.key_size,
+            spec.value_size,
+            spec.max_entries,
+            spec.flags
+        ))
+    })?;
+    Ok((shape, area))
+}
+
 /// The bytes a data section begins with; `None` for zeros, and for maps proper.
-fn initial(input: &Input, map: &Map) -> Result<Option<Vec<u8>>, Error> {
+pub(crate) fn initial(input: &Input, map: &Map) -> Result<Option<Vec<u8>>, Error> {
     let size = map.value_size as usize;
     match &map.data {
         Some(data) if data.kind == DataKind::Kconfig => values::kconfig_section(input, data, size)

@@ -14,7 +14,6 @@ use abi::manifest::{DataSection, Extern, ExternKind, Manifest, Symbol};
 use bpf2wasm::btf::{Btf, BtfError, Kind};
 
 use crate::core_values;
-use crate::device;
 use crate::kconfig::Kconfig;
 use crate::open::Input;
 
@@ -70,8 +69,19 @@ pub struct Values {
     pub notes: Vec<String>,
 }
 
+/// A map that a runtime has made.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// Its name.
+    pub name: String,
+    /// Its handle.
+    pub handle: u64,
+    /// Guest pointer of element 0 where elements lie in order, else 0.
+    pub values: u64,
+}
+
 /// Computes all of them. `btf` is the target's, by default the running kernel's.
-pub fn compute(input: &Input, maps: &[device::Map], btf: Option<&Path>) -> Result<Values, Error> {
+pub fn compute(input: &Input, maps: &[Placed], btf: Option<&Path>) -> Result<Values, Error> {
     let mut values = Values::default();
     let Some(manifest) = &input.manifest else {
         // A hand-written module has no imports; one that has is for the runtime to refuse.
@@ -80,7 +90,7 @@ pub fn compute(input: &Input, maps: &[device::Map], btf: Option<&Path>) -> Resul
     };
     let relocations = relocations(input, manifest, btf, &mut values.notes)?;
     for (module, name) in &input.interface.values {
-        let map = || maps.iter().find(|m| m.name() == *name);
+        let map = || maps.iter().find(|m| m.name == *name);
         let data = || {
             manifest
                 .maps

@@ -1,5 +1,4 @@
 //! The user-space runtime on both engines, with modules written by hand as the translator writes them.
-#![cfg(feature = "user")]
 
 use abi::layout::{TAG, guest_ptr};
 use abi::map_types::MapType;

@@ -6,6 +6,7 @@ mod globals;
 mod info;
 mod list;
 mod load;
+mod prog;
 mod report;
 mod run;
 mod unload;
@@ -73,6 +74,8 @@ verbs! {
     Report report;
     /// Show a module's global variables
     Globals globals;
+    /// Run a program on given input in this process
+    Prog prog;
     /// Load, attach, show counts and data until Ctrl-C, unload
     Run run;
 }

@@ -7,6 +7,7 @@ use abi::uapi::{self, MapElement, MapInfo};
 
 use super::ioctl::{call, text, zeroed};
 use super::{Object, Result};
+use crate::values::Placed;
 
 /// What to create.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +63,15 @@ impl Map {
     /// Its name.
     pub fn name(&self) -> String {
         text(&self.info.name)
+    }
+
+    /// Where it is, for the module's imports.
+    pub fn placed(&self) -> Placed {
+        Placed {
+            name: self.name(),
+            handle: self.handle,
+            values: self.values,
+        }
     }
 
     /// Bytes that [`Map::lookup`] gives: for per-CPU maps one padded value per possible CPU.

@@ -3,20 +3,28 @@
 //!
 //! What it is for: trying a program out as `bpftool prog run` does, and holding the translation against
 //! the kernel instruction by instruction. There is one CPU, number 0.
+//!
+//! [`load`] sets a module up, [`context`] makes what a program runs on, [`UserSandbox::run`] runs it.
+//! `engine` is what a wasm engine must do; `wasmi` and `wasmtime` do it; `host` is this process.
 
+pub mod context;
 mod engine;
 mod host;
 mod wasmi;
 mod wasmtime;
 
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use abi::layout;
-use abi::manifest::Manifest;
 use helpers::guest::GuestMemory;
-use helpers::maps::{self, MapSpec};
+use helpers::maps::{self, Key, MapSpec, Value};
 use helpers::space::{CreatedMap, Space};
+
+use crate::load::{self, created, initial, shape, spec};
+use crate::open::Input;
+use crate::values::{self, Placed};
 
 pub use engine::{EngineKind, Trapped};
 use engine::{Instance, State};
@@ -37,6 +45,8 @@ pub enum Error {
     Engine(String),
     /// The maps need more than linear memory can hold.
     TooLarge(u64),
+    /// The module cannot be prepared: its maps, data or import values.
+    Load(Box<load::Error>),
 }
 
 impl std::fmt::Display for Error {
@@ -48,11 +58,53 @@ impl std::fmt::Display for Error {
             }
             Error::Engine(reason) => write!(f, "the engine refused the module: {reason}"),
             Error::TooLarge(bytes) => write!(f, "the maps need {bytes} bytes of linear memory"),
+            Error::Load(error) => error.fmt(f),
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+impl From<load::Error> for Error {
+    fn from(error: load::Error) -> Self {
+        Error::Load(Box::new(error))
+    }
+}
+
+/// Loads `input` on `engine`: its maps, its data, the values of its imports. `fuel` bounds each run, `btf`
+/// is the target's (by default the running kernel's).
+///
+/// # Errors
+///
+/// Why it cannot be loaded.
+pub fn load(
+    input: &Input,
+    engine: EngineKind,
+    fuel: u64,
+    btf: Option<&Path>,
+) -> Result<UserSandbox, Error> {
+    let described = input.manifest.as_ref().map_or_else(Vec::new, created);
+    let specs = described.iter().map(|map| {
+        let spec = spec(map, CPUS);
+        Ok((map.name.clone(), shape(&spec, CPUS)?.0))
+    });
+    let specs: Vec<_> = specs.collect::<Result<_, load::Error>>()?;
+    let (mut sandbox, maps) = UserSandbox::new(engine, fuel, &specs)?;
+    for (map, described) in maps.iter().zip(&described) {
+        if let Some(bytes) = initial(input, described)? {
+            sandbox.set(map, &bytes)?;
+        }
+    }
+    let placed = specs.iter().zip(&maps).map(|((name, _), map)| Placed {
+        name: name.clone(),
+        handle: map.handle,
+        values: map.values,
+    });
+    let values = values::compute(input, &placed.collect::<Vec<_>>(), btf);
+    let values = values.map_err(load::Error::Value)?;
+    sandbox.load(&input.wasm, &values.globals)?;
+    Ok(sandbox)
+}
 
 /// A sandbox in this process: memory and maps, before a module is put in.
 ///
@@ -114,6 +166,18 @@ impl UserSandbox {
         self.instance.load(wasm, globals, Arc::clone(&self.state))
     }
 
+    /// Sets element 0 of an array just created.
+    fn set(&self, map: &CreatedMap, bytes: &[u8]) -> Result<(), Error> {
+        let space = self.space();
+        let key = Key::from_host(&0u32.to_ne_bytes());
+        let update = |key: &Key| {
+            let map = space.map(map.index).ok_or(helpers::host::Errno::ENOENT)?;
+            map.update(space.memory(), 0, key, Value::Host(bytes), maps::ANY)
+        };
+        key.and_then(|key| update(&key))
+            .map_err(|errno| Error::Map("data".into(), errno.0))
+    }
+
     /// The maps and the memory.
     pub fn space(&self) -> &Space {
         &self.state.space
@@ -154,27 +218,6 @@ impl UserSandbox {
         let slice = self.state.space.memory().at(offset, u64::from(len));
         slice.expect("inside guest memory")
     }
-}
-
-/// The maps of `manifest` as this crate's helpers make them. `max_entries` 0 becomes 1.
-///
-/// # Errors
-///
-/// [`Error::Map`] for a type not supported here.
-pub fn map_specs(manifest: &Manifest) -> Result<Vec<(String, MapSpec)>, Error> {
-    let spec = |map: &abi::manifest::Map| {
-        let map_type = abi::map_types::MapType::from_id(map.map_type)
-            .ok_or_else(|| Error::Map(map.name.clone(), libc::EINVAL))?;
-        let spec = MapSpec {
-            map_type,
-            key_size: map.key_size,
-            value_size: map.value_size,
-            max_entries: map.max_entries.max(1),
-            flags: map.flags,
-        };
-        Ok((map.name.clone(), spec))
-    };
-    manifest.maps.iter().map(spec).collect()
 }
 
 /// Where an engine keeps guest memory.

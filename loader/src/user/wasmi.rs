@@ -5,10 +5,10 @@ use std::sync::Arc;
 use abi::imports::{ENV, MEMORY, STACK_BASE, TRAP};
 use abi::layout;
 use abi::traps::Trap;
-use wasmi::errors::{ErrorKind, HostError};
+use wasmi::errors::HostError;
 use wasmi::{
-    Config, Engine, ExternType, Func, FuncType, Global, Linker, Memory, MemoryType, Module,
-    Mutability, Store, TrapCode, TypedFunc, Val, ValType,
+    CompilationMode, Config, Engine, ExternType, Func, FuncType, Global, Linker, Memory,
+    MemoryType, Module, Mutability, Store, TrapCode, TypedFunc, Val, ValType,
 };
 
 use super::engine::{Instance, State, Trapped, import};
@@ -29,7 +29,11 @@ fn refused(error: impl std::fmt::Display) -> Error {
 
 pub(super) fn start(pages: u32, fuel: u64) -> Result<(Box<dyn Instance>, Base), Error> {
     let mut config = Config::default();
-    config.consume_fuel(true).floats(false);
+    // Eager: lazy compilation would be paid for by the first run's fuel.
+    config
+        .consume_fuel(true)
+        .compilation_mode(CompilationMode::Eager)
+        .floats(false);
     let mut store = Store::new(&Engine::new(&config), ());
     let memory = Memory::new(&mut store, MemoryType::new(pages, Some(pages))).map_err(refused)?;
     let base = Base::new(memory.data_ptr(&store)).expect("linear memory has an address");
@@ -83,21 +87,18 @@ impl Wasmi {
         if let Some(trapped) = error.downcast_ref::<Trapped>() {
             return *trapped;
         }
-        Trapped::somewhere(match error.kind() {
-            ErrorKind::TrapCode(code) => match code {
-                TrapCode::UnreachableCodeReached => Trap::Unreachable,
-                TrapCode::MemoryOutOfBounds => Trap::OutOfBounds,
-                TrapCode::OutOfFuel => Trap::Budget,
-                TrapCode::StackOverflow => Trap::StackOverflow,
-                TrapCode::IntegerDivisionByZero | TrapCode::IntegerOverflow => {
-                    Trap::IntegerDivision
-                }
-                TrapCode::BadSignature
-                | TrapCode::IndirectCallToNull
-                | TrapCode::TableOutOfBounds => Trap::BadCall,
-                TrapCode::GrowthOperationLimited => Trap::Growth,
-                _ => Trap::Engine,
-            },
+        Trapped::somewhere(match error.as_trap_code() {
+            Some(TrapCode::UnreachableCodeReached) => Trap::Unreachable,
+            Some(TrapCode::MemoryOutOfBounds) => Trap::OutOfBounds,
+            Some(TrapCode::OutOfFuel) => Trap::Budget,
+            Some(TrapCode::StackOverflow) => Trap::StackOverflow,
+            Some(TrapCode::IntegerDivisionByZero | TrapCode::IntegerOverflow) => {
+                Trap::IntegerDivision
+            }
+            Some(
+                TrapCode::BadSignature | TrapCode::IndirectCallToNull | TrapCode::TableOutOfBounds,
+            ) => Trap::BadCall,
+            Some(TrapCode::GrowthOperationLimited) => Trap::Growth,
             _ => Trap::Engine,
         })
     }

@@ -115,9 +115,7 @@ impl Instance for Wasmtime {
         for item in module.imports() {
             let (from, name) = (item.module(), item.name());
             let definition: Extern = match item.ty() {
-                ExternType::Memory(_) if (from, name) == (ENV, MEMORY) => {
-                    self.memory.clone().into()
-                }
+                ExternType::Memory(_) if (from, name) == (ENV, MEMORY) => self.memory.into(),
                 ExternType::Global(_) if (from, name) == (ENV, STACK_BASE) => {
                     self.global(Val::I32(layout::stack_base(0) as i32))?
                 }
