@@ -71,8 +71,11 @@ pub const PROBE_LOADS: &[(&str, u32)] = &[
 ];
 
 /// `bpf.packet_load*`: name and width in bytes.
-pub const PACKET_LOADS: &[(&str, u32)] =
-    &[("packet_load8", 1), ("packet_load16", 2), ("packet_load32", 4)];
+pub const PACKET_LOADS: &[(&str, u32)] = &[
+    ("packet_load8", 1),
+    ("packet_load16", 2),
+    ("packet_load32", 4),
+];
 
 /// Operations of the `atomic` module, each in a 32 and a 64 bit form (`add32`, `add64`).
 /// All return the old value; `cmpxchg` takes (pointer, expected, new), the others (pointer, operand).
