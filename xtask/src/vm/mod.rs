@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
-use crate::exec::{cargo_target, root};
+use crate::exec::{cargo_target, command, root};
 use crate::kernels::Kernel;
 use crate::progress::{Tone, say, seconds, tell};
 use crate::setup;
@@ -206,7 +206,8 @@ impl Guest {
             cargo_target().display(),
             std::env::var("TERM").unwrap_or_else(|_| "dumb".into()),
         );
-        let mut qemu = Command::new("qemu-system-x86_64");
+        // The guest ends with us, however we end.
+        let mut qemu = command(["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]);
         qemu.args([
             "-accel",
             "tcg,thread=single",
