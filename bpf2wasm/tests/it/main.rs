@@ -3,6 +3,7 @@
 mod cli;
 mod corpus;
 mod filetests;
+mod random;
 mod reject;
 mod semantics;
 mod support;

@@ -7,7 +7,7 @@ use abi::layout::{
 use abi::manifest::Map;
 use bpf2wasm::Converted;
 use wasmi::{
-    Caller, Engine, Extern, ExternType, Func, Global, Linker, Memory, MemoryType, Module,
+    Caller, Config, Engine, Extern, ExternType, Func, Global, Linker, Memory, MemoryType, Module,
     Mutability, Store, Val,
 };
 
@@ -21,6 +21,9 @@ struct Host {
     packet: Vec<u8>,
     trap: Option<String>,
 }
+
+/// What a run may spend; the kernel's verifier promises far less.
+const BUDGET: u64 = 1 << 24;
 
 /// Values of `core` imports, by a part of their name; the others are poison.
 pub(crate) type CoreValues<'a> = &'a [(&'a str, i64)];
@@ -36,7 +39,7 @@ pub(crate) struct Machine {
 impl Machine {
     /// Instantiates `converted` to run its first program.
     pub(crate) fn new(converted: &Converted, core: CoreValues<'_>) -> Self {
-        let engine = Engine::default();
+        let engine = Engine::new(Config::default().consume_fuel(true));
         let module = Module::new(&engine, &converted.wasm).expect("a valid module");
         let mut store = Store::new(&engine, Host::default());
         let memory = Memory::new(&mut store, MemoryType::new(4, Some(4))).expect("memory");
@@ -99,6 +102,7 @@ impl Machine {
         let base = context_base(0) as usize;
         self.memory.data_mut(&mut self.store)[base..base + context.len()].copy_from_slice(context);
         self.store.data_mut().trap = None;
+        self.store.set_fuel(BUDGET).expect("fuel is on");
         let mut results = [Val::I64(0)];
         let argument = [Val::I64(guest_ptr(context_base(0)) as i64)];
         let ran = self.program.call(&mut self.store, &argument, &mut results);

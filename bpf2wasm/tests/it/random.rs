@@ -1,0 +1,446 @@
+//! Random programs against the kernel: arithmetic, branches, bounded loops, frame, context and map
+//! memory, subprograms, map helpers. r0, the context and the map must be equal afterwards.
+//!
+//! `RANDOM_PROGRAMS=N` and `RANDOM_SEED=S` choose how many and which; a failure is shrunk to the lines that matter.
+
+use std::fmt::Write;
+
+use bpf2wasm::{Options, Raw, assemble, convert_raw};
+
+use crate::support::engine::Machine;
+use crate::support::{Outcome, array, kernel};
+
+/// Bytes of context.
+const CONTEXT: usize = 64;
+
+/// splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len())]
+    }
+}
+
+const ALU: &[&str] = &[
+    "add", "sub", "mul", "div", "sdiv", "or", "and", "lsh", "rsh", "mod", "smod", "xor", "mov",
+    "arsh",
+];
+const UNARY: &[&str] = &[
+    "neg", "neg32", "le16", "le32", "le64", "be16", "be32", "be64", "bswap16", "bswap32", "bswap64",
+];
+const EXTEND: &[&str] = &["movsx8", "movsx16", "movsx32", "movsx8_32", "movsx16_32"];
+const JUMPS: &[&str] = &[
+    "jeq", "jgt", "jge", "jset", "jne", "jsgt", "jsge", "jlt", "jle", "jslt", "jsle",
+];
+const ATOMICS: &[&str] = &[
+    "atomic_add",
+    "atomic_or",
+    "atomic_and",
+    "atomic_xor",
+    "atomic_fetch_add",
+    "atomic_fetch_or",
+    "atomic_fetch_and",
+    "atomic_fetch_xor",
+    "atomic_xchg",
+    "atomic_cmpxchg",
+];
+const SIZES: &[(&str, usize)] = &[("b", 1), ("h", 2), ("w", 4), ("dw", 8)];
+/// Registers that hold numbers throughout. r6 is the context, r9 the loop counter, r1 and r7 pointers for a moment.
+const NUMBERS: &[u8] = &[0, 2, 3, 4, 5, 8];
+
+/// A program under construction.
+struct Generator {
+    random: Random,
+    text: String,
+    labels: usize,
+    /// Whether this is a subprogram: no context, no calls.
+    leaf: bool,
+}
+
+impl Generator {
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        let _ = writeln!(self.text, "{line}");
+    }
+
+    fn label(&mut self) -> String {
+        self.labels += 1;
+        format!("L{}", self.labels)
+    }
+
+    fn immediate(&mut self) -> i32 {
+        let edges = [
+            0,
+            1,
+            -1,
+            2,
+            7,
+            31,
+            127,
+            255,
+            0x7fff_ffff,
+            i32::MIN,
+            0x1_0000,
+        ];
+        if self.random.below(3) == 0 {
+            self.random.next() as i32
+        } else {
+            self.random.pick(&edges)
+        }
+    }
+
+    /// A whole program.
+    fn program(seed: u64) -> String {
+        let mut g = Generator {
+            random: Random(seed),
+            text: String::new(),
+            labels: 0,
+            leaf: false,
+        };
+        g.line(format_args!("mov r6, r1"));
+        g.frame();
+        for (i, register) in NUMBERS.iter().enumerate() {
+            g.line(format_args!("ldxdw r{register}, [r6+{}]", 8 * i));
+        }
+        let statements = 3 + g.random.below(25);
+        g.block(statements, 2);
+        for (i, register) in NUMBERS.iter().enumerate().skip(1) {
+            g.line(format_args!("stxdw [r6+{}], r{register}", 8 * i));
+        }
+        g.line(format_args!("exit"));
+        if g.text.contains("callf sub") {
+            g.leaf = true;
+            g.line(format_args!("sub:"));
+            g.frame();
+            for (register, from) in [(0, 1), (8, 2)] {
+                g.line(format_args!("mov r{register}, r{from}"));
+            }
+            let statements = 1 + g.random.below(8);
+            g.block(statements, 1);
+            g.line(format_args!("exit"));
+        }
+        g.text
+    }
+
+    /// Gives the frame's 32 bytes values.
+    fn frame(&mut self) {
+        for slot in 1..=4 {
+            let value = self.immediate();
+            self.line(format_args!("stdw [r10-{}], {value}", 8 * slot));
+        }
+    }
+
+    fn block(&mut self, statements: usize, depth: usize) {
+        for _ in 0..statements {
+            match self.random.below(if self.leaf { 14 } else { 19 }) {
+                0..=4 => self.arithmetic(),
+                5 => self.unary(),
+                6..=7 => self.stack(),
+                8 => self.atomic("r10"),
+                9..=10 if depth > 0 => self.branch(depth),
+                11 if depth > 0 => self.looped(depth),
+                12 => self.pointer(),
+                14..=15 => self.context(),
+                16 => self.map(),
+                17 => self.call(),
+                18 if depth > 0 => self.two_way(depth),
+                _ => self.arithmetic(),
+            }
+        }
+    }
+
+    fn arithmetic(&mut self) {
+        let (op, dst, src) = (
+            self.random.pick(ALU),
+            self.random.pick(NUMBERS),
+            self.random.pick(NUMBERS),
+        );
+        let wide = self.random.below(2) == 0;
+        let suffix = if wide { "" } else { "32" };
+        if self.random.below(2) == 0 {
+            return self.line(format_args!("{op}{suffix} r{dst}, r{src}"));
+        }
+        let imm = match op {
+            "lsh" | "rsh" | "arsh" => self.random.below(if wide { 64 } else { 32 }) as i32,
+            "div" | "mod" | "sdiv" | "smod" => self.immediate() | 1,
+            _ => self.immediate(),
+        };
+        self.line(format_args!("{op}{suffix} r{dst}, {imm}"));
+    }
+
+    fn unary(&mut self) {
+        let (dst, src) = (self.random.pick(NUMBERS), self.random.pick(NUMBERS));
+        match self.random.below(3) {
+            0 => {
+                let op = self.random.pick(EXTEND);
+                self.line(format_args!("{op} r{dst}, r{src}"));
+            }
+            1 => {
+                let value = self.random.next();
+                self.line(format_args!("lddw r{dst}, {value:#x}"));
+            }
+            _ => {
+                let op = self.random.pick(UNARY);
+                self.line(format_args!("{op} r{dst}"));
+            }
+        }
+    }
+
+    fn stack(&mut self) {
+        let (size, bytes) = self.random.pick(SIZES);
+        let register = self.random.pick(NUMBERS);
+        let at = 32 - bytes * self.random.below(32 / bytes);
+        match self.random.below(4) {
+            0 => self.line(format_args!("ldx{size} r{register}, [r10-{at}]")),
+            1 if bytes < 8 => self.line(format_args!("ldxs{size} r{register}, [r10-{at}]")),
+            2 => {
+                let imm = self.immediate();
+                self.line(format_args!("st{size} [r10-{at}], {imm}"));
+            }
+            _ => self.line(format_args!("stx{size} [r10-{at}], r{register}")),
+        }
+    }
+
+    /// Fetching ones stay away from the frame: Linux 6.18's verifier takes the fetched value for the constant that was
+    /// spilled there on another path and removes branches that are taken.
+    fn atomic(&mut self, base: &str) {
+        let operations = if base == "r10" {
+            &ATOMICS[..4]
+        } else {
+            ATOMICS
+        };
+        let (op, src) = (self.random.pick(operations), self.random.pick(NUMBERS));
+        let bits = self.random.pick(&[32, 64]);
+        let at = 8 * (1 + self.random.below(4));
+        let at = if base == "r10" {
+            format!("-{at}")
+        } else {
+            format!("+{}", at - 8)
+        };
+        self.line(format_args!("{op}{bits} [{base}{at}], r{src}"));
+    }
+
+    /// Frame memory through another register.
+    fn pointer(&mut self) {
+        let register = self.random.pick(NUMBERS);
+        let down = 8 * (1 + self.random.below(4));
+        self.line(format_args!("mov r7, r10\nadd r7, -{down}"));
+        match self.random.below(3) {
+            0 => self.line(format_args!("ldxw r{register}, [r7+4]")),
+            1 => self.line(format_args!("stxdw [r7+0], r{register}")),
+            _ => self.line(format_args!("stxb [r7+3], r{register}")),
+        }
+    }
+
+    fn context(&mut self) {
+        let (size, bytes) = self.random.pick(SIZES);
+        let register = self.random.pick(NUMBERS);
+        let at = bytes * self.random.below(CONTEXT / bytes);
+        let op = if self.random.below(2) == 0 {
+            "ldx"
+        } else {
+            "stx"
+        };
+        match op {
+            "ldx" => self.line(format_args!("ldx{size} r{register}, [r6+{at}]")),
+            _ => self.line(format_args!("stx{size} [r6+{at}], r{register}")),
+        }
+    }
+
+    fn condition(&mut self, target: &str) {
+        let (op, a, b) = (
+            self.random.pick(JUMPS),
+            self.random.pick(NUMBERS),
+            self.random.pick(NUMBERS),
+        );
+        let suffix = self.random.pick(&["", "32"]);
+        if self.random.below(2) == 0 {
+            self.line(format_args!("{op}{suffix} r{a}, r{b}, {target}"));
+        } else {
+            let imm = self.immediate();
+            self.line(format_args!("{op}{suffix} r{a}, {imm}, {target}"));
+        }
+    }
+
+    /// Forward jumps that may cross each other.
+    fn branch(&mut self, depth: usize) {
+        let (first, second) = (self.label(), self.label());
+        self.condition(&first);
+        let statements = 1 + self.random.below(3);
+        self.block(statements, depth - 1);
+        if self.random.below(2) == 0 {
+            self.condition(&second);
+        }
+        self.block(1, depth - 1);
+        self.line(format_args!("{first}:"));
+        self.block(1, depth - 1);
+        self.line(format_args!("{second}:"));
+    }
+
+    fn two_way(&mut self, depth: usize) {
+        let (other, end) = (self.label(), self.label());
+        self.condition(&other);
+        self.block(2, depth - 1);
+        let jump = self.random.pick(&["ja", "gotol"]);
+        self.line(format_args!("{jump} {end}\n{other}:"));
+        self.block(2, depth - 1);
+        self.line(format_args!("{end}:"));
+    }
+
+    fn looped(&mut self, depth: usize) {
+        let (head, exit) = (self.label(), self.label());
+        let rounds = 1 + self.random.below(4);
+        self.line(format_args!("mov r9, {rounds}\n{head}:"));
+        self.block(2, 0);
+        if self.random.below(2) == 0 {
+            self.condition(&exit);
+        }
+        self.block(1, depth.min(1) - 1);
+        self.line(format_args!("sub r9, 1\njne r9, 0, {head}\n{exit}:"));
+    }
+
+    /// Gives the registers that a call leaves undefined values again.
+    fn after_call(&mut self) {
+        for register in 2..=5 {
+            let value = self.immediate();
+            self.line(format_args!("mov r{register}, {value}"));
+        }
+    }
+
+    fn map(&mut self) {
+        let end = self.label();
+        let key = self.random.below(6);
+        self.line(format_args!(
+            "stw [r10-40], {key}\nlddw r1, map#0\nmov r2, r10\nadd r2, -40\ncall map_lookup_elem"
+        ));
+        self.after_call();
+        self.line(format_args!("mov r7, r0\nmov r0, 5\njeq r7, 0, {end}"));
+        match self.random.below(3) {
+            0 => self.line(format_args!("ldxdw r0, [r7+8]")),
+            1 => self.line(format_args!("stxdw [r7+16], r8")),
+            _ => self.atomic("r7"),
+        }
+        self.line(format_args!("{end}:"));
+    }
+
+    fn call(&mut self) {
+        self.line(format_args!(
+            "mov r1, r8
+callf sub"
+        ));
+        self.after_call();
+    }
+}
+
+enum Verdict {
+    Refused,
+    Equal,
+    Different(Outcome, Outcome),
+}
+
+/// Runs a program in the kernel and translated, over the same contexts.
+fn compare(text: &str, contexts: &[Vec<u8>]) -> Verdict {
+    let maps = [array("values", 32, 4)];
+    let Ok(code) = assemble(text) else {
+        return Verdict::Refused;
+    };
+    let Ok(native) = kernel::Program::load(&code, &maps) else {
+        return Verdict::Refused;
+    };
+    let raw = Raw {
+        code: &code,
+        section: "syscall",
+        maps: &maps,
+        license: "GPL",
+    };
+    let converted = match convert_raw(&raw, "random", &Options::default()) {
+        Ok(converted) => converted,
+        Err(error) => panic!("accepted by the kernel, refused here: {error}\n{text}"),
+    };
+    let mut translated = Machine::new(&converted, &[]);
+    for context in contexts {
+        let (expected, seen) = (native.run(context), translated.run(context));
+        if expected != seen {
+            return Verdict::Different(expected, seen);
+        }
+    }
+    Verdict::Equal
+}
+
+/// Few lines that still differ; those that give the frame values stay, as the kernel lets programs read garbage.
+fn shrink(text: &str, contexts: &[Vec<u8>]) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let mut chunk = lines.len() / 2;
+    while chunk > 0 {
+        let mut at = 0;
+        while at < lines.len() {
+            let end = (at + chunk).min(lines.len());
+            let kept = lines[at..end]
+                .iter()
+                .filter(|l| l.starts_with("stdw [r10-"));
+            let fewer: Vec<&str> = lines[..at]
+                .iter()
+                .chain(kept)
+                .chain(&lines[end..])
+                .copied()
+                .collect();
+            match compare(&fewer.join("\n"), contexts) {
+                Verdict::Different(..) if fewer.len() < lines.len() => lines = fewer,
+                _ => at += chunk,
+            }
+        }
+        chunk /= 2;
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn random_programs_do_what_the_kernel_does() {
+    if !kernel::available() {
+        eprintln!("skipped: this machine does not allow bpf(2)");
+        return;
+    }
+    let number =
+        |name: &str, default| std::env::var(name).map_or(default, |v| v.parse().expect(name));
+    let (programs, seed) = (number("RANDOM_PROGRAMS", 5_000), number("RANDOM_SEED", 1));
+    let mut random = Random(seed);
+    let mut accepted = 0;
+    for _ in 0..programs {
+        let text = Generator::program(random.next());
+        let context = |r: &mut Random| (0..CONTEXT).map(|_| r.next() as u8).collect::<Vec<u8>>();
+        let contexts = [
+            vec![0; CONTEXT],
+            vec![0xff; CONTEXT],
+            context(&mut random),
+            context(&mut random),
+        ];
+        match compare(&text, &contexts) {
+            Verdict::Refused => {}
+            Verdict::Equal => accepted += 1,
+            Verdict::Different(..) => {
+                let small = shrink(&text, &contexts);
+                let Verdict::Different(expected, seen) = compare(&small, &contexts) else {
+                    unreachable!()
+                };
+                panic!("kernel: {expected:?}\nwasm:   {seen:?}\n{small}");
+            }
+        }
+    }
+    println!("{accepted} of {programs} random programs accepted by the verifier, all equal");
+    assert!(
+        accepted * 2 > programs,
+        "the verifier accepts only {accepted} of {programs}"
+    );
+}
