@@ -26,7 +26,7 @@ use crate::progress::{Tone, tell};
 
 #[derive(Parser)]
 #[command(
-    name = "cargo xtask",
+    bin_name = "cargo xtask",
     about = "Development tasks of bpf2wasm and wprobe"
 )]
 struct Cli {

@@ -4,7 +4,8 @@
 //! screen gets one line when it begins, one when it ends, and the end of the log if it failed. The last line of all
 //! is the sum: `N passed, M failed`, with `, K skipped` if any were.
 
-use std::fmt;
+mod report;
+
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -15,18 +16,16 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use report::{Report, Tally};
 
-use crate::exec::{cargo_target, command, root, tail};
+use crate::exec::{cargo_target, command, root};
 use crate::kernels::Kernel;
-use crate::progress::{Tone, say, seconds, tell};
+use crate::progress::{say, seconds};
 use crate::vm::{self, Guest};
 use crate::{kmod, setup, tidy};
 
 /// Guests that run at the same time. Each is one thread of work.
 const GUESTS: usize = 2;
-
-/// Lines of a failed phase's log that the screen gets.
-const SHOWN: usize = 60;
 
 /// What to test.
 #[derive(Debug)]
@@ -39,82 +38,29 @@ pub(crate) struct Plan {
     pub(crate) filter: Option<String>,
 }
 
-/// Tests counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
-    passed: u64,
-    failed: u64,
-    skipped: u64,
-}
-
-impl Tally {
-    const ONE: Tally = Tally {
-        passed: 1,
-        failed: 0,
-        skipped: 0,
-    };
-    const LOST: Tally = Tally {
-        passed: 0,
-        failed: 1,
-        skipped: 0,
-    };
-
-    fn add(&mut self, other: Tally) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-        self.skipped += other.skipped;
-    }
-
-    /// The counts in a line such as `3 passed; 1 failed; 2 ignored` or `5 tests run: 5 passed, 0 skipped`.
-    fn parse(line: &str) -> Tally {
-        let words: Vec<&str> = line
-            .split(|c: char| !c.is_alphanumeric())
-            .filter(|word| !word.is_empty())
-            .collect();
-        let count = |names: &[&str]| {
-            let pair = words.windows(2).find(|pair| names.contains(&pair[1]));
-            pair.and_then(|pair| pair[0].parse().ok()).unwrap_or(0)
-        };
-        Tally {
-            passed: count(&["passed"]),
-            failed: count(&["failed"]),
-            skipped: count(&["skipped", "ignored"]),
-        }
-    }
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
-        if self.skipped > 0 {
-            write!(f, ", {} skipped", self.skipped)?;
-        }
-        Ok(())
-    }
-}
-
 /// The task itself.
 pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     let start = Instant::now();
     setup::ensure(&plan.kernels)?;
-    let mut sum = Tally::default();
+    let report = Report::default();
     if plan.filter.is_none() {
-        sum.add(phase("format", format));
-        sum.add(phase("lint", lint));
-        sum.add(phase("tidy", |_| tidy::run().map(|()| Tally::ONE)));
+        report.phase("format", format);
+        report.phase("lint", lint);
+        report.phase("tidy", |_| tidy::run().map(|()| Tally::ONE));
     }
-    sum.add(phase("host", |log| host_tests(plan.filter.as_deref(), log)));
+    report.phase("host", |log| host_tests(plan.filter.as_deref(), log));
     if !plan.quick {
         for &kernel in &plan.kernels {
-            sum.add(phase(&format!("kmod-{}", kernel.name()), |_| {
+            report.phase(&format!("kmod-{}", kernel.name()), |_| {
                 kmod::build(kernel).map(|_| Tally::ONE)
-            }));
+            });
         }
-        sum.add(phase("programs", |log| {
+        report.phase("programs", |log| {
             cargo(&["build", "--locked", "--workspace", "--bins"], log)
-        }));
-        sum.add(guests(plan));
+        });
+        guests(plan, &report);
     }
+    let sum = report.summary();
     say(
         "test",
         format_args!("all phases: {}", seconds(start.elapsed())),
@@ -125,44 +71,6 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// Runs one phase and says how it went.
-fn phase(name: &str, work: impl FnOnce(&PathBuf) -> Result<Tally>) -> Tally {
-    let log = root().join("target/xtask").join(format!("{name}.log"));
-    say("test", format_args!("{name} …"));
-    let start = Instant::now();
-    let result = fs::create_dir_all(root().join("target/xtask"))
-        .and_then(|()| fs::write(&log, ""))
-        .map_err(Into::into)
-        .and_then(|()| work(&log));
-    let took = seconds(start.elapsed());
-    match result {
-        Ok(tally) if tally.failed == 0 => {
-            tell(Tone::Good, "test", format_args!("{name}: {tally} ({took})"));
-            tally
-        }
-        Ok(tally) => {
-            failed(name, &format!("{tally} ({took})"), &log);
-            tally
-        }
-        Err(error) => {
-            failed(name, &format!("{error:#} ({took})"), &log);
-            Tally::LOST
-        }
-    }
-}
-
-fn failed(name: &str, what: &str, log: &PathBuf) {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    if !text.is_empty() {
-        eprintln!("{}", tail(&text, SHOWN));
-    }
-    tell(
-        Tone::Bad,
-        "test",
-        format_args!("{name}: {what}, log {}", log.display()),
-    );
 }
 
 /// Runs cargo; one test, passed if it succeeds.
@@ -244,21 +152,19 @@ fn logged(command: &mut Command, log: &PathBuf) -> Result<()> {
 }
 
 /// The guest tests, one boot a kernel, some at a time.
-fn guests(plan: &Plan) -> Tally {
+fn guests(plan: &Plan, report: &Report) {
     let next = AtomicUsize::new(0);
-    let sum = Mutex::new(Tally::default());
+    let work = || {
+        while let Some(&kernel) = plan.kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let name = format!("guest-{}", kernel.name());
+            report.phase(&name, |log| guest(kernel, plan.filter.as_deref(), log));
+        }
+    };
     thread::scope(|scope| {
         for _ in 0..GUESTS.min(plan.kernels.len()) {
-            scope.spawn(|| {
-                while let Some(&kernel) = plan.kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let name = format!("guest-{}", kernel.name());
-                    let tally = phase(&name, |log| guest(kernel, plan.filter.as_deref(), log));
-                    sum.lock().expect("no phase panics").add(tally);
-                }
-            });
+            scope.spawn(work);
         }
     });
-    sum.into_inner().expect("no phase panics")
 }
 
 /// All guest tests on one kernel, in one boot.
@@ -285,28 +191,4 @@ fn guest(kernel: Kernel, filter: Option<&str>, log: &PathBuf) -> Result<Tally> {
         bail!("no guest test ran");
     }
     Ok(tally)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_are_read_from_every_runner() {
-        let tally = |passed, failed, skipped| Tally {
-            passed,
-            failed,
-            skipped,
-        };
-        let libtest = "test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s";
-        assert_eq!(Tally::parse(libtest), tally(3, 1, 2));
-        let nextest =
-            "     Summary [   0.018s] 20 tests run: 19 passed (1 slow), 1 failed, 4 skipped";
-        assert_eq!(Tally::parse(nextest), tally(19, 1, 4));
-        assert_eq!(Tally::parse("12 passed, 0 failed"), tally(12, 0, 0));
-        assert_eq!(
-            Tally::parse("12 passed, 1 failed, 2 skipped").to_string(),
-            "12 passed, 1 failed, 2 skipped"
-        );
-    }
 }
