@@ -29,6 +29,10 @@ static ulong default_fuel = 1 << 20;
 module_param(default_fuel, ulong, 0644);
 MODULE_PARM_DESC(default_fuel, "execution budget of one run (default 1048576)");
 
+static ulong max_fuel = 1 << 24;
+module_param(max_fuel, ulong, 0644);
+MODULE_PARM_DESC(max_fuel, "largest budget a module may ask for (default 16777216)");
+
 static bool time_runs;
 module_param(time_runs, bool, 0644);
 MODULE_PARM_DESC(time_runs, "measure the time of runs, as kernel.bpf_stats_enabled does (default N)");
@@ -43,6 +47,7 @@ void wp_limits(struct wprobe_limits *limits)
 	limits->max_memory = max_memory;
 	limits->max_module = max_module;
 	limits->default_fuel = default_fuel;
+	limits->max_fuel = max_fuel;
 	limits->cpus = nr_cpu_ids;
 	limits->time_runs = time_runs;
 }

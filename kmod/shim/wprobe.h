@@ -36,6 +36,7 @@ struct wprobe_limits {
 	u64 max_memory;
 	u64 max_module;
 	u64 default_fuel;
+	u64 max_fuel;
 	u32 cpus;
 	u32 time_runs;
 };

@@ -4,7 +4,8 @@
 //! hit). Everything Rust needs from the kernel is in [`services`].
 //!
 //! * Control path: [`control`], [`user`] (arguments), [`registry`] (objects and ids), [`sandbox`],
-//!   [`map`], [`module`], [`link`]. One request at a time, on a stack of its own; may allocate and sleep.
+//!   [`map`], [`load`],
+//!   [`module`], [`link`]. One request at a time, on a stack of its own; may allocate and sleep.
 //! * Data path: [`link`] (the hit), [`program`] (the run), [`engine`], [`host`], [`stats`]. Interrupts are
 //!   off; allocates nothing, sleeps never, looks up no name, shares no lock between CPUs (but the one
 //!   of an exclusive module).
@@ -20,6 +21,7 @@ mod cpu;
 mod engine;
 mod host;
 mod link;
+mod load;
 mod map;
 mod memory;
 mod module;

@@ -27,9 +27,9 @@ use wasmi::{Error, Memory, MemoryType};
 use crate::cpu;
 use crate::engine::config::{Start, engine};
 use crate::engine::slot::Slot;
+use crate::load;
 use crate::map::Map;
 use crate::memory;
-use crate::module;
 use crate::registry::{Object, Registry};
 use crate::services;
 use crate::user::{self, Call};
@@ -156,7 +156,7 @@ pub(crate) fn ioctl(
         return Map::create(registry, sandbox, call).map(Some);
     }
     if call.is(uapi::MODULE_LOAD) {
-        return module::load(registry, sandbox, call).map(Some);
+        return load::load(registry, sandbox, call).map(Some);
     }
     if call.is(uapi::SANDBOX_INFO) {
         let (maps, modules) = registry.children(sandbox);

@@ -23,6 +23,8 @@ pub(crate) struct Limits {
     pub(crate) max_module: u64,
     /// Execution budget of one run where none is given.
     pub(crate) default_fuel: u64,
+    /// Execution budget of one run at most.
+    pub(crate) max_fuel: u64,
     /// One more than the largest possible CPU number.
     pub(crate) cpus: u32,
     /// Whether to measure the time of runs.

@@ -1,0 +1,369 @@
+//! Loading: from a module's bytes to its programs.
+//!
+//! The loader is not trusted: everything it says is checked again here. What cannot run safely is
+//! refused with a reason that names the culprit. What a refused module left in its sandbox's stores
+//! stays there, which is why a sandbox takes so many loads only.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use abi::layout;
+use abi::traps::Trap;
+use abi::uapi::{self, Kind, SYSCALL_ARGS};
+use helpers::host::Errno;
+use wasmi::errors::ErrorKind;
+use wasmi::{Error, ExternType, Instance, Memory, Module as Code, Store, TypedFunc, Val, ValType};
+
+use crate::engine::config::{Start, engine};
+use crate::engine::imports::{self, Environment, ImportError};
+use crate::engine::slot::{RunState, Slot, SlotGuard};
+use crate::engine::trap;
+use crate::module::{Module, Own};
+use crate::program::{Budget, Buffer, Entry, Program};
+use crate::registry::{Object, Registry};
+use crate::sandbox::{CpuSlot, MAX_LOADS, Sandbox, Shared};
+use crate::services::{self, Limits};
+use crate::stats::Stats;
+use crate::user::{self, Bytes, Call, Log, Refusal, refused};
+
+/// Imports of a module at most: each takes room in every store.
+const MAX_IMPORTS: usize = 1 << 14;
+/// Programs of a module at most: each has counters for every CPU.
+const MAX_PROGRAMS: usize = 1 << 12;
+/// Why a module was not loaded.
+#[derive(Debug)]
+pub(crate) enum LoadError {
+    /// Too many bytes of wasm.
+    TooLarge { size: u64, limit: u64 },
+    /// Too many of something.
+    Count {
+        what: &'static str,
+        count: usize,
+        limit: usize,
+    },
+    /// Too large a budget.
+    Fuel { asked: u64, limit: u64 },
+    /// The engine does not accept it.
+    Invalid(Error),
+    /// It imports what is not there.
+    Import(ImportError),
+    /// Its memory is larger than allowed.
+    Memory { needed: u64, limit: u64 },
+    /// Its start function did not end well.
+    StartTrapped(Trap),
+    /// It could not be instantiated for another reason.
+    Instantiate(Error),
+    /// The sandbox has seen too many modules.
+    TooMany,
+    /// A store of the sandbox is beyond repair.
+    Poisoned,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { size, limit } => {
+                write!(f, "module has {size} bytes, limit is {limit}")
+            }
+            Self::Count { what, count, limit } => {
+                write!(f, "module has {count} {what}, limit is {limit}")
+            }
+            Self::Fuel { asked, limit } => {
+                write!(f, "a budget of {asked} was asked for, limit is {limit}")
+            }
+            Self::Invalid(error) => write!(f, "module does not validate: {error}"),
+            Self::Import(error) => error.fmt(f),
+            Self::Memory { needed, limit } => {
+                write!(
+                    f,
+                    "needs {} of memory, limit is {}",
+                    Bytes(*needed),
+                    Bytes(*limit)
+                )
+            }
+            Self::StartTrapped(trap) => write!(f, "start function: {}", trap.text()),
+            Self::Instantiate(error) => write!(f, "module cannot be instantiated: {error}"),
+            Self::TooMany => write!(
+                f,
+                "more than {MAX_LOADS} modules were loaded into this sandbox"
+            ),
+            Self::Poisoned => write!(f, "the sandbox was damaged by an engine failure"),
+        }
+    }
+}
+
+impl Refusal for LoadError {
+    fn errno(&self) -> Errno {
+        match self {
+            Self::TooLarge { .. }
+            | Self::Count { .. }
+            | Self::Fuel { .. }
+            | Self::Memory { .. }
+            | Self::TooMany => Errno::E2BIG,
+            Self::Import(ImportError::Memory { .. }) => Errno::E2BIG,
+            Self::Import(_) => Errno::ENOENT,
+            Self::Poisoned => Errno(5),
+            _ => Errno::EINVAL,
+        }
+    }
+}
+
+/// `MODULE_LOAD`.
+pub(crate) fn load(
+    registry: &mut Registry,
+    sandbox: &Arc<Sandbox>,
+    call: &Call,
+) -> Result<Object, Errno> {
+    let args: uapi::ModuleLoad = call.read()?;
+    let name = user::text(&args.name)?;
+    if args.flags != 0 || args.globals_count as usize > MAX_IMPORTS {
+        return Err(Errno::EINVAL);
+    }
+    let log = Log {
+        address: args.log,
+        size: args.log_size,
+    };
+    let limits = services::limits();
+    if args.wasm_size > limits.max_module {
+        let (size, limit) = (args.wasm_size, limits.max_module);
+        return Err(refused(log, &LoadError::TooLarge { size, limit }));
+    }
+    let wasm = user::bytes(args.wasm, args.wasm_size as usize)?;
+    let globals = globals(&args)?;
+    let budget = Budget {
+        fuel: fuel(args.fuel, &limits).map_err(|e| refused(log, &e))?,
+        trap_limit: args.trap_limit,
+    };
+    let built = build(sandbox, &wasm, &globals, budget.fuel).map_err(|e| refused(log, &e))?;
+    if !built.missing.is_empty() && log.size > 0 {
+        log.write(&format!("calls trap: {}", built.missing.join(", ")));
+    }
+    let module = Arc::new(Module {
+        id: registry.new_id(Kind::Module),
+        name,
+        wasm,
+        budget,
+        programs: built.programs,
+        own: built.own,
+    });
+    let module = Object::Module(sandbox.clone(), module);
+    registry.add(&module);
+    Ok(module)
+}
+
+/// The budget asked for. It is the time that interrupts may be off, so it has a limit.
+fn fuel(asked: u64, limits: &Limits) -> Result<u64, LoadError> {
+    let limit = limits.max_fuel;
+    match asked {
+        0 => Ok(limits.default_fuel.min(limit)),
+        _ if asked <= limit => Ok(asked),
+        _ => Err(LoadError::Fuel { asked, limit }),
+    }
+}
+
+fn globals(args: &uapi::ModuleLoad) -> Result<Vec<u64>, Errno> {
+    let bytes = user::bytes(args.globals, args.globals_count as usize * 8)?;
+    let words = bytes.chunks_exact(8);
+    Ok(words
+        .map(|word| word.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)))
+        .collect())
+}
+
+/// What came of a module's bytes.
+struct Built {
+    programs: Vec<Program>,
+    own: Option<Own>,
+    missing: Vec<String>,
+}
+
+fn build(sandbox: &Sandbox, wasm: &[u8], globals: &[u64], fuel: u64) -> Result<Built, LoadError> {
+    if !sandbox.count_load() {
+        return Err(LoadError::TooMany);
+    }
+    // What a module imports is known once it is compiled; a module that imports no memory is compiled
+    // again, in an engine of its own.
+    if let Some(shared) = &sandbox.shared
+        && let Some(first) = shared.cpus.first()
+    {
+        let code = compile(&*lock(first)?, wasm)?;
+        if imports::shares_memory(&code) {
+            return build_shared(shared, wasm, globals, code);
+        }
+    }
+    build_exclusive(wasm, globals, fuel)
+}
+
+fn lock(cpu: &CpuSlot) -> Result<SlotGuard<'_>, LoadError> {
+    cpu.slot.lock().ok_or(LoadError::Poisoned)
+}
+
+fn compile(store: &Store<RunState>, wasm: &[u8]) -> Result<Code, LoadError> {
+    let code = Code::new(store.engine(), wasm).map_err(LoadError::Invalid)?;
+    limited("imports", code.imports().count(), MAX_IMPORTS)?;
+    limited("programs", attachable(&code).count(), MAX_PROGRAMS)?;
+    Ok(code)
+}
+
+fn limited(what: &'static str, count: usize, limit: usize) -> Result<(), LoadError> {
+    if count <= limit {
+        return Ok(());
+    }
+    Err(LoadError::Count { what, count, limit })
+}
+
+fn build_shared(
+    shared: &Shared,
+    wasm: &[u8],
+    globals: &[u64],
+    first: Code,
+) -> Result<Built, LoadError> {
+    let missing = imports::missing(&first);
+    let mut first = Some(first);
+    let mut funcs: Vec<(String, Vec<TypedFunc<i64, i64>>)> = Vec::new();
+    for (index, cpu) in (0..).zip(&shared.cpus) {
+        let mut store = lock(cpu)?;
+        let code = match first.take() {
+            Some(code) => code,
+            None => compile(&store, wasm)?,
+        };
+        let environment = Environment {
+            memory: cpu.memory,
+            stack_base: layout::stack_base(index),
+            globals,
+        };
+        let instance = instantiate(&code, &mut store, Some(environment))?;
+        // The same names, in the same order, in each store.
+        let mut place = 0;
+        for name in attachable(&code) {
+            let Ok(func) = instance.get_typed_func(&*store, name) else {
+                continue;
+            };
+            match funcs.get_mut(place) {
+                Some((_, funcs)) => funcs.push(func),
+                None => funcs.push((name.to_string(), Vec::from([func]))),
+            }
+            place += 1;
+        }
+    }
+    Ok(Built {
+        programs: funcs
+            .into_iter()
+            .map(|(name, funcs)| program(name, Entry::Context(funcs.into())))
+            .collect(),
+        own: None,
+        missing,
+    })
+}
+
+/// Names of the exports that have the form `PROVIDER:TARGET:POINT`.
+fn attachable(code: &Code) -> impl Iterator<Item = &str> {
+    code.exports()
+        .filter(|export| matches!(export.ty(), ExternType::Func(_)))
+        .map(|export| export.name())
+        .filter(|name| name.matches(':').count() >= 2)
+}
+
+fn program(name: String, entry: Entry) -> Program {
+    Program {
+        name,
+        entry,
+        stats: Stats::new(),
+    }
+}
+
+fn instantiate(
+    code: &Code,
+    store: &mut Store<RunState>,
+    environment: Option<Environment<'_>>,
+) -> Result<Instance, LoadError> {
+    let items = imports::resolve(code, store, environment).map_err(LoadError::Import)?;
+    store.data_mut().limiter.reopen();
+    let result = Instance::new(&mut *store, code, &items);
+    store.data_mut().limiter.close();
+    result.map_err(|error| why(store.data_mut(), error))
+}
+
+/// Why a module was not instantiated.
+fn why(state: &mut RunState, error: Error) -> LoadError {
+    if let Some(needed) = state.limiter.denied {
+        return LoadError::Memory {
+            needed: needed as u64,
+            limit: state.limiter.memory() as u64,
+        };
+    }
+    match error.kind() {
+        ErrorKind::TrapCode(_) => LoadError::StartTrapped(trap::reason(state, &error).0),
+        _ => LoadError::Instantiate(error),
+    }
+}
+
+fn build_exclusive(wasm: &[u8], globals: &[u64], fuel: u64) -> Result<Built, LoadError> {
+    if !globals.is_empty() {
+        let given = globals.len();
+        return Err(LoadError::Import(ImportError::Values {
+            imported: 0,
+            given,
+        }));
+    }
+    let engine = engine(Start::Allowed);
+    let limit = services::limits().max_memory as usize;
+    let slot = Slot::new(&engine, None, limit).map_err(LoadError::Instantiate)?;
+    let (programs, buffer, memory, report) = {
+        let mut store = slot.lock().ok_or(LoadError::Poisoned)?;
+        let code = compile(&store, wasm)?;
+        store.set_fuel(fuel).map_err(LoadError::Instantiate)?;
+        let instance = instantiate(&code, &mut store, None)?;
+        let memory = code
+            .exports()
+            .find_map(|e| instance.get_memory(&*store, e.name()));
+        (
+            attachable(&code)
+                .filter_map(|name| with_arguments(&store, &instance, name))
+                .collect(),
+            memory.and_then(|memory| buffer(&store, &instance, memory)),
+            memory,
+            instance.get_typed_func(&*store, "report").ok(),
+        )
+    };
+    Ok(Built {
+        programs,
+        own: Some(Own {
+            slot,
+            buffer,
+            memory,
+            report,
+        }),
+        missing: Vec::new(),
+    })
+}
+
+/// The program behind export `name`, if its type is one a hit can call.
+fn with_arguments(store: &Store<RunState>, instance: &Instance, name: &str) -> Option<Program> {
+    let func = instance.get_func(store, name)?;
+    let ty = func.ty(store);
+    let is_integer = |ty: &ValType| matches!(ty, ValType::I32 | ValType::I64);
+    let callable = ty.params().len() <= SYSCALL_ARGS
+        && ty.results().len() <= 1
+        && ty.params().iter().chain(ty.results()).all(is_integer);
+    let entry = Entry::Arguments {
+        func,
+        params: ty.params().into(),
+        results: ty.results().len(),
+    };
+    callable.then(|| program(name.to_string(), entry))
+}
+
+fn buffer(store: &Store<RunState>, instance: &Instance, memory: Memory) -> Option<Buffer> {
+    let address = |name: &str| match instance.get_global(store, name)?.get(store) {
+        Val::I32(address) => Some(address as u32),
+        _ => None,
+    };
+    Some(Buffer {
+        memory,
+        address: address("buffer")?,
+        size_at: address("buffer_size"),
+    })
+}
