@@ -20,11 +20,13 @@ impl Errno {
     pub const EPERM: Errno = Errno(1);
     pub const ENOENT: Errno = Errno(2);
     pub const E2BIG: Errno = Errno(7);
+    pub const EAGAIN: Errno = Errno(11);
     pub const ENOMEM: Errno = Errno(12);
     pub const EFAULT: Errno = Errno(14);
     pub const EBUSY: Errno = Errno(16);
     pub const EEXIST: Errno = Errno(17);
     pub const EINVAL: Errno = Errno(22);
+    pub const ENOSPC: Errno = Errno(28);
     pub const EOPNOTSUPP: Errno = Errno(95);
 }
 
@@ -56,6 +58,8 @@ pub trait Host {
     fn read_kernel_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno>;
     /// Copies a NUL-terminated user string, cut to fit; the length with NUL.
     fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno>;
+    /// Wakes whoever waits for `waker`, which the runtime chose when it made the ring.
+    fn wake(&self, waker: usize);
     /// Writes a line to the trace log (`trace_pipe`).
     fn trace(&self, text: &[u8]);
 }

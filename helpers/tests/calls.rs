@@ -78,6 +78,7 @@ impl Host for KnownHost {
     fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
         Self::string(USER, to, address)
     }
+    fn wake(&self, _: usize) {}
     fn trace(&self, _: &[u8]) {}
 }
 

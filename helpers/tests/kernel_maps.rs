@@ -10,7 +10,7 @@ use abi::map_types::MapType;
 use kernel::KernelMap;
 use wprobe_helpers::guest::GuestMemory;
 use wprobe_helpers::host::Errno;
-use wprobe_helpers::maps::{Key, Map, MapSpec, Value};
+use wprobe_helpers::maps::{Key, Map, MapSpec, Value, area_bytes};
 use wprobe_helpers::space::Space;
 
 const MEMORY: u32 = 1 << 22;
@@ -257,12 +257,14 @@ fn shapes_are_accepted_and_refused_alike() {
         MapType::Stack,
         MapType::LpmTrie,
         MapType::BloomFilter,
+        MapType::PerfEventArray,
+        MapType::Ringbuf,
     ];
     let cpus = kernel::possible_cpus();
     for map_type in types {
         for key_size in [0, 1, 4, 8, 260, 261] {
             for value_size in [0, 1, 8, 40_000] {
-                for max_entries in [0, 1] {
+                for max_entries in [0, 1, 4096, 12288] {
                     for flag in (0..33).map(|bit| 1u64 << bit).chain([1 | 4, 1 | 32]) {
                         let mut spec = spec(map_type, key_size, value_size, max_entries);
                         spec.flags = flag as u32;
@@ -275,7 +277,7 @@ fn shapes_are_accepted_and_refused_alike() {
                             continue;
                         }
                         let theirs = KernelMap::create(&spec).map(|_| ()).map_err(|e| e.0);
-                        let ours = Ours::new(&spec, cpus).map(|_| ()).map_err(|e| e.0);
+                        let ours = area_bytes(&spec, cpus).map(|_| ()).map_err(|e| e.0);
                         assert_eq!(ours, theirs, "{spec:?}");
                     }
                 }

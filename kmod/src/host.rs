@@ -76,6 +76,9 @@ impl Host for Kernel {
         read_str(From::User, to, address)
     }
 
+    /// No ring has a waker before descriptors can be polled.
+    fn wake(&self, _: usize) {}
+
     fn trace(&self, text: &[u8]) {
         services::trace(text);
     }

@@ -4,8 +4,8 @@ use abi::layout::guest_ptr;
 use abi::map_types::MapType;
 use abi::traps::Trap;
 
-use super::Run;
-use crate::host::{Errno, Host};
+use super::{Run, r0};
+use crate::host::Host;
 use crate::maps::{Key, Map, Value};
 
 /// The key behind `pointer`. A map's key size is at most [`crate::maps::MAX_KEY`], so it fits.
@@ -15,13 +15,6 @@ fn key<H>(run: &Run<'_, H>, map: &Map, pointer: u64) -> Result<Key, Trap> {
         .memory()
         .slice(pointer, u64::from(map.spec().key_size))?;
     Key::from_guest(bytes).map_err(|_| Trap::BadMap)
-}
-
-fn r0(result: Result<(), Errno>) -> u64 {
-    match result {
-        Ok(()) => 0,
-        Err(errno) => errno.as_r0(),
-    }
 }
 
 pub(super) fn lookup_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {

@@ -4,6 +4,7 @@
 //! where the kernel's prototype has a `u32`. A bad *guest* pointer is a broken program and traps; a
 //! bad *kernel or user* address is daily business and gives a negative errno, as in the kernel.
 
+mod event;
 mod map;
 mod packet;
 mod probe;
@@ -12,7 +13,7 @@ mod time;
 
 use abi::traps::Trap;
 
-use crate::host::Host;
+use crate::host::{Errno, Host};
 use crate::space::Space;
 pub use packet::packet_load;
 pub use probe::probe_load;
@@ -46,6 +47,7 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
         14 => task::get_current_pid_tgid,
         15 => task::get_current_uid_gid,
         16 => task::get_current_comm,
+        25 => event::perf_event_output,
         35 | 158 => task::get_current_task,
         45 => probe::read_str,
         87 => map::push_elem,
@@ -56,8 +58,21 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
         114 => probe::read_user_str,
         115 => probe::read_kernel_str,
         125 => time::ktime_get_boot_ns,
+        130 => event::ringbuf_output,
+        131 => event::ringbuf_reserve,
+        132 => event::ringbuf_submit,
+        133 => event::ringbuf_discard,
+        134 => event::ringbuf_query,
         174 => task::get_attach_cookie,
         195 => map::lookup_percpu_elem,
         _ => return None,
     })
+}
+
+/// What a helper that can fail leaves in `r0`: 0 or the negative errno.
+fn r0(result: Result<(), Errno>) -> u64 {
+    match result {
+        Ok(()) => 0,
+        Err(errno) => errno.as_r0(),
+    }
 }

@@ -22,9 +22,6 @@ const MAX_DATA: u32 = 256;
 /// Bytes of a value at most (`LPM_VAL_SIZE_MAX`, for the longest key).
 const MAX_VALUE: u32 = (4 << 20) - MAX_DATA - 64;
 
-/// `ENOSPC`: a full trie, unlike other full maps.
-const ENOSPC: Errno = Errno(28);
-
 /// No node, or no element.
 const NONE: u32 = u32::MAX;
 
@@ -184,11 +181,11 @@ impl LpmTrie {
         match old {
             Some(_) if flags == NOEXIST => return Err(Errno::EEXIST),
             None if flags == EXIST => return Err(Errno::ENOENT),
-            // The last free element is for replacing.
-            None if trie.free_elements.len() == 1 => return Err(ENOSPC),
+            // The last free element is for replacing. A full trie, unlike other full maps, is ENOSPC.
+            None if trie.free_elements.len() == 1 => return Err(Errno::ENOSPC),
             _ => {}
         }
-        let element = trie.free_elements.pop().ok_or(ENOSPC)?;
+        let element = trie.free_elements.pop().ok_or(Errno::ENOSPC)?;
         self.elements.store(memory, element, 0, value)?;
         trie.insert(&place, prefix, element);
         trie.free_elements.extend(old);

@@ -11,7 +11,9 @@ mod freelist;
 mod hash;
 mod key;
 mod lpm_trie;
+mod perf_event_array;
 mod queue;
+mod ringbuf;
 
 use abi::map_types::MapType;
 
@@ -24,7 +26,9 @@ use elements::Elements;
 use hash::Hash;
 pub use key::{Key, MAX_KEY};
 use lpm_trie::LpmTrie;
+pub use perf_event_array::{PerfEventArray, PerfRing};
 use queue::{Order, Queue};
+pub use ringbuf::{Commit, Ringbuf};
 
 /// `BPF_ANY`: create or replace.
 pub const ANY: u64 = 0;
@@ -92,6 +96,8 @@ pub fn area_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
         MapType::Queue | MapType::Stack => queue::area_bytes(spec),
         MapType::LpmTrie => lpm_trie::area_bytes(spec),
         MapType::BloomFilter => bloom_filter::area_bytes(spec),
+        MapType::Ringbuf => ringbuf::area_bytes(spec),
+        MapType::PerfEventArray => perf_event_array::area_bytes(spec),
         _ => Err(Errno::EOPNOTSUPP),
     }
 }
@@ -110,6 +116,8 @@ enum Kind {
     Queue(Queue),
     LpmTrie(LpmTrie),
     BloomFilter(BloomFilter),
+    Ringbuf(Ringbuf),
+    PerfEventArray(PerfEventArray),
 }
 
 impl Map {
@@ -125,6 +133,8 @@ impl Map {
             MapType::Stack => Kind::Queue(Queue::new(&spec, area, Order::Last)),
             MapType::LpmTrie => Kind::LpmTrie(LpmTrie::new(&spec, area)?),
             MapType::BloomFilter => Kind::BloomFilter(BloomFilter::new(&spec)?),
+            MapType::Ringbuf => Kind::Ringbuf(Ringbuf::new(&spec, area)),
+            MapType::PerfEventArray => Kind::PerfEventArray(PerfEventArray::new(&spec)?),
             _ => return Err(Errno::EOPNOTSUPP),
         };
         Ok(Self { spec, kind })
@@ -139,6 +149,22 @@ impl Map {
     pub fn first_value(&self) -> Option<u32> {
         match &self.kind {
             Kind::Array(array) if !self.spec.is_percpu() => Some(array.elements().offset(0, 0)),
+            _ => None,
+        }
+    }
+
+    /// The ring, if it is one.
+    pub fn as_ringbuf(&self) -> Option<&Ringbuf> {
+        match &self.kind {
+            Kind::Ringbuf(ring) => Some(ring),
+            _ => None,
+        }
+    }
+
+    /// The rings, if it is an array of them.
+    pub fn as_perf_event_array(&self) -> Option<&PerfEventArray> {
+        match &self.kind {
+            Kind::PerfEventArray(rings) => Some(rings),
             _ => None,
         }
     }
@@ -168,7 +194,7 @@ impl Map {
             Kind::Array(array) => Some((array.elements(), array.find(key.index())?)),
             Kind::Hash(hash) => Some((hash.elements(), hash.find(key)?)),
             Kind::LpmTrie(trie) => Some((trie.elements(), trie.find(key)?)),
-            Kind::Queue(_) | Kind::BloomFilter(_) => None,
+            _ => None,
         }
     }
 
@@ -189,7 +215,7 @@ impl Map {
             Kind::Array(array) => array.update(memory, cpu, key.index(), value, flags),
             Kind::Hash(hash) => hash.update(memory, cpu, key, value, flags),
             Kind::LpmTrie(trie) => trie.update(memory, key, value, flags),
-            Kind::Queue(_) | Kind::BloomFilter(_) => self.push(memory, value, flags),
+            _ => self.push(memory, value, flags),
         }
     }
 
@@ -203,7 +229,7 @@ impl Map {
             Kind::Array(_) | Kind::Queue(_) => Err(Errno::EINVAL),
             Kind::Hash(hash) => hash.delete(cpu, key),
             Kind::LpmTrie(trie) => trie.delete(key),
-            Kind::BloomFilter(_) => Err(Errno::EOPNOTSUPP),
+            _ => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -218,7 +244,7 @@ impl Map {
             Kind::Hash(hash) => hash.next_key(key, next),
             Kind::LpmTrie(trie) => trie.next_key(key, next),
             Kind::Queue(_) => Err(Errno::EINVAL),
-            Kind::BloomFilter(_) => Err(Errno::EOPNOTSUPP),
+            _ => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -231,7 +257,7 @@ impl Map {
         match &self.kind {
             Kind::Queue(queue) => queue.push(memory, value, flags),
             Kind::BloomFilter(filter) => filter.push(&value.as_key()?, flags),
-            Kind::Array(_) | Kind::Hash(_) | Kind::LpmTrie(_) => Err(Errno::EOPNOTSUPP),
+            _ => Err(Errno::EOPNOTSUPP),
         }
     }
 
