@@ -17,6 +17,7 @@ mod check;
 mod emit;
 mod error;
 mod isa;
+mod listing;
 mod lower;
 mod module;
 mod object;
@@ -30,8 +31,9 @@ pub use error::{
 };
 pub use isa::asm::{AsmError, assemble};
 pub use isa::table::Level;
+pub use listing::{Listing, ListingLine};
 pub use lower::Accesses;
-pub use module::{Place, custom_section, place, read_manifest};
+pub use module::{Place, custom_section, imports, place, read_manifest};
 pub use object::btf;
 pub use object::embedded::{Embedded, embedded_objects, pick};
 pub use object::raw::Raw;
@@ -101,6 +103,12 @@ pub struct ProgramCheck {
 pub fn check_programs(object: &[u8], name: &str, options: &Options) -> Result<Vec<ProgramCheck>> {
     let mut parsed = object::Object::parse(object, options).map_err(|e| e.in_object(name))?;
     Ok(translate::each(&mut parsed, name, options))
+}
+
+/// An object's code, function by function.
+pub fn list(object: &[u8], name: &str, options: &Options) -> Result<Vec<Listing>> {
+    let parsed = object::Object::parse(object, options).map_err(|e| e.in_object(name))?;
+    Ok(listing::list(&parsed))
 }
 
 /// Translates a bare program; `name` is what messages and the manifest call it.

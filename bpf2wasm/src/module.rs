@@ -1,7 +1,9 @@
 //! Reading what a translated module says about itself.
 
 use abi::manifest::{self, Lines, Manifest};
+use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use wasmparser::{Parser, Payload};
 
 use crate::error::{Error, ModuleError, Result};
@@ -14,6 +16,21 @@ pub fn custom_section<'a>(wasm: &'a [u8], name: &str) -> Option<&'a [u8]> {
             Payload::CustomSection(section) if section.name() == name => Some(section.data()),
             _ => None,
         })
+}
+
+/// The imports of a module as `module.name`, in order.
+pub fn imports(wasm: &[u8]) -> Result<Vec<String>> {
+    let invalid = |e: wasmparser::BinaryReaderError| ModuleError::Invalid(e.to_string());
+    let mut names = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::ImportSection(section) = payload.map_err(invalid)? {
+            for import in section.into_imports() {
+                let import = import.map_err(invalid)?;
+                names.push(format!("{}.{}", import.module, import.name));
+            }
+        }
+    }
+    Ok(names)
 }
 
 /// The manifest of a translated module.

@@ -67,8 +67,11 @@ fn all_of_libbpf_tools_converts() {
     );
 }
 
+/// How many objects are refused, and the end of the message.
+type Refusals = &'static [(usize, &'static str)];
+
 /// Packages with BPF objects, how many convert, and what is refused, by the end of the message.
-const PACKAGES: &[(&str, usize, &[(usize, &str)])] = &[
+const PACKAGES: &[(&str, usize, Refusals)] = &[
     ("xdp-tools", 31, &[]),
     ("libxdp1", 15, &[]),
     ("xdp-tests", 7, &[]),

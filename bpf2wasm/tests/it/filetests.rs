@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use abi::manifest::Map;
-use bpf2wasm::{Converted, Options, Raw, assemble, convert_raw};
+use bpf2wasm::{Converted, Options, Raw, assemble, convert_raw, instructions};
 
 use crate::support::engine::Machine;
 use crate::support::{array, kernel};
@@ -35,6 +35,30 @@ fn all_files() {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
+/// Every instruction, in every width, stands in some file.
+#[test]
+fn files_cover_the_table() {
+    let mut files = Vec::new();
+    collect(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filetests"),
+        &mut files,
+    );
+    let texts: Vec<String> = files
+        .iter()
+        .map(|f| std::fs::read_to_string(f).expect("text"))
+        .collect();
+    let used: std::collections::BTreeSet<&str> = texts
+        .iter()
+        .flat_map(|t| t.lines())
+        .filter_map(|l| l.split_whitespace().next())
+        .collect();
+    let missing: Vec<String> = instructions()
+        .map(|i| i.mnemonic)
+        .filter(|m| !used.contains(m.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "no filetest uses {missing:?}");
+}
+
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     let mut entries: Vec<_> = std::fs::read_dir(folder)
         .expect("a folder")
@@ -56,6 +80,8 @@ struct Case<'a> {
     maps: Vec<Map>,
     /// Context bytes and expected r0 or trap.
     runs: Vec<(Vec<u8>, Result<u32, &'a str>)>,
+    /// What packet loads see.
+    packet: Vec<u8>,
     error: Option<&'a str>,
     /// Why the kernel is not asked.
     not_native: bool,
@@ -63,8 +89,8 @@ struct Case<'a> {
 }
 
 fn parse(text: &str) -> Result<Case<'_>, String> {
-    let (mut section, mut maps, mut runs, mut error, mut not_native) =
-        ("syscall", Vec::new(), Vec::new(), None, false);
+    let (mut section, mut maps, mut runs) = ("syscall", Vec::new(), Vec::new());
+    let (mut packet, mut error, mut not_native) = (Vec::new(), None, false);
     let (head, wasm) = match text.split_once(";; wasm:\n") {
         Some((head, wasm)) => (head, Some(wasm)),
         None => (text, None),
@@ -77,6 +103,7 @@ fn parse(text: &str) -> Result<Case<'_>, String> {
             "section" => section = value,
             "map" => maps.push(map(value).ok_or(format!("bad map {value:?}"))?),
             "run" => runs.push(outcome(value).ok_or(format!("bad run {value:?}"))?),
+            "packet" => packet = bytes(value).ok_or(format!("bad packet {value:?}"))?,
             "error" => error = Some(value),
             "not native" => not_native = true,
             _ => {}
@@ -91,6 +118,7 @@ fn parse(text: &str) -> Result<Case<'_>, String> {
         section,
         maps,
         runs,
+        packet,
         error,
         not_native,
         wasm,
@@ -107,12 +135,17 @@ fn map(text: &str) -> Option<Map> {
     ))
 }
 
+/// Hexadecimal digits, spaces between.
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text.bytes().filter(|b| *b != b' ').collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.chunks(2).map(byte).collect()
+}
+
 /// `(CONTEXT) == R0` or `(CONTEXT) traps TEXT`.
 fn outcome(text: &str) -> Option<(Vec<u8>, Result<u32, &str>)> {
     let (context, rest) = text.strip_prefix('(')?.split_once(')')?;
-    let digits: Vec<u8> = context.bytes().filter(|b| *b != b' ').collect();
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let context = digits.chunks(2).map(byte).collect::<Option<Vec<u8>>>()?;
+    let context = bytes(context)?;
     let rest = rest.trim();
     if let Some(trap) = rest.strip_prefix("traps ") {
         return Some((context, Err(trap)));
@@ -149,7 +182,9 @@ fn run(path: &Path, native: bool) -> Result<(), String> {
         (Err(error), None) => return Err(error.to_string()),
     };
     for (context, wanted) in &case.runs {
-        let seen = Machine::new(&converted, &[]).run(context);
+        let mut machine = Machine::new(&converted, &[]);
+        machine.set_packet(&case.packet);
+        let seen = machine.run(context);
         if seen.result.as_ref().map_err(String::as_str) != wanted.as_ref().map_err(|e| *e) {
             return Err(format!("wasm: {:?}, expected {wanted:?}", seen.result));
         }

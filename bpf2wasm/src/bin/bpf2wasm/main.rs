@@ -2,8 +2,10 @@
 
 mod check;
 mod convert;
+mod disasm;
 mod helpers;
 mod input;
+mod inspect;
 mod output;
 
 use std::process::ExitCode;
@@ -24,6 +26,10 @@ enum Verb {
     Convert(convert::Args),
     /// Say which programs can be translated, without writing
     Check(check::Args),
+    /// Show what an object or a translated module holds
+    Inspect(inspect::Args),
+    /// Show an object's eBPF code
+    Disasm(disasm::Args),
     /// List the helper functions and their arguments
     Helpers(helpers::Args),
 }
@@ -33,6 +39,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Convert(args) => convert::run(&args),
         Verb::Check(args) => check::run(&args),
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Disasm(args) => disasm::run(&args),
         Verb::Helpers(args) => helpers::run(&args),
     };
     match result {

@@ -112,10 +112,11 @@ impl Program {
     pub(crate) fn run(&self, context: &[u8]) -> Outcome {
         let mut context = context.to_vec();
         let size = (context.len() as u32).to_ne_bytes();
+        let pointer = if context.is_empty() { 0 } else { context.as_mut_ptr() as u64 };
         let mut attr = Attr::new(&[
             (0, &self.fd.as_raw_fd().to_ne_bytes()),
             (40, &size),
-            (48, &(context.as_mut_ptr() as u64).to_ne_bytes()),
+            (48, &pointer.to_ne_bytes()),
         ]);
         let ran = bpf(PROG_TEST_RUN, &mut attr);
         let r0 = u32::from_ne_bytes(attr.0[4..8].try_into().expect("four bytes"));
