@@ -25,7 +25,9 @@ struct {
 
 const volatile __u64 mask = 07777;
 __u64 calls = 1000; /* .data: counts on from here */
-__s64 errors[3];    /* of deleting twice, of BPF_NOEXIST, of a full map */
+/* Of deleting twice, of BPF_NOEXIST, of a full map. 32 bits: before 6.4 the kernel's map functions return int, and a
+ * program sees the upper half of a negative result as zeros. */
+__s32 errors[3];
 char comm[16];
 
 SEC("ksyscall/mkdir")
