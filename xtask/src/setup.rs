@@ -38,6 +38,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
             "gcc",
             "make",
             "libelf1",
+            "dwarves",
         ],
     ),
     ("the corpus", &["clang-19", "libbpf-dev"]),
