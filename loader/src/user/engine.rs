@@ -8,7 +8,7 @@ use helpers::calls::Run;
 use helpers::imports::{HostFunction, host_function};
 use helpers::space::Space;
 
-use super::{Base, Error, UserHost, wasmi, wasmtime};
+use super::{Error, UserHost};
 
 /// Which engine runs a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -93,16 +93,4 @@ pub(super) trait Instance {
 
     /// Runs an export of type `(i64) -> i64`.
     fn call(&mut self, export: &str, argument: u64) -> Result<u64, Trapped>;
-}
-
-/// An instance without a module, and its memory of `pages` pages, which never moves.
-pub(super) fn start(
-    kind: EngineKind,
-    pages: u32,
-    fuel: u64,
-) -> Result<(Box<dyn Instance>, Base), Error> {
-    match kind {
-        EngineKind::Wasmi => wasmi::start(pages, fuel),
-        EngineKind::Wasmtime => wasmtime::start(pages, fuel),
-    }
 }

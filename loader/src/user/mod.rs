@@ -136,7 +136,7 @@ impl UserSandbox {
         let pages = size.div_ceil(u64::from(layout::WASM_PAGE));
         let size = u32::try_from(pages * u64::from(layout::WASM_PAGE))
             .map_err(|_| Error::TooLarge(bytes))?;
-        let (instance, base) = engine::start(engine, pages as u32, fuel)?;
+        let (instance, base) = start(engine, pages as u32, fuel)?;
         // SAFETY: the engine keeps `size` bytes at `base`, page-aligned and never moved, as long as
         // the instance lives; it and the state are dropped together.
         let memory = unsafe { GuestMemory::new(base, size) };
@@ -222,3 +222,11 @@ impl UserSandbox {
 
 /// Where an engine keeps guest memory.
 type Base = NonNull<u8>;
+
+/// An instance without a module, and its memory of `pages` pages, which never moves.
+fn start(kind: EngineKind, pages: u32, fuel: u64) -> Result<(Box<dyn Instance>, Base), Error> {
+    match kind {
+        EngineKind::Wasmi => wasmi::start(pages, fuel),
+        EngineKind::Wasmtime => wasmtime::start(pages, fuel),
+    }
+}
