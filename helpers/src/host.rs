@@ -28,6 +28,8 @@ impl Errno {
     pub const EINVAL: Errno = Errno(22);
     pub const ENOSPC: Errno = Errno(28);
     pub const EOPNOTSUPP: Errno = Errno(95);
+    /// The kernel's own, which bpf(2) lets through.
+    pub const ENOTSUPP: Errno = Errno(524);
 }
 
 /// Host primitives. Every method may run inside a probe: none sleeps, allocates or faults.

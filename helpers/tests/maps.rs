@@ -152,6 +152,25 @@ fn a_replaced_value_leaves_the_old_one_as_it_was() {
 }
 
 #[test]
+fn a_full_lru_map_evicts_what_was_not_used() {
+    let subject = Subject::new(spec(MapType::LruHash, 4, 8, 16));
+    let map = subject.space.map(subject.index).unwrap();
+    for key in 0..10_000 {
+        subject.set(key % CPUS, key, u64::from(key), ANY).unwrap();
+        assert_eq!(subject.get(key), Some(u64::from(key)), "just set");
+        assert!(map.lookup(0, &host_key(0)).is_some(), "used all along");
+        assert!(subject.keys().len() <= 16);
+    }
+    assert_eq!(subject.set(0, 0, 1, NOEXIST), Err(Errno::EEXIST));
+    assert_eq!(subject.set(0, 77_777, 1, EXIST), Err(Errno::ENOENT));
+    // Nothing was lost on the way: as many elements as before fit.
+    for key in 0..16 {
+        subject.set(0, key, 1, ANY).unwrap();
+    }
+    assert!(subject.keys().len() >= 15, "{:?}", subject.keys());
+}
+
+#[test]
 fn an_array_has_all_its_elements_and_no_others() {
     let subject = Subject::new(spec(MapType::Array, 4, 8, 3));
     assert_eq!(subject.keys(), [0, 1, 2]);
@@ -203,6 +222,33 @@ fn maps_do_not_overlap_and_stop_where_the_memory_does() {
     assert_eq!(space.map_count(), 2);
     assert!(space.map_of(layout::map_handle(2)).is_err());
     assert!(space.map_of(first.values).is_err());
+}
+
+#[test]
+fn threads_evict_from_one_map_without_losing_slots() {
+    let subject = Subject::new(spec(MapType::LruHash, 4, 8, 64));
+    std::thread::scope(|scope| {
+        for cpu in 0..CPUS {
+            let subject = &subject;
+            scope.spawn(move || {
+                let mut random = Random(u64::from(cpu) + 1);
+                for _ in 0..50_000 {
+                    let key = random.below(200) as u32;
+                    subject.set(cpu, key, u64::from(key), ANY).unwrap();
+                    if let Some(value) = subject.get(key) {
+                        assert!(value < 200);
+                    }
+                    if random.below(10) == 0 {
+                        let _ = subject.remove(cpu, key);
+                    }
+                }
+            });
+        }
+    });
+    for key in 1_000..1_200 {
+        subject.set(0, key, 1, ANY).unwrap();
+    }
+    assert_eq!(subject.keys().len(), 64, "every slot is still in use");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `BPF_MAP_TYPE_HASH` and `BPF_MAP_TYPE_PERCPU_HASH`, preallocated, as `kernel/bpf/hashtab.c`.
+//! `BPF_MAP_TYPE_HASH` and its per-CPU and LRU kinds, preallocated, as `kernel/bpf/hashtab.c`.
 //!
 //! Elements are slots: a slot has its value in guest memory, its key, hash and chain link on the host
 //! side. Writers lock a bucket; readers lock nothing.
@@ -6,12 +6,17 @@
 //! * A replaced value goes to a new slot, as in the kernel, so that a pointer from an earlier lookup keeps
 //!   seeing the old value. Each CPU has one spare slot for that, which it trades for the old one;
 //!   so a full map can still be updated. Per-CPU values are replaced in place, as in the kernel.
+//! * A full LRU map evicts instead of refusing: a hand goes around the slots and takes the first that no
+//!   program has looked up since it last passed (the kernel keeps lists, in batches for each CPU; which
+//!   element goes is approximate there, too). It passes a bounded number of slots.
 //! * A slot may be reused while a reader looks at it. The reader may then return a slot that no longer
 //!   holds its key, as in the kernel (`__htab_map_lookup_elem`), but it never loses its way: a chain
 //!   ends in its bucket's number, and a reader that ends in another bucket starts again.
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use abi::map_types::MapType;
 
 use super::elements::Elements;
 use super::freelist::FreeList;
@@ -21,10 +26,17 @@ use crate::host::Errno;
 use crate::lock::SpinLock;
 
 /// `BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_ZERO_SEED |
-/// BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG`: what `htab_map_alloc_check` allows for this type.
-const FLAGS: u32 = 1 | NUMA_NODE | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8;
-/// `BPF_F_NUMA_NODE`, which a per-CPU hash does not have.
+/// BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG`: what `htab_map_alloc_check` allows.
+const FLAGS: u32 = NO_PREALLOC | NUMA_NODE | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8;
+/// `BPF_F_NO_PREALLOC`, which an LRU map cannot do.
+const NO_PREALLOC: u32 = 1;
+/// `BPF_F_NO_COMMON_LRU`: a list for each CPU. Eviction is shared here all the same.
+const NO_COMMON_LRU: u32 = 1 << 1;
+/// `BPF_F_NUMA_NODE`, which per-CPU values and lists do not have.
 const NUMA_NODE: u32 = 1 << 2;
+
+/// Slots that the hand passes for the sake of their reference before it takes one regardless.
+const MOST_SPARED: u32 = 64;
 
 /// The kernel's limit on key and value together (`KMALLOC_MAX_SIZE`), elements' headers aside.
 const MAX_ELEMENT: u64 = 4 << 20;
@@ -33,15 +45,16 @@ const MAX_ELEMENT: u64 = 4 << 20;
 const END: u32 = 1 << 31;
 
 pub(super) fn area_bytes(spec: &MapSpec, cpus: u32, copies: u32) -> Result<u64, Errno> {
-    let flags = match spec.is_percpu() {
-        true => FLAGS & !NUMA_NODE,
-        false => FLAGS,
-    };
-    if spec.key_size == 0
-        || spec.value_size == 0
-        || spec.max_entries == 0
-        || spec.flags & !flags != 0
-    {
+    let lru_flags = if is_lru(spec) { NO_COMMON_LRU } else { 0 };
+    if spec.flags & !(FLAGS | lru_flags) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if is_lru(spec) && spec.flags & NO_PREALLOC != 0 {
+        return Err(Errno::ENOTSUPP);
+    }
+    let by_cpu = spec.is_percpu() || spec.flags & NO_COMMON_LRU != 0;
+    let empty = spec.key_size == 0 || spec.value_size == 0 || spec.max_entries == 0;
+    if empty || by_cpu && spec.flags & NUMA_NODE != 0 {
         return Err(Errno::EINVAL);
     }
     let element = u64::from(spec.key_size) + u64::from(spec.value_size);
@@ -57,8 +70,16 @@ pub(super) fn area_bytes(spec: &MapSpec, cpus: u32, copies: u32) -> Result<u64, 
 
 /// Elements, and one spare for each CPU where replacing needs one.
 fn slots(spec: &MapSpec, cpus: u32) -> Result<u32, Errno> {
-    let spares = if spec.is_percpu() { 0 } else { cpus };
+    let spares = if spec.is_percpu() || is_lru(spec) {
+        0
+    } else {
+        cpus
+    };
     spec.max_entries.checked_add(spares).ok_or(Errno::E2BIG)
+}
+
+fn is_lru(spec: &MapSpec) -> bool {
+    matches!(spec.map_type, MapType::LruHash | MapType::LruPercpuHash)
 }
 
 #[derive(Debug)]
@@ -72,8 +93,11 @@ pub(super) struct Hash {
     /// `key_words` words for each slot.
     keys: Vec<AtomicU64>,
     free: FreeList,
-    /// Each CPU's spare slot; none in per-CPU maps.
+    /// Each CPU's spare slot; none where values are replaced in place, or a slot is always to be had.
     spares: Vec<SpinLock<u32>>,
+    in_place: bool,
+    /// The slot that is to be evicted next, around and around; `None`: nothing is.
+    hand: Option<AtomicU32>,
 }
 
 #[derive(Debug)]
@@ -86,6 +110,8 @@ struct Bucket {
 struct Slot {
     hash: AtomicU32,
     next: AtomicU32,
+    /// Looked up since the hand passed.
+    referenced: AtomicBool,
 }
 
 /// Where a search ended.
@@ -113,6 +139,7 @@ impl Hash {
         slots.extend((0..count).map(|_| Slot {
             hash: AtomicU32::new(0),
             next: AtomicU32::new(END),
+            referenced: AtomicBool::new(false),
         }));
         let words = (count as usize)
             .checked_mul(key_words)
@@ -132,11 +159,23 @@ impl Hash {
             keys,
             free: FreeList::new(spec.max_entries, cpus)?,
             spares,
+            in_place: spec.is_percpu(),
+            hand: is_lru(spec).then(|| AtomicU32::new(0)),
         })
     }
 
     pub(super) fn elements(&self) -> &Elements {
         &self.elements
+    }
+
+    /// The slot of `key`, for a program, which thereby uses it.
+    pub(super) fn touch(&self, key: &Key) -> Option<u32> {
+        let slot = self.find(key)?;
+        let referenced = &self.slots[slot as usize].referenced;
+        if self.hand.is_some() && !referenced.load(Ordering::Relaxed) {
+            referenced.store(true, Ordering::Relaxed);
+        }
+        Some(slot)
     }
 
     pub(super) fn find(&self, key: &Key) -> Option<u32> {
@@ -167,33 +206,86 @@ impl Hash {
         if flags > EXIST {
             return Err(Errno::EINVAL);
         }
+        // Before the bucket is locked, for evicting locks another.
+        let mut fresh = match self.hand.is_some() {
+            true => Some(self.take_or_evict(cpu).ok_or(Errno::ENOMEM)?),
+            false => None,
+        };
+        let result = self.replace(memory, cpu, key, value, flags, &mut fresh);
+        if let Some(slot) = fresh {
+            self.free.give(cpu, slot);
+        }
+        result
+    }
+
+    /// Stores `value` in `fresh`, if that is a slot, else in one of its own; leaves in `fresh` what became free.
+    fn replace(
+        &self,
+        memory: &GuestMemory,
+        cpu: u32,
+        key: &Key,
+        value: Value<'_>,
+        flags: u64,
+        fresh: &mut Option<u32>,
+    ) -> Result<(), Errno> {
         let hash = key.hash(self.seed);
         let bucket = &self.buckets[self.bucket_number(hash) as usize];
         let _held = bucket.lock.lock();
         match self.search(bucket, hash, key) {
             Some(_) if flags == NOEXIST => Err(Errno::EEXIST),
             None if flags == EXIST => Err(Errno::ENOENT),
-            Some(old) if self.spares.is_empty() => {
-                self.elements.store(memory, old.slot, cpu, value)
-            }
+            Some(old) if self.in_place => self.elements.store(memory, old.slot, cpu, value),
             Some(old) => {
-                let mut spare = self.spares[cpu as usize % self.spares.len()].lock();
-                self.fill(*spare, hash, key);
-                self.elements.store(memory, *spare, cpu, value)?;
+                let mut spare;
+                let slot = match fresh {
+                    Some(slot) => slot,
+                    None => {
+                        spare = self.spares[cpu as usize % self.spares.len()].lock();
+                        &mut *spare
+                    }
+                };
+                self.fill(*slot, hash, key);
+                self.elements.store(memory, *slot, cpu, value)?;
                 // First the new one, then out with the old: a reader finds one of them.
-                self.push(bucket, *spare);
-                self.unlink(bucket, old.before.or(Some(*spare)), old.slot);
-                *spare = old.slot;
+                self.push(bucket, *slot);
+                self.unlink(bucket, old.before.or(Some(*slot)), old.slot);
+                *slot = old.slot;
                 Ok(())
             }
             None => {
-                let slot = self.free.take(cpu).ok_or(Errno::E2BIG)?;
+                let slot = fresh.take().or_else(|| self.free.take(cpu));
+                let slot = slot.ok_or(Errno::E2BIG)?;
                 self.fill(slot, hash, key);
                 self.elements.store_new(memory, slot, cpu, value)?;
                 self.push(bucket, slot);
                 Ok(())
             }
         }
+    }
+
+    /// A slot that is in no chain: a free one, or one whose element goes for it. `None` if all that
+    /// the hand came by were just being filled by other CPUs.
+    fn take_or_evict(&self, cpu: u32) -> Option<u32> {
+        if let Some(slot) = self.free.take(cpu) {
+            return Some(slot);
+        }
+        let hand = self.hand.as_ref()?;
+        let count = self.slots.len() as u32;
+        for passed in 0..2 * MOST_SPARED {
+            let number = hand.fetch_add(1, Ordering::Relaxed) % count;
+            let slot = &self.slots[number as usize];
+            if slot.referenced.swap(false, Ordering::Relaxed) && passed < MOST_SPARED {
+                continue;
+            }
+            let hash = slot.hash.load(Ordering::Relaxed);
+            let bucket = &self.buckets[self.bucket_number(hash) as usize];
+            let _held = bucket.lock.lock();
+            if let Some(found) = self.search_by(bucket, |at| at == number) {
+                self.unlink(bucket, found.before, number);
+                return Some(number);
+            }
+        }
+        None
     }
 
     pub(super) fn delete(&self, cpu: u32, key: &Key) -> Result<(), Errno> {
@@ -251,10 +343,14 @@ impl Hash {
 
     /// Searches a bucket whose lock is held (or, for iteration, accepts a stale answer).
     fn search(&self, bucket: &Bucket, hash: u32, key: &Key) -> Option<Found> {
+        self.search_by(bucket, |slot| self.holds(slot, hash, key))
+    }
+
+    fn search_by(&self, bucket: &Bucket, is_it: impl Fn(u32) -> bool) -> Option<Found> {
         let mut before = None;
         let mut link = bucket.head.load(Ordering::Acquire);
         while link & END == 0 {
-            if self.holds(link, hash, key) {
+            if is_it(link) {
                 return Some(Found { slot: link, before });
             }
             before = Some(link);

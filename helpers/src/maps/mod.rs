@@ -66,7 +66,10 @@ pub struct MapSpec {
 impl MapSpec {
     /// Whether an element has a value for each CPU.
     pub fn is_percpu(&self) -> bool {
-        matches!(self.map_type, MapType::PercpuArray | MapType::PercpuHash)
+        matches!(
+            self.map_type,
+            MapType::PercpuArray | MapType::PercpuHash | MapType::LruPercpuHash
+        )
     }
 
     /// Values of an element on `cpus` CPUs.
@@ -92,7 +95,9 @@ impl MapSpec {
 pub fn area_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
     match spec.map_type {
         MapType::Array | MapType::PercpuArray => array::area_bytes(spec, spec.copies(cpus)),
-        MapType::Hash | MapType::PercpuHash => hash::area_bytes(spec, cpus, spec.copies(cpus)),
+        MapType::Hash | MapType::PercpuHash | MapType::LruHash | MapType::LruPercpuHash => {
+            hash::area_bytes(spec, cpus, spec.copies(cpus))
+        }
         MapType::Queue | MapType::Stack => queue::area_bytes(spec),
         MapType::LpmTrie => lpm_trie::area_bytes(spec),
         MapType::BloomFilter => bloom_filter::area_bytes(spec),
@@ -126,7 +131,7 @@ impl Map {
         let copies = spec.copies(cpus);
         let kind = match spec.map_type {
             MapType::Array | MapType::PercpuArray => Kind::Array(Array::new(&spec, area, copies)),
-            MapType::Hash | MapType::PercpuHash => {
+            MapType::Hash | MapType::PercpuHash | MapType::LruHash | MapType::LruPercpuHash => {
                 Kind::Hash(Hash::new(&spec, area, cpus, copies)?)
             }
             MapType::Queue => Kind::Queue(Queue::new(&spec, area, Order::First)),
@@ -171,6 +176,9 @@ impl Map {
 
     /// Offset of `cpu`'s value under `key`.
     pub fn lookup(&self, cpu: u32, key: &Key) -> Option<u32> {
+        if let Kind::Hash(hash) = &self.kind {
+            return Some(hash.elements().offset(hash.touch(key)?, cpu));
+        }
         let (elements, element) = self.element(key)?;
         Some(elements.offset(element, cpu))
     }
