@@ -100,54 +100,38 @@ impl Maps {
         let mut symbols: Vec<_> = elf.symbols_in(section).collect();
         symbols.sort_by_key(|s| s.value);
         for symbol in symbols {
-            let bad = |what| Error::new(ObjectError::MapDefinition(symbol.name.to_owned(), what));
-            let var = btf
-                .find(symbol.name, Kind::Var)
-                .ok_or_else(|| bad("no BTF variable"))?;
-            let ty = var.target().and_then(|id| btf.resolve(id));
-            let ty = ty
-                .filter(|t| t.kind == Kind::Struct)
-                .ok_or_else(|| bad("not a struct"))?;
-            self.define(btf, symbol.name, ty, (section, symbol.value))
-                .map_err(bad)??;
+            self.define(btf, symbol.name, (section, symbol.value))?;
         }
         Ok(())
     }
 
-    /// Adds the map that `ty` describes; where it has an inner map, that one follows it.
-    fn define(
-        &mut self,
-        btf: &Btf,
-        name: &str,
-        ty: Type<'_>,
-        place: (usize, u64),
-    ) -> Result<Result<()>, &'static str> {
-        let (map, values) = describe(btf, name, ty)?;
+    /// Adds the map that the variable `name` describes; where it has an inner map, that one follows it.
+    fn define(&mut self, btf: &Btf, name: &str, place: (usize, u64)) -> Result<()> {
+        let bad = |what| Error::new(ObjectError::MapDefinition(name.to_owned(), what));
+        let var = btf
+            .find(name, Kind::Var)
+            .ok_or_else(|| bad("no BTF variable"))?;
+        let ty = var.target().and_then(|id| btf.resolve(id));
+        let ty = ty
+            .filter(|t| t.kind == Kind::Struct)
+            .ok_or_else(|| bad("not a struct"))?;
+        let (map, values) = describe(btf, name, ty).map_err(bad)?;
         let of_maps = matches!(
             MapType::from_id(map.map_type),
             Some(MapType::ArrayOfMaps | MapType::HashOfMaps)
         );
-        let index = match self.add(map, place) {
-            Ok(index) => index,
-            Err(error) => return Ok(Err(error)),
-        };
-        let Some(values) = values else {
-            return Ok(Ok(()));
-        };
+        let index = self.add(map, place)?;
+        let Some(values) = values else { return Ok(()) };
         self.values.insert(index, u64::from(values.bit_offset / 8));
         if of_maps {
             let inner = btf.resolve(values.type_id).and_then(|t| t.array());
-            let inner = inner
-                .and_then(|a| pointee(btf, a.element))
-                .ok_or("values: not an array of pointers")?;
-            let (mut inner, _) = describe(btf, &format!("{name}.inner"), inner)?;
+            let inner = inner.and_then(|a| pointee(btf, a.element));
+            let inner = inner.ok_or_else(|| bad("values: not an array of pointers"))?;
+            let (mut inner, _) = describe(btf, &format!("{name}.inner"), inner).map_err(bad)?;
             inner.pinned = false;
-            match self.push(inner) {
-                Ok(inner) => self.list[index].inner = Some(inner as u32),
-                Err(error) => return Ok(Err(error)),
-            }
+            self.list[index].inner = Some(self.push(inner)? as u32);
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Reads which maps or programs the relocations of `.maps` put into `values` arrays.

@@ -45,8 +45,6 @@ pub const MAP: &str = "map";
 pub const MAP_VALUE: &str = "map_value";
 /// CO-RE relocation values.
 pub const CORE: &str = "core";
-/// Reserved: `.kconfig` externs lie in a data section.
-pub const KCONFIG: &str = "kconfig";
 /// Addresses of `.ksyms` externs.
 pub const KSYM: &str = "ksym";
 /// Kernel functions.

@@ -112,7 +112,11 @@ impl Program {
     pub(crate) fn run(&self, context: &[u8]) -> Outcome {
         let mut context = context.to_vec();
         let size = (context.len() as u32).to_ne_bytes();
-        let pointer = if context.is_empty() { 0 } else { context.as_mut_ptr() as u64 };
+        let pointer = if context.is_empty() {
+            0
+        } else {
+            context.as_mut_ptr() as u64
+        };
         let mut attr = Attr::new(&[
             (0, &self.fd.as_raw_fd().to_ne_bytes()),
             (40, &size),
