@@ -13,7 +13,7 @@ mod sandbox;
 
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use abi::uapi::{self, About, Kind, NextId, OpenId, SandboxCreate};
 
@@ -192,7 +192,7 @@ impl Device {
 /// Pins and their like: what every object's descriptor understands.
 pub trait Object {
     /// The object's descriptor.
-    fn fd(&self) -> std::os::fd::BorrowedFd<'_>;
+    fn fd(&self) -> BorrowedFd<'_>;
 
     /// Keeps the object alive without a descriptor.
     fn pin(&self) -> Result<()> {
@@ -208,19 +208,13 @@ pub trait Object {
 macro_rules! objects {
     ($($name:ident)*) => {$(
         impl Object for $name {
-            fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+            fn fd(&self) -> BorrowedFd<'_> {
                 self.0.as_fd()
             }
         }
     )*};
 }
 objects!(Sandbox Module Link);
-
-impl AsRawFd for Device {
-    fn as_raw_fd(&self) -> i32 {
-        self.0.as_raw_fd()
-    }
-}
 
 fn owned(fd: i32) -> OwnedFd {
     // SAFETY: the ioctl that returned `fd` installed it for the caller, who is its only owner.
