@@ -57,3 +57,29 @@ fn refusals_are_1_and_usage_is_2() {
     assert_eq!(run(&["convert"]).status.code(), Some(2));
     assert_eq!(run(&["no-such-verb"]).status.code(), Some(2));
 }
+
+#[test]
+fn every_verb_prints_text_and_json() {
+    let verbs: &[(&[&str], &str)] = &[
+        (
+            &["check", "/usr/sbin/opensnoop"],
+            "tracepoint__syscalls__sys_enter_open",
+        ),
+        (&["inspect", "/usr/sbin/opensnoop"], "memory accesses"),
+        (
+            &["disasm", "/usr/sbin/opensnoop"],
+            "call get_current_pid_tgid",
+        ),
+        (&["helpers"], "map_lookup_elem"),
+    ];
+    for (args, wanted) in verbs {
+        let output = run(args);
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains(wanted),
+            "{args:?}: no {wanted:?}"
+        );
+        let json = run(&[args, &["--json"][..]].concat());
+        serde_json::from_slice::<serde_json::Value>(&json.stdout).expect("JSON");
+    }
+}

@@ -3,6 +3,7 @@
 mod cli;
 mod corpus;
 mod filetests;
+mod objects;
 mod random;
 mod reject;
 mod semantics;
