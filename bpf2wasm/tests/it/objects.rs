@@ -129,3 +129,78 @@ fn data_is_found_at_symbol_plus_addend() {
     assert_eq!(outcome.result, Ok(1));
     assert_eq!(outcome.maps[0][8], 1);
 }
+
+/// Maps of maps, program arrays, kconfig, kernel symbols and functions, callbacks: from C by clang.
+#[test]
+fn everything_the_front_end_knows() {
+    let source = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/objects/everything.bpf.c"
+    );
+    let out = std::env::temp_dir().join(format!("everything-{}.o", std::process::id()));
+    let include = "-I/usr/include/x86_64-linux-gnu";
+    let clang = std::process::Command::new("clang-19")
+        .args([
+            "-target", "bpf", "-mcpu=v3", "-O2", "-g", include, "-c", source, "-o",
+        ])
+        .arg(&out)
+        .status();
+    let Ok(status) = clang else {
+        return eprintln!("skipped: clang-19 is not installed");
+    };
+    assert!(status.success(), "clang (and libbpf-dev's headers)");
+    let object = std::fs::read(&out).expect("the object");
+    std::fs::remove_file(&out).expect("ours");
+    let Converted {
+        manifest, summary, ..
+    } = convert(&object, "everything", &Options::default()).expect("it converts");
+    let map = |name: &str| manifest.maps.iter().find(|m| m.name == name).expect(name);
+    let values = |name: &str| {
+        map(name)
+            .values
+            .iter()
+            .map(|v| (v.index, v.name.clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        values("outer"),
+        [(0, "first".to_owned()), (1, "second".to_owned())]
+    );
+    assert_eq!(values("programs"), [(1, "tail".to_owned())]);
+    let template = map("outer").inner.expect("a template") as usize;
+    assert_eq!(manifest.maps[template].name, "outer.inner");
+    assert!(
+        !summary.imports.contains(&"map.outer.inner".to_owned()),
+        "a template has no import"
+    );
+    let externs: Vec<_> = manifest
+        .externs
+        .iter()
+        .map(|e| (e.name.as_str(), e.weak))
+        .collect();
+    let wanted = [
+        ("LINUX_KERNEL_VERSION", false),
+        ("CONFIG_BPF", true),
+        ("bpf_task_release", true),
+    ];
+    assert!(wanted.iter().all(|w| externs.contains(w)), "{externs:?}");
+    for import in [
+        "map..kconfig",
+        "ksym.bpf_prog_active",
+        "ksym.bpf_task_release",
+        "kfunc.bpf_task_from_pid",
+        "bpf.loop",
+    ] {
+        assert!(
+            summary.imports.iter().any(|i| i == import),
+            "no {import}: {:?}",
+            summary.imports
+        );
+    }
+    assert!(
+        summary
+            .imports
+            .iter()
+            .any(|i| i.starts_with("core.field_byte_off:task_struct:0:0"))
+    );
+}
