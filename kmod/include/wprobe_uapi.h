@@ -17,6 +17,7 @@ enum wprobe_kind {
 	WPROBE_KIND_MAP = 2,
 	WPROBE_KIND_MODULE = 3,
 	WPROBE_KIND_LINK = 4,
+	WPROBE_KIND_RING = 5,
 };
 
 /* Where a link attaches. */
@@ -201,6 +202,14 @@ struct wprobe_map_element {
 	__u64 flags; /* in: BPF_ANY, BPF_NOEXIST, BPF_EXIST */
 }; /* 24 bytes */
 
+/* Opens a ring for the events of one CPU. It is in the map until nothing holds it. */
+struct wprobe_ring_open {
+	__u32 index; /* in: its index in the map */
+	__u32 cpu; /* in: the CPU whose events it takes */
+	__u32 pages; /* in: pages of data, a power of two; one more is mapped before them */
+	__u32 reserved; /* in: 0 */
+}; /* 16 bytes */
+
 #define WPROBE_IOC_ABOUT _IOWR('W', 0, struct wprobe_about) /* on: device */
 #define WPROBE_IOC_SANDBOX_CREATE _IOWR('W', 1, struct wprobe_sandbox_create) /* on: device */
 #define WPROBE_IOC_NEXT_ID _IOWR('W', 2, struct wprobe_next_id) /* on: device */
@@ -218,6 +227,7 @@ struct wprobe_map_element {
 #define WPROBE_IOC_MAP_UPDATE _IOWR('W', 66, struct wprobe_map_element) /* on: map */
 #define WPROBE_IOC_MAP_DELETE _IOWR('W', 67, struct wprobe_map_element) /* on: map */
 #define WPROBE_IOC_MAP_NEXT_KEY _IOWR('W', 68, struct wprobe_map_element) /* on: map */
+#define WPROBE_IOC_RING_OPEN _IOWR('W', 69, struct wprobe_ring_open) /* on: map */
 #define WPROBE_IOC_PIN _IO('W', 80) /* on: any object */
 #define WPROBE_IOC_UNPIN _IO('W', 81) /* on: any object */
 

@@ -114,6 +114,8 @@ static const struct file_operations object_fops = {
 	.unlocked_ioctl = wprobe_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 	.read = object_read,
+	.poll = wprobe_window_poll,
+	.mmap = wprobe_window_mmap,
 	.release = object_release,
 };
 

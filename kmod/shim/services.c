@@ -8,6 +8,7 @@
 #include <linux/mm.h>
 #include <linux/percpu.h>
 #include <linux/prandom.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -103,6 +104,12 @@ u64 wp_irq_save(void)
 void wp_irq_restore(u64 flags)
 {
 	local_irq_restore((unsigned long)flags);
+}
+
+/* Runs have interrupts off, which RCU takes for a read-side critical section. */
+void wp_wait_for_runs(void)
+{
+	synchronize_rcu();
 }
 
 /* [probe] */

@@ -50,12 +50,27 @@ long wprobe_catch_hit(void *attachment, struct pt_regs *regs, u64 cpu, u64 *resu
 /* Does not return; not declared so, for objtool keeps its own list of what does not. */
 void wprobe_abort(u64 *resume, long result);
 
+/* Entries that neither panic nor wait for the control path. */
+struct wprobe_window *wprobe_rs_window(const void *object);
+bool wprobe_rs_readable(const void *object);
+
 /* device.c */
 extern u64 wprobe_control_resume;
 void wp_limits(struct wprobe_limits *limits);
 int wp_new_fd(void *object);
 void wp_hold_module(void);
 void wp_drop_module(void);
+
+/* ring.c */
+struct file;
+struct poll_table_struct;
+struct vm_area_struct;
+struct wprobe_window;
+struct wprobe_window *wp_window_new(void *pages, u32 count, bool ring_buffer);
+void wp_window_free(struct wprobe_window *window);
+void wp_wake(struct wprobe_window *window);
+__poll_t wprobe_window_poll(struct file *file, struct poll_table_struct *table);
+int wprobe_window_mmap(struct file *file, struct vm_area_struct *vma);
 
 /* services.c */
 u64 *wprobe_hit_resume(u32 cpu);
@@ -80,6 +95,7 @@ u64 wp_task(void);
 void wp_comm(char *comm);
 void wp_seed_random(void);
 u32 wp_random(void);
+void wp_wait_for_runs(void);
 long wp_read_kernel(void *to, u64 from, size_t size);
 long wp_read_user(void *to, u64 from, size_t size);
 long wp_read_kernel_str(char *to, u64 from, size_t size);

@@ -131,10 +131,9 @@ fn ioctl(registry: &mut Registry, object: Option<&Object>, call: &Call) -> Resul
         None => device(registry, call)?,
         Some(Object::Sandbox(sandbox)) => sandbox::ioctl(registry, sandbox, call)?,
         Some(Object::Module(sandbox, module)) => module::ioctl(registry, sandbox, module, call)?,
-        Some(Object::Map(sandbox, map)) => {
-            map::ioctl(registry, sandbox, map, call).map(|()| None)?
-        }
+        Some(Object::Map(sandbox, map)) => map::ioctl(registry, sandbox, map, call)?,
         Some(Object::Link(link)) => link::ioctl(registry, link, call).map(|()| None)?,
+        Some(Object::Ring(_)) => return Err(user::ENOTTY),
     };
     made.map_or(Ok(0), descriptor)
 }

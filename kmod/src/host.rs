@@ -76,8 +76,10 @@ impl Host for Kernel {
         read_str(From::User, to, address)
     }
 
-    /// No ring has a waker before descriptors can be polled.
-    fn wake(&self, _: usize) {}
+    fn wake(&self, waker: usize) {
+        // SAFETY: every waker is a window's, which its ring or map keeps while runs can reach it.
+        unsafe { services::wake(waker) };
+    }
 
     fn trace(&self, text: &[u8]) {
         services::trace(text);

@@ -1,11 +1,10 @@
 //! The Rust half of `wprobe.ko`: the engine and the objects of `/dev/wprobe`.
 //!
-//! C calls in at two places: [`control`] (a request from user space) and [`wprobe_rs_hit`] (a probe was
-//! hit). Everything Rust needs from the kernel is in [`services`].
+//! C calls in at three places: [`control`] (a request from user space), [`wprobe_rs_hit`] (a probe was
+//! hit) and [`ring`] (a descriptor is mapped or polled). Everything Rust needs from the kernel is in [`services`].
 //!
 //! * Control path: [`control`], [`user`] (arguments), [`registry`] (objects and ids), [`sandbox`],
-//!   [`map`], [`load`],
-//!   [`module`], [`link`]. One request at a time, on a stack of its own; may allocate and sleep.
+//!   [`map`], [`ring`], [`load`], [`module`], [`link`]. One request at a time, on a stack of its own; may allocate and sleep.
 //! * Data path: [`link`] (the hit), [`program`] (the run), [`engine`], [`host`], [`stats`]. Interrupts are
 //!   off; allocates nothing, sleeps never, looks up no name, shares no lock between CPUs (but the one
 //!   of an exclusive module).
@@ -27,6 +26,7 @@ mod memory;
 mod module;
 mod program;
 mod registry;
+mod ring;
 mod sandbox;
 mod services;
 mod stats;

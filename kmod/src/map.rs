@@ -12,7 +12,9 @@ use helpers::space::Space;
 
 use crate::cpu::{self, Running};
 use crate::registry::{Object, Registry};
+use crate::ring::{self, Ring};
 use crate::sandbox::Sandbox;
+use crate::services::Window;
 use crate::user::{self, Call};
 
 /// A map's name and place.
@@ -20,6 +22,8 @@ pub(crate) struct Map {
     pub(crate) id: u32,
     name: String,
     index: u32,
+    /// What user space maps and polls, if it is a ring buffer.
+    pub(crate) window: Option<Window>,
 }
 
 impl Map {
@@ -45,61 +49,85 @@ impl Map {
         args.handle = created.handle;
         args.values = created.values;
         call.write(&args)?;
-        let map = Arc::new(Self {
+        let mut map = Self {
             id: registry.new_id(Kind::Map),
             name,
             index: created.index,
-        });
+            window: None,
+        };
+        if let Some(ring) = map.of(space)?.as_ringbuf() {
+            map.window = Some(ring::window(space, ring)?);
+        }
+        let map = Arc::new(map);
         let map = Object::Map(sandbox.clone(), map);
         registry.add(&map);
         Ok(map)
     }
+
+    /// The map itself.
+    pub(crate) fn of<'a>(&self, space: &'a Space) -> Result<&'a SpaceMap, Errno> {
+        space.map(self.index).ok_or(Errno::ENOENT)
+    }
 }
 
-fn space(sandbox: &Sandbox) -> Result<&Space, Errno> {
+/// The space that a sandbox's maps are in.
+
+pub(crate) fn space(sandbox: &Sandbox) -> Result<&Space, Errno> {
     let shared = sandbox.shared.as_ref().ok_or(Errno::EINVAL)?;
     Ok(&shared.space)
 }
 
 /// Answers an ioctl of a map's descriptor.
 pub(crate) fn ioctl(
-    registry: &Registry,
+    registry: &mut Registry,
     sandbox: &Arc<Sandbox>,
     map: &Arc<Map>,
     call: &Call,
-) -> Result<(), Errno> {
-    let space = space(sandbox)?;
-    let of_space = space.map(map.index).ok_or(Errno::ENOENT)?;
-    if call.is(uapi::MAP_INFO) {
-        let spec = of_space.spec();
-        let object = Object::Map(sandbox.clone(), map.clone());
-        return call.write(&uapi::MapInfo {
-            id: map.id,
-            sandbox: sandbox.id,
-            name: user::field(&map.name),
-            map_type: spec.map_type as u32,
-            key_size: spec.key_size,
-            value_size: spec.value_size,
-            max_entries: spec.max_entries,
-            map_flags: spec.flags,
-            pinned: registry.is_pinned(&object).into(),
-        });
+) -> Result<Option<Object>, Errno> {
+    if call.is(uapi::RING_OPEN) {
+        return Ring::open(registry, sandbox, map, call).map(Some);
     }
+    let space = space(sandbox)?;
+    let of_space = map.of(space)?;
     let access = Access {
         space,
         map: of_space,
     };
-    if call.is(uapi::MAP_LOOKUP) {
-        access.lookup(&call.read()?)
+    if call.is(uapi::MAP_INFO) {
+        info(registry, sandbox, map, of_space.spec(), call)?;
+    } else if call.is(uapi::MAP_LOOKUP) {
+        access.lookup(&call.read()?)?;
     } else if call.is(uapi::MAP_UPDATE) {
-        access.update(&call.read()?)
+        access.update(&call.read()?)?;
     } else if call.is(uapi::MAP_DELETE) {
-        access.delete(&call.read()?)
+        access.delete(&call.read()?)?;
     } else if call.is(uapi::MAP_NEXT_KEY) {
-        access.next_key(&call.read()?)
+        access.next_key(&call.read()?)?;
     } else {
-        Err(user::ENOTTY)
+        return Err(user::ENOTTY);
     }
+    Ok(None)
+}
+
+fn info(
+    registry: &Registry,
+    sandbox: &Arc<Sandbox>,
+    map: &Arc<Map>,
+    spec: &MapSpec,
+    call: &Call,
+) -> Result<(), Errno> {
+    let object = Object::Map(sandbox.clone(), map.clone());
+    call.write(&uapi::MapInfo {
+        id: map.id,
+        sandbox: sandbox.id,
+        name: user::field(&map.name),
+        map_type: spec.map_type as u32,
+        key_size: spec.key_size,
+        value_size: spec.value_size,
+        max_entries: spec.max_entries,
+        map_flags: spec.flags,
+        pinned: registry.is_pinned(&object).into(),
+    })
 }
 
 /// The control path's view of a map. User memory is copied before and after, never during the

@@ -3,7 +3,7 @@
 //! # Invariants
 //!
 //! A sandbox lives while a descriptor, a pin or a link holds it or one of its children; its maps and
-//! modules live exactly as long. The registry itself holds no sandbox and no link, unless pinned.
+//! modules live exactly as long. The registry itself holds no sandbox, link or ring, unless pinned.
 //! Everything here runs in the control path, one request at a time.
 
 use alloc::sync::{Arc, Weak};
@@ -15,6 +15,7 @@ use helpers::host::Errno;
 use crate::link::Link;
 use crate::map::Map;
 use crate::module::Module;
+use crate::ring::Ring;
 use crate::sandbox::Sandbox;
 use crate::services;
 
@@ -25,6 +26,7 @@ pub(crate) enum Object {
     Map(Arc<Sandbox>, Arc<Map>),
     Module(Arc<Sandbox>, Arc<Module>),
     Link(Arc<Link>),
+    Ring(Arc<Ring>),
 }
 
 impl Object {
@@ -34,6 +36,7 @@ impl Object {
             Self::Map(..) => Kind::Map,
             Self::Module(..) => Kind::Module,
             Self::Link(_) => Kind::Link,
+            Self::Ring(_) => Kind::Ring,
         }
     }
 
@@ -43,6 +46,7 @@ impl Object {
             Self::Map(_, map) => map.id,
             Self::Module(_, module) => module.id,
             Self::Link(link) => link.id,
+            Self::Ring(ring) => ring.id,
         }
     }
 
@@ -54,6 +58,7 @@ impl Object {
                 Listed::Module(Arc::downgrade(sandbox), module.clone())
             }
             Self::Link(link) => Listed::Link(Arc::downgrade(link)),
+            Self::Ring(ring) => Listed::Ring(Arc::downgrade(ring)),
         }
     }
 }
@@ -64,6 +69,7 @@ enum Listed {
     Map(Weak<Sandbox>, Arc<Map>),
     Module(Weak<Sandbox>, Arc<Module>),
     Link(Weak<Link>),
+    Ring(Weak<Ring>),
 }
 
 impl Listed {
@@ -73,6 +79,7 @@ impl Listed {
             Self::Map(sandbox, map) => Object::Map(sandbox.upgrade()?, map.clone()),
             Self::Module(sandbox, module) => Object::Module(sandbox.upgrade()?, module.clone()),
             Self::Link(link) => Object::Link(link.upgrade()?),
+            Self::Ring(ring) => Object::Ring(ring.upgrade()?),
         })
     }
 
@@ -82,6 +89,7 @@ impl Listed {
                 owner.strong_count() > 0
             }
             Self::Link(link) => link.strong_count() > 0,
+            Self::Ring(ring) => ring.strong_count() > 0,
         }
     }
 }
@@ -96,14 +104,14 @@ struct Entry {
 /// Every object, and the ids given so far.
 pub(crate) struct Registry {
     entries: Vec<Entry>,
-    last_ids: [u32; 4],
+    last_ids: [u32; Kind::Ring as usize],
 }
 
 impl Registry {
     pub(crate) const fn new() -> Self {
         Self {
             entries: Vec::new(),
-            last_ids: [0; 4],
+            last_ids: [0; Kind::Ring as usize],
         }
     }
 
@@ -195,6 +203,14 @@ impl Registry {
         self.entries.iter().filter_map(move |e| match &e.listed {
             Listed::Link(link) => link.upgrade().filter(|l| l.is_of(module)),
             _ => None,
+        })
+    }
+
+    /// Whether `map` has a ring at `index`.
+    pub(crate) fn has_ring(&self, map: &Arc<Map>, index: u32) -> bool {
+        self.entries.iter().any(|e| match &e.listed {
+            Listed::Ring(ring) => ring.upgrade().is_some_and(|ring| ring.is_at(map, index)),
+            _ => false,
         })
     }
 

@@ -37,9 +37,21 @@ use crate::user::{self, Call};
 /// Modules that may be loaded into one sandbox, failed ones included: a store never shrinks.
 pub(crate) const MAX_LOADS: u32 = 64;
 
-/// Pages of guest memory.
-struct GuestPages {
+/// Zeroed pages that user space may map.
+pub(crate) struct GuestPages {
     base: NonNull<u8>,
+}
+
+impl GuestPages {
+    pub(crate) fn new(size: u32) -> Result<Self, Errno> {
+        let base = services::alloc_guest(size as usize).ok_or(Errno::ENOMEM)?;
+        memory::count_allocation();
+        Ok(Self { base })
+    }
+
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
 }
 
 // SAFETY: it is only the right to free the pages, which any thread may.
@@ -50,7 +62,7 @@ unsafe impl Sync for GuestPages {}
 impl Drop for GuestPages {
     fn drop(&mut self) {
         memory::count_free();
-        // SAFETY: the pages came from alloc_guest; stores and space over them were dropped before.
+        // SAFETY: the pages came from alloc_guest; whatever uses them was dropped before.
         unsafe { services::free_guest(self.base) };
     }
 }
@@ -70,9 +82,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     fn new(size: u32) -> Result<Self, Errno> {
-        let base = services::alloc_guest(size as usize).ok_or(Errno::ENOMEM)?;
-        memory::count_allocation();
-        let pages = GuestPages { base };
+        let pages = GuestPages::new(size)?;
+        let base = pages.base();
         // SAFETY: page-aligned, valid for `size` bytes as long as `pages`, which outlives the space; the
         // references that the engine makes are discussed above.
         let guest = unsafe { GuestMemory::new(base, size) };

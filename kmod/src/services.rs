@@ -1,4 +1,4 @@
-//! The C half's functions, declared once (`shim/{services,device,attach_kprobe}.c`).
+//! The C half's functions, declared once (`shim/{services,device,ring,attach_kprobe}.c`).
 //!
 //! The safe wrappers say in their types what C cannot. What is marked *probe* may run inside a probe:
 //! it neither sleeps nor allocates nor faults.
@@ -7,9 +7,17 @@ use core::ffi::{CStr, c_void};
 use core::fmt::{self, Write as _};
 use core::ptr::NonNull;
 
+use crate::memory;
+
 /// A registered probe of the C half.
 #[repr(C)]
 struct Kprobe {
+    opaque: [u8; 0],
+}
+
+/// `struct wprobe_window`.
+#[repr(C)]
+pub(crate) struct RawWindow {
     opaque: [u8; 0],
 }
 
@@ -75,6 +83,10 @@ unsafe extern "C" {
     fn wp_read_kernel_str(to: *mut u8, from: u64, size: usize) -> i64;
     fn wp_read_user_str(to: *mut u8, from: u64, size: usize) -> i64;
     fn wp_trace(text: *const u8, length: usize);
+    fn wp_window_new(pages: *mut u8, count: u32, ring_buffer: bool) -> *mut RawWindow;
+    fn wp_window_free(window: *mut RawWindow);
+    fn wp_wake(window: *mut RawWindow);
+    safe fn wp_wait_for_runs();
     fn wp_kprobe_attach(
         point: u32,
         symbol: *const i8,
@@ -343,6 +355,65 @@ pub(crate) unsafe fn read_str(
 pub(crate) fn trace(text: &[u8]) {
     // SAFETY: the text is there for the call.
     unsafe { wp_trace(text.as_ptr(), text.len()) };
+}
+
+/// Pages of a ring that user space may map, and what waits for its records.
+pub(crate) struct Window {
+    raw: NonNull<RawWindow>,
+}
+
+// SAFETY: the C half's object may be used from any thread.
+unsafe impl Send for Window {}
+// SAFETY: as above.
+unsafe impl Sync for Window {}
+
+impl Window {
+    /// A window on `count` pages at `pages`. Of a ring buffer the first is writable, and the pages from
+    /// the third on are mapped twice. `None`: no memory.
+    ///
+    /// # Safety
+    ///
+    /// The pages came from [`alloc_guest`], and stay while a descriptor leads to the window.
+    pub(crate) unsafe fn new(pages: NonNull<u8>, count: u32, ring_buffer: bool) -> Option<Self> {
+        // SAFETY: the caller's promise.
+        let raw = unsafe { wp_window_new(pages.as_ptr(), count, ring_buffer) };
+        NonNull::new(raw).map(|raw| {
+            memory::count_allocation();
+            Self { raw }
+        })
+    }
+
+    pub(crate) fn raw(&self) -> *const RawWindow {
+        self.raw.as_ptr()
+    }
+
+    /// What [`wake`] takes.
+    pub(crate) fn waker(&self) -> usize {
+        self.raw.as_ptr() as usize
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        memory::count_free();
+        // SAFETY: no descriptor leads to it and no run can wake it any more; waits for a wake under way.
+        unsafe { wp_window_free(self.raw.as_ptr()) };
+    }
+}
+
+/// *probe* Wakes whoever waits for a window's records.
+///
+/// # Safety
+///
+/// `waker` is that of a window which lives.
+pub(crate) unsafe fn wake(waker: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { wp_wake(waker as *mut RawWindow) };
+}
+
+/// Returns when every run that was under way has ended. Sleeps.
+pub(crate) fn wait_for_runs() {
+    wp_wait_for_runs();
 }
 
 /// A registered probe; dropping it unregisters it and waits for its handlers.

@@ -31,7 +31,7 @@ macro_rules! plain {
 
 plain! {
     About SandboxCreate NextId OpenId MapCreate ModuleLoad LinkCreate Report ProgramInfo SandboxInfo
-    MapInfo ModuleInfo LinkInfo MapElement
+    MapInfo ModuleInfo LinkInfo MapElement RingOpen
 }
 
 /// A value of all zeroes.

@@ -43,6 +43,7 @@ const ENUMS: &[Enum] = &[
             ("WPROBE_KIND_MAP", Kind::Map as u32),
             ("WPROBE_KIND_MODULE", Kind::Module as u32),
             ("WPROBE_KIND_LINK", Kind::Link as u32),
+            ("WPROBE_KIND_RING", Kind::Ring as u32),
         ],
     },
     Enum {

@@ -4,11 +4,16 @@
 //!
 //! * a **sandbox**: one linear memory and its limits;
 //! * in it **maps** and **modules** (a module holds its programs), which live as long as the sandbox does;
-//! * a **link**: one attachment of one program.
+//! * a **link**: one attachment of one program;
+//! * a **ring**: one CPU's events of a perf event array, for a reader.
 //!
 //! An object lives while a descriptor, a pin or a child holds it: a link holds its module, modules and
-//! maps hold their sandbox. A killed loader therefore leaves nothing behind, unless it pinned something.
+//! maps hold their sandbox, a ring holds its map. A killed loader therefore leaves nothing behind, unless it pinned something.
 //! Ids are for listing.
+//!
+//! Two descriptors can be mapped and polled, in the layouts that libbpf reads: a ring's (`perf_buffer`: the
+//! page of positions and the data, writable) and a ring buffer map's (`ring_buffer`: the consumer page,
+//! writable; from the second page on the producer page and twice the data, read-only).
 //!
 //! Sizes are checked as bpf(2) does: the ioctl number carries the caller's struct size; a shorter struct
 //! is extended by zeros, a longer one is accepted only if the unknown tail is zero.
@@ -315,6 +320,18 @@ uapi! {
         #[doc = "in: BPF_ANY, BPF_NOEXIST, BPF_EXIST"]
         flags: u64,
     }
+
+    #[doc = "Opens a ring for the events of one CPU. It is in the map until nothing holds it."]
+    RingOpen {
+        #[doc = "in: its index in the map"]
+        index: u32,
+        #[doc = "in: the CPU whose events it takes"]
+        cpu: u32,
+        #[doc = "in: pages of data, a power of two; one more is mapped before them"]
+        pages: u32,
+        #[doc = "in: 0"]
+        reserved: u32,
+    }
 }
 
 /// Kinds of objects, for [`NextId`] and [`OpenId`].
@@ -329,6 +346,8 @@ pub enum Kind {
     Module = 3,
     /// A link.
     Link = 4,
+    /// A ring.
+    Ring = 5,
 }
 
 /// `ATTACH_*`: where a link attaches.
@@ -408,6 +427,8 @@ ioctls! {
     MAP_DELETE 67 "map" MapElement;
     /// `ENOENT` after the last key.
     MAP_NEXT_KEY 68 "map" MapElement;
+    /// Returns a ring descriptor; of a perf event array only. `EBUSY` if there is one at the index.
+    RING_OPEN 69 "map" RingOpen;
     /// Keeps the object alive without a descriptor.
     PIN 80 "any object";
     /// Takes [`PIN`] back.
