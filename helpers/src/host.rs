@@ -54,6 +54,8 @@ pub trait Host {
     fn read_kernel(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno>;
     /// `width` (1, 2, 4, 8) bytes of kernel memory at `address`, zero-extended.
     fn load_kernel(&self, width: u32, address: u64) -> Result<u64, Errno>;
+    /// `width` (1, 2, 4, 8) bytes of user memory at `address`, zero-extended.
+    fn load_user(&self, width: u32, address: u64) -> Result<u64, Errno>;
     /// Copies user memory at `address`; `EFAULT` leaves `to` in any state.
     fn read_user(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno>;
     /// Copies a NUL-terminated kernel string, cut to fit; the length with NUL.

@@ -25,6 +25,12 @@ impl KnownHost {
             .ok_or(Errno::EFAULT)
     }
 
+    fn number(base: u64, width: u32, address: u64) -> Result<u64, Errno> {
+        let mut bytes = [0; 8];
+        bytes[..width as usize].copy_from_slice(Self::bytes(base, address, width as usize)?);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
     fn string(base: u64, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
         let text = Self::bytes(base, address, 9)?;
         let len = to.len().min(text.len());
@@ -64,9 +70,10 @@ impl Host for KnownHost {
         Ok(())
     }
     fn load_kernel(&self, width: u32, address: u64) -> Result<u64, Errno> {
-        let mut bytes = [0; 8];
-        bytes[..width as usize].copy_from_slice(Self::bytes(KERNEL, address, width as usize)?);
-        Ok(u64::from_le_bytes(bytes))
+        Self::number(KERNEL, width, address)
+    }
+    fn load_user(&self, width: u32, address: u64) -> Result<u64, Errno> {
+        Self::number(USER, width, address)
     }
     fn read_user(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {
         to.write(Self::bytes(USER, address, to.len())?);

@@ -51,6 +51,9 @@ impl Host for CountingHost {
     fn load_kernel(&self, _: u32, _: u64) -> Result<u64, Errno> {
         Err(Errno::EFAULT)
     }
+    fn load_user(&self, _: u32, _: u64) -> Result<u64, Errno> {
+        Err(Errno::EFAULT)
+    }
     fn read_user(&self, _: GuestSlice<'_>, _: u64) -> Result<(), Errno> {
         Err(Errno::EFAULT)
     }

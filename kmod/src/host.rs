@@ -13,6 +13,14 @@ fn read(kind: From, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {
     unsafe { services::read(kind, to.as_ptr(), address, to.len()) }.map_err(Errno)
 }
 
+fn load(kind: From, width: u32, address: u64) -> Result<u64, Errno> {
+    let mut bytes = [0; 8];
+    let size = bytes.len().min(width as usize);
+    // SAFETY: `size` is at most the size of `bytes`.
+    unsafe { services::read(kind, bytes.as_mut_ptr(), address, size) }.map_err(Errno)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
 fn read_str(kind: From, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
     // SAFETY: as above.
     unsafe { services::read_str(kind, to.as_ptr(), address, to.len()) }.map_err(Errno)
@@ -56,12 +64,11 @@ impl Host for Kernel {
     }
 
     fn load_kernel(&self, width: u32, address: u64) -> Result<u64, Errno> {
-        let mut bytes = [0; 8];
-        let size = bytes.len().min(width as usize);
-        // SAFETY: `size` is at most the size of `bytes`.
-        unsafe { services::read(From::Kernel, bytes.as_mut_ptr(), address, size) }
-            .map_err(Errno)?;
-        Ok(u64::from_le_bytes(bytes))
+        load(From::Kernel, width, address)
+    }
+
+    fn load_user(&self, width: u32, address: u64) -> Result<u64, Errno> {
+        load(From::User, width, address)
     }
 
     fn read_user(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {

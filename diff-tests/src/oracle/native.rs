@@ -1,7 +1,7 @@
 //! The kernel's own eBPF, through libbpf: what every other runtime is compared with.
 
 use anyhow::{Context, Result, bail};
-use libbpf_rs::{Link, MapCore, MapFlags, Object, ObjectBuilder};
+use libbpf_rs::{Link, MapCore, MapFlags, Object, ObjectBuilder, ProgramInput};
 
 /// An object loaded natively, with its attachments.
 pub struct Native {
@@ -40,6 +40,16 @@ impl Native {
             );
         }
         Ok(())
+    }
+
+    /// Runs `program` once, without an event, as `BPF_PROG_TEST_RUN` does; its return value.
+    pub fn test_run(&mut self, program: &str) -> Result<u32> {
+        let found = self.object.progs_mut().find(|p| p.name() == program);
+        let found = found.with_context(|| format!("no native program {program}"))?;
+        let output = found.test_run(ProgramInput::default());
+        Ok(output
+            .with_context(|| format!("{program}: test run"))?
+            .return_value)
     }
 
     /// Detaches everything; maps stay.

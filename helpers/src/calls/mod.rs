@@ -5,9 +5,11 @@
 //! bad *kernel or user* address is daily business and gives a negative errno, as in the kernel.
 
 mod event;
+mod format;
 mod map;
 mod packet;
 mod probe;
+mod string;
 mod task;
 mod time;
 
@@ -42,6 +44,7 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
         3 => map::delete_elem,
         4 => probe::read,
         5 => time::ktime_get_ns,
+        6 => format::trace_printk,
         7 => time::get_prandom_u32,
         8 => task::get_smp_processor_id,
         14 => task::get_current_pid_tgid,
@@ -53,6 +56,8 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
         87 => map::push_elem,
         88 => map::pop_elem,
         89 => map::peek_elem,
+        105 => string::strtol,
+        106 => string::strtoul,
         112 => probe::read_user,
         113 => probe::read_kernel,
         114 => probe::read_user_str,
@@ -63,7 +68,10 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
         132 => event::ringbuf_submit,
         133 => event::ringbuf_discard,
         134 => event::ringbuf_query,
+        165 => format::snprintf,
         174 => task::get_attach_cookie,
+        177 => format::trace_vprintk,
+        182 => string::strncmp,
         195 => map::lookup_percpu_elem,
         _ => return None,
     })

@@ -12,6 +12,21 @@ use crate::host::{Errno, Host, Result0};
 /// First address that no user process has (`TASK_SIZE_MAX` of x86-64 with five-level tables).
 const USER_END: u64 = 1 << 56;
 
+/// Whether an address that may be either is a user's (`bpf_probe_read_compat`).
+pub(super) fn is_user(address: u64) -> bool {
+    address < USER_END
+}
+
+/// One byte of user memory, or of kernel memory and the guest's own.
+pub(super) fn byte<H: Host>(run: &Run<'_, H>, user: bool, address: u64) -> Option<u8> {
+    let byte = match (user, layout::guest_offset(address)) {
+        (true, _) => run.host.load_user(1, address).ok()?,
+        (false, Some(_)) => run.space.memory().slice(address, 1).ok()?.word_at(0),
+        (false, None) => run.host.load_kernel(1, address).ok()?,
+    };
+    Some(byte as u8)
+}
+
 /// The destination `(r1, r2)`.
 fn destination<'a, H>(
     run: &Run<'a, H>,
@@ -81,7 +96,7 @@ pub(super) fn read_user_str<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result
 
 /// `probe_read`: user or kernel memory, by address (`bpf_probe_read_compat`).
 pub(super) fn read<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    if args[2] < USER_END {
+    if is_user(args[2]) {
         read_user(run, args)
     } else {
         read_kernel(run, args)
@@ -90,7 +105,7 @@ pub(super) fn read<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
 
 /// `probe_read_str`: user or kernel memory, by address.
 pub(super) fn read_str<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    if args[2] < USER_END {
+    if is_user(args[2]) {
         read_user_str(run, args)
     } else {
         read_kernel_str(run, args)

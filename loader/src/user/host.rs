@@ -22,6 +22,24 @@ fn clock(id: libc::clockid_t) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// Copies `len` bytes of this process's memory at `address`, which may be no memory at all.
+fn read_own(to: *mut u8, len: usize, address: u64) -> Result<(), Errno> {
+    let local = libc::iovec {
+        iov_base: to.cast(),
+        iov_len: len,
+    };
+    let remote = libc::iovec {
+        iov_base: address as *mut libc::c_void,
+        iov_len: len,
+    };
+    // SAFETY: callers give `len` bytes at `to`; the kernel checks `remote` and reports a fault as an error.
+    let read = unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) };
+    match usize::try_from(read) {
+        Ok(read) if read == len => Ok(()),
+        _ => Err(Errno::EFAULT),
+    }
+}
+
 impl Host for UserHost {
     fn ktime_ns(&self) -> u64 {
         clock(libc::CLOCK_MONOTONIC)
@@ -72,21 +90,15 @@ impl Host for UserHost {
         Err(Errno::EFAULT)
     }
 
+    fn load_user(&self, width: u32, address: u64) -> Result<u64, Errno> {
+        let mut bytes = [0; 8];
+        let to = &mut bytes[..width.min(8) as usize];
+        read_own(to.as_mut_ptr(), to.len(), address)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
     fn read_user(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {
-        let local = libc::iovec {
-            iov_base: to.as_ptr().cast(),
-            iov_len: to.len(),
-        };
-        let remote = libc::iovec {
-            iov_base: address as *mut libc::c_void,
-            iov_len: to.len(),
-        };
-        // SAFETY: `local` is `to`'s bytes; the kernel checks `remote` and reports a fault as an error.
-        let read = unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) };
-        match usize::try_from(read) {
-            Ok(len) if len == to.len() => Ok(()),
-            _ => Err(Errno::EFAULT),
-        }
+        read_own(to.as_ptr(), to.len(), address)
     }
 
     fn read_kernel_str(&self, _: GuestSlice<'_>, _: u64) -> Result<usize, Errno> {

@@ -1,0 +1,447 @@
+//! Formatted output: `snprintf`, `trace_printk`, `trace_vprintk` (`bpf_bprintf_prepare` in
+//! `kernel/bpf/helpers.c`, and the parts of `lib/vsprintf.c` that it lets through).
+//!
+//! Known: `%[0 +-][width]` before `d i u x X` with `l` and `ll`, `c`, `s` and `pks`, `pus`, `p`, `pK`, `px`,
+//! `pI4 pi4 pI6 pi6`. Not known, and `-EINVAL` here: symbols (`ps`, `pS`, `pB`). A plain pointer prints
+//! as zeros, where the kernel prints a hash that differs from boot to boot.
+//!
+//! A format is walked twice: once to check it, as the kernel does before it writes anything. The guest
+//! may change it in between; then it gets what it asked for the second time.
+
+use abi::traps::Trap;
+
+use super::{Run, probe};
+use crate::guest::GuestSlice;
+use crate::host::{Errno, Host, Result0};
+
+/// `MAX_BPRINTF_VARARGS`.
+const MAX_ARGS: usize = 12;
+/// `MAX_BPRINTF_BUF`: of strings, as of a line in the trace log.
+const MAX_LINE: usize = 1024;
+
+/// Where formatted text goes: so many bytes as fit, all are counted.
+struct Sink<'a> {
+    to: Target<'a>,
+    length: usize,
+}
+
+enum Target<'a> {
+    /// Only counted.
+    Nowhere,
+    /// Guest memory; the last byte is kept for the NUL.
+    Guest(GuestSlice<'a>),
+    /// Host memory.
+    Line(&'a mut [u8; MAX_LINE]),
+}
+
+impl Sink<'_> {
+    fn byte(&mut self, byte: u8) {
+        match &mut self.to {
+            Target::Nowhere => {}
+            Target::Guest(to) if self.length + 1 < to.len() => to.set(self.length, byte),
+            Target::Line(to) if self.length < to.len() => to[self.length] = byte,
+            Target::Guest(_) | Target::Line(_) => {}
+        }
+        self.length += 1;
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.byte(*byte));
+    }
+
+    fn pad(&mut self, count: usize, with: u8) {
+        (0..count).for_each(|_| self.byte(with));
+    }
+}
+
+/// `[0 +-][width]`.
+#[derive(Clone, Copy, Default)]
+struct Field {
+    zero: bool,
+    plus: bool,
+    space: bool,
+    left: bool,
+    width: usize,
+}
+
+/// A conversion.
+#[derive(Clone, Copy)]
+enum Conversion {
+    Signed {
+        long: bool,
+    },
+    Unsigned {
+        long: bool,
+        radix: u64,
+        upper: bool,
+    },
+    Char,
+    /// A string in kernel memory, user memory, or whichever the address says.
+    Str(fn(u64) -> bool),
+    /// A pointer, shown or not.
+    Pointer {
+        shown: bool,
+    },
+    Address {
+        bytes: usize,
+        upper: bool,
+    },
+}
+
+/// Walks a format.
+struct Format<'a> {
+    text: GuestSlice<'a>,
+    at: usize,
+}
+
+impl Format<'_> {
+    fn peek(&self, ahead: usize) -> u8 {
+        self.text.from(self.at + ahead).first(1).word_at(0) as u8
+    }
+
+    fn take(&mut self) -> u8 {
+        let byte = self.peek(0);
+        self.at += 1;
+        byte
+    }
+
+    fn field(&mut self) -> Field {
+        let mut field = Field::default();
+        loop {
+            match self.peek(0) {
+                b'0' => field.zero = true,
+                b'+' => field.plus = true,
+                b' ' => field.space = true,
+                b'-' => field.left = true,
+                _ => break,
+            }
+            self.at += 1;
+        }
+        while self.peek(0).is_ascii_digit() {
+            let digit = usize::from(self.take() - b'0');
+            // The kernel's FIELD_WIDTH_MAX is far beyond any buffer here.
+            field.width = (field.width * 10 + digit).min(MAX_LINE);
+        }
+        field
+    }
+
+    /// What follows a string's or plain pointer's conversion must end it.
+    fn ends(&self) -> bool {
+        let next = self.peek(0);
+        next == 0 || next.is_ascii_whitespace() || next == 0x0b || next.is_ascii_punctuation()
+    }
+
+    fn conversion(&mut self) -> Option<Conversion> {
+        let mut long = false;
+        match self.peek(0) {
+            b'p' => return self.pointer(),
+            b's' => {
+                self.at += 1;
+                return self.ends().then_some(Conversion::Str(probe::is_user));
+            }
+            b'c' => {
+                self.at += 1;
+                return Some(Conversion::Char);
+            }
+            _ => {}
+        }
+        for _ in 0..2 {
+            if self.peek(0) == b'l' {
+                long = true;
+                self.at += 1;
+            }
+        }
+        let unsigned = |radix, upper| Conversion::Unsigned { long, radix, upper };
+        match self.take() {
+            b'd' | b'i' => Some(Conversion::Signed { long }),
+            b'u' => Some(unsigned(10, false)),
+            b'x' => Some(unsigned(16, false)),
+            b'X' => Some(unsigned(16, true)),
+            _ => None,
+        }
+    }
+
+    fn pointer(&mut self) -> Option<Conversion> {
+        self.at += 1;
+        match (self.peek(0), self.peek(1)) {
+            (kind @ (b'k' | b'u'), b's') => {
+                self.at += 2;
+                let user = if kind == b'u' { |_| true } else { |_| false };
+                self.ends().then_some(Conversion::Str(user))
+            }
+            (kind @ (b'i' | b'I'), family @ (b'4' | b'6')) => {
+                self.at += 2;
+                let bytes = if family == b'4' { 4 } else { 16 };
+                let upper = kind == b'I';
+                Some(Conversion::Address { bytes, upper })
+            }
+            (b'x', _) => {
+                self.at += 1;
+                Some(Conversion::Pointer { shown: true })
+            }
+            (b'K', _) => {
+                self.at += 1;
+                Some(Conversion::Pointer { shown: false })
+            }
+            _ if self.ends() => Some(Conversion::Pointer { shown: false }),
+            _ => None,
+        }
+    }
+}
+
+/// Writes `args` to `sink` as the format `text` says.
+fn format<H: Host>(
+    run: &Run<'_, H>,
+    text: GuestSlice<'_>,
+    args: &[u64],
+    sink: &mut Sink<'_>,
+) -> Result<(), Errno> {
+    let end = text.find_nul().ok_or(Errno::EINVAL)?;
+    let mut format = Format {
+        text: text.first(end),
+        at: 0,
+    };
+    let mut args = args.iter();
+    while format.at < end {
+        let byte = format.take();
+        let printable = byte.is_ascii_graphic() || byte.is_ascii_whitespace() || byte == 0x0b;
+        match byte {
+            _ if !printable => return Err(Errno::EINVAL),
+            b'%' if format.peek(0) == b'%' => {
+                format.at += 1;
+                sink.byte(b'%');
+            }
+            b'%' => {
+                let arg = args.next().ok_or(Errno::EINVAL)?;
+                let field = format.field();
+                let conversion = format.conversion().ok_or(Errno::EINVAL)?;
+                convert(run, field, conversion, *arg, sink);
+            }
+            _ => sink.byte(byte),
+        }
+    }
+    Ok(())
+}
+
+fn convert<H: Host>(
+    run: &Run<'_, H>,
+    field: Field,
+    conversion: Conversion,
+    arg: u64,
+    sink: &mut Sink<'_>,
+) {
+    match conversion {
+        Conversion::Signed { long } => {
+            let value = if long {
+                arg as i64
+            } else {
+                i64::from(arg as i32)
+            };
+            number(field, value < 0, value.unsigned_abs(), 10, false, sink);
+        }
+        Conversion::Unsigned { long, radix, upper } => {
+            let value = if long { arg } else { u64::from(arg as u32) };
+            let field = Field {
+                plus: false,
+                space: false,
+                ..field
+            };
+            number(field, false, value, radix, upper, sink);
+        }
+        Conversion::Char => text(field, &[arg as u8], sink),
+        Conversion::Str(user) => string(run, field, user(arg), arg, sink),
+        Conversion::Pointer { shown } => {
+            let field = Field {
+                zero: true,
+                width: 16,
+                ..Field::default()
+            };
+            number(field, false, if shown { arg } else { 0 }, 16, false, sink);
+        }
+        Conversion::Address { bytes, upper } => address(run, bytes, upper, arg, sink),
+    }
+}
+
+fn number(field: Field, negative: bool, value: u64, radix: u64, upper: bool, sink: &mut Sink<'_>) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    let mut rest = value;
+    loop {
+        first -= 1;
+        let digit = (rest % radix) as u8;
+        let letter = if upper { b'A' } else { b'a' };
+        digits[first] = if digit < 10 {
+            b'0' + digit
+        } else {
+            letter + digit - 10
+        };
+        rest /= radix;
+        if rest == 0 {
+            break;
+        }
+    }
+    let digits = &digits[first..];
+    let sign = match (negative, field.plus, field.space) {
+        (true, ..) => Some(b'-'),
+        (_, true, _) => Some(b'+'),
+        (_, _, true) => Some(b' '),
+        _ => None,
+    };
+    let missing = field
+        .width
+        .saturating_sub(digits.len() + usize::from(sign.is_some()));
+    let (before, zeros, after) = match (field.left, field.zero) {
+        (true, _) => (0, 0, missing),
+        (_, true) => (0, missing, 0),
+        _ => (missing, 0, 0),
+    };
+    sink.pad(before, b' ');
+    sink.bytes(sign.as_slice());
+    sink.pad(zeros, b'0');
+    sink.bytes(digits);
+    sink.pad(after, b' ');
+}
+
+fn text(field: Field, bytes: &[u8], sink: &mut Sink<'_>) {
+    let missing = field.width.saturating_sub(bytes.len());
+    if !field.left {
+        sink.pad(missing, b' ');
+    }
+    sink.bytes(bytes);
+    if field.left {
+        sink.pad(missing, b' ');
+    }
+}
+
+/// The string at `from`; nothing if it cannot be read.
+fn string<H: Host>(run: &Run<'_, H>, field: Field, user: bool, from: u64, sink: &mut Sink<'_>) {
+    let mut bytes = [0; MAX_LINE];
+    let mut length = 0;
+    for byte in &mut bytes {
+        match probe::byte(run, user, from.wrapping_add(length as u64)) {
+            Some(0) => break,
+            Some(value) => *byte = value,
+            None => {
+                length = 0;
+                break;
+            }
+        }
+        length += 1;
+    }
+    text(field, &bytes[..length], sink);
+}
+
+/// An IP address in kernel memory; zeros if it cannot be read.
+fn address<H: Host>(run: &Run<'_, H>, bytes: usize, upper: bool, from: u64, sink: &mut Sink<'_>) {
+    let mut address = [0; 16];
+    for (at, byte) in address[..bytes].iter_mut().enumerate() {
+        match probe::byte(run, false, from.wrapping_add(at as u64)) {
+            Some(value) => *byte = value,
+            None => {
+                address = [0; 16];
+                break;
+            }
+        }
+    }
+    let digits = |width| Field {
+        zero: true,
+        width,
+        ..Field::default()
+    };
+    for (at, byte) in address[..bytes].iter().enumerate() {
+        if bytes == 4 {
+            sink.bytes(if at > 0 { b"." } else { b"" });
+            let width = if upper { 0 } else { 3 };
+            number(digits(width), false, u64::from(*byte), 10, false, sink);
+        } else {
+            sink.bytes(if upper && at > 0 && at % 2 == 0 {
+                b":"
+            } else {
+                b""
+            });
+            number(digits(2), false, u64::from(*byte), 16, false, sink);
+        }
+    }
+}
+
+/// Copies `length` bytes of arguments out of guest memory.
+fn arguments<H>(
+    run: &Run<'_, H>,
+    data: u64,
+    length: u64,
+) -> Result<Result<([u64; MAX_ARGS], usize), Errno>, Trap> {
+    let slice = run.space.memory().slice(data, u64::from(length as u32))?;
+    let count = slice.len() / 8;
+    if !slice.len().is_multiple_of(8) || count > MAX_ARGS {
+        return Ok(Err(Errno::EINVAL));
+    }
+    let mut args = [0; MAX_ARGS];
+    for (at, arg) in args[..count].iter_mut().enumerate() {
+        *arg = slice.word_at(at * 8);
+    }
+    Ok(Ok((args, count)))
+}
+
+/// The length with NUL, or what is wrong; the buffer is left alone then.
+pub(super) fn snprintf<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    let [to, size, fmt, data, length] = args;
+    let memory = run.space.memory();
+    let to = memory.slice(to, u64::from(size as u32))?;
+    let room = abi::layout::guest_offset(fmt).map_or(0, |at| memory.size().saturating_sub(at));
+    let fmt = memory.slice(fmt, u64::from(room))?;
+    let (args, count) = match arguments(run, data, length)? {
+        Ok(args) => args,
+        Err(errno) => return Ok(errno.as_r0()),
+    };
+    let mut checked = Sink {
+        to: Target::Nowhere,
+        length: 0,
+    };
+    if let Err(errno) = format(run, fmt, &args[..count], &mut checked) {
+        return Ok(errno.as_r0());
+    }
+    let mut sink = Sink {
+        to: Target::Guest(to),
+        length: 0,
+    };
+    if let Err(errno) = format(run, fmt, &args[..count], &mut sink) {
+        return Ok(errno.as_r0());
+    }
+    if let Some(last) = to.len().checked_sub(1) {
+        to.set(sink.length.min(last), 0);
+    }
+    Ok(sink.length as u64 + 1)
+}
+
+fn print<H: Host>(run: &Run<'_, H>, fmt: GuestSlice<'_>, args: &[u64]) -> u64 {
+    let mut line = [0; MAX_LINE];
+    let mut sink = Sink {
+        to: Target::Line(&mut line),
+        length: 0,
+    };
+    if let Err(errno) = format(run, fmt, args, &mut sink) {
+        return errno.as_r0();
+    }
+    let length = sink.length;
+    run.host.trace(&line[..length.min(MAX_LINE)]);
+    length as u64
+}
+
+pub(super) fn trace_printk<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    let fmt = run
+        .space
+        .memory()
+        .slice(args[0], u64::from(args[1] as u32))?;
+    Ok(print(run, fmt, &args[2..]))
+}
+
+pub(super) fn trace_vprintk<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    let fmt = run
+        .space
+        .memory()
+        .slice(args[0], u64::from(args[1] as u32))?;
+    Ok(match arguments(run, args[2], args[3])? {
+        Ok((args, count)) => print(run, fmt, &args[..count]),
+        Err(errno) => errno.as_r0(),
+    })
+}
