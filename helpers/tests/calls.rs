@@ -1,5 +1,6 @@
 //! Helper functions on a host of which every primitive is known.
 
+use std::cell::RefCell;
 use std::ptr::NonNull;
 
 use abi::layout::guest_ptr;
@@ -17,6 +18,11 @@ const USER: u64 = 0x7fff_0000_0000;
 const TEXT: &[u8] = b"a string\0and more";
 
 struct KnownHost;
+
+std::thread_local! {
+    /// What was traced on this thread.
+    static TRACED: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 impl KnownHost {
     fn bytes(base: u64, address: u64, len: usize) -> Result<&'static [u8], Errno> {
@@ -86,7 +92,9 @@ impl Host for KnownHost {
         Self::string(USER, to, address)
     }
     fn wake(&self, _: usize) {}
-    fn trace(&self, _: &[u8]) {}
+    fn trace(&self, text: &[u8]) {
+        TRACED.with_borrow_mut(|traced| traced.push(text.to_vec()));
+    }
 }
 
 const PAGE: u32 = 1 << 16;
@@ -382,4 +390,52 @@ fn packet_loads_are_in_network_order_and_end_with_the_packet() {
         assert_eq!(load(width, at), Ok(u64::MAX), "{width} {at}");
     }
     assert_eq!(packet_load(&run, 1, 0, 0), Err(Trap::BadPointer));
+}
+
+#[test]
+fn traced_lines_are_formatted_from_registers_or_memory() {
+    let space = space();
+    let memory = space.memory();
+    memory.at(0, 16).unwrap().write(b"%d and %s, %x\0\0\0");
+    memory.at(64, 8).unwrap().write(&7u64.to_ne_bytes());
+    memory.at(72, 8).unwrap().write(&KERNEL.to_ne_bytes());
+    memory.at(80, 8).unwrap().write(&255u64.to_ne_bytes());
+    let fmt = guest_ptr(0);
+    let line = "7 and a string, ff";
+    assert_eq!(
+        call(&space, "trace_printk", &[fmt, 14, 7, KERNEL, 255]),
+        Ok(line.len() as u64)
+    );
+    assert_eq!(
+        call(&space, "trace_vprintk", &[fmt, 14, guest_ptr(64), 24]),
+        Ok(line.len() as u64)
+    );
+    TRACED.with_borrow(|traced| assert_eq!(*traced, [line.as_bytes(), line.as_bytes()]));
+}
+
+#[test]
+fn bad_formats_are_refused_and_nothing_is_traced() {
+    let space = space();
+    let memory = space.memory();
+    const EINVAL: u64 = -22i64 as u64;
+    for bad in [
+        "%", "%f", "%5.3d", "%#x", "%n", "%sx", "%pI5", "%d%d%d%d", "\u{7f}", "\u{e4}", "%ps",
+    ] {
+        memory.at(0, 16).unwrap().clear();
+        memory.at(0, 16).unwrap().write(bad.as_bytes());
+        let size = bad.len() as u64 + 1;
+        let args = [guest_ptr(0), size, 0, 0, 0];
+        assert_eq!(call(&space, "trace_printk", &args), Ok(EINVAL), "{bad}");
+    }
+    memory.at(0, 4).unwrap().write(b"abcd");
+    assert_eq!(
+        call(&space, "trace_printk", &[guest_ptr(0), 4, 0, 0, 0]),
+        Ok(EINVAL),
+        "no NUL"
+    );
+    for length in [4, 8 * 13] {
+        let args = [guest_ptr(0), 5, guest_ptr(64), length];
+        assert_eq!(call(&space, "trace_vprintk", &args), Ok(EINVAL));
+    }
+    TRACED.with_borrow(|traced| assert!(traced.is_empty()));
 }
