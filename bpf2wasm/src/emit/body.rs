@@ -1,7 +1,8 @@
 //! A function body under construction.
 //!
 //! Calls stay symbolic until all imports are known. Two rewrites happen while bytes are appended: a local that is set and read at once stays on
-//! the operand stack, and a zero extension that is wrapped at once vanishes.
+//! the operand stack, and a zero extension that is wrapped at once vanishes. A local whose every use vanishes so is not declared: it gets its
+//! index when an instruction first names it.
 
 use alloc::vec::Vec;
 
@@ -32,8 +33,10 @@ pub(crate) struct Body {
     bytes: Vec<u8>,
     /// Where calls stand that need an index.
     calls: Vec<(usize, Callee)>,
-    /// Types of the locals after the parameters.
-    locals: Vec<ValType>,
+    /// The locals after the parameters: types, and indices of those in use.
+    locals: Vec<(ValType, Option<u32>)>,
+    /// Types of those in use, by index.
+    declared: Vec<ValType>,
     params: u32,
     /// A local that is to be set to the top of the operand stack.
     pending: Option<u32>,
@@ -50,16 +53,38 @@ impl Body {
         }
     }
 
-    /// A new local.
+    /// A new local. Its number is not yet its index.
     pub(crate) fn local(&mut self, ty: ValType) -> u32 {
-        self.locals.push(ty);
+        self.locals.push((ty, None));
         self.params + self.locals.len() as u32 - 1
+    }
+
+    /// The index of a local that an instruction names.
+    fn index_of(&mut self, local: u32) -> u32 {
+        let Some(at) = local.checked_sub(self.params) else {
+            return local;
+        };
+        let (ty, index) = &mut self.locals[at as usize];
+        *index.get_or_insert_with(|| {
+            self.declared.push(*ty);
+            self.params + self.declared.len() as u32 - 1
+        })
+    }
+
+    /// An instruction as it is written, with indices for its local's number.
+    fn indexed<'a>(&mut self, op: &W<'a>) -> W<'a> {
+        match op {
+            W::LocalGet(local) => W::LocalGet(self.index_of(*local)),
+            W::LocalSet(local) => W::LocalSet(self.index_of(*local)),
+            W::LocalTee(local) => W::LocalTee(self.index_of(*local)),
+            other => other.clone(),
+        }
     }
 
     /// Appends an instruction.
     pub(crate) fn op(&mut self, op: &W<'_>) {
         self.flush();
-        op.encode(&mut self.bytes);
+        self.indexed(op).encode(&mut self.bytes);
     }
 
     /// Appends several.
@@ -117,7 +142,8 @@ impl Body {
 
     fn flush(&mut self) {
         if let Some(local) = self.pending.take() {
-            W::LocalSet(local).encode(&mut self.bytes);
+            let index = self.index_of(local);
+            W::LocalSet(index).encode(&mut self.bytes);
         }
     }
 
@@ -129,8 +155,9 @@ impl Body {
     /// The body as the code section wants it.
     pub(crate) fn finish(mut self, prologue: &[W<'_>], index: impl Fn(Callee) -> u32) -> Vec<u8> {
         self.flush();
+        let prologue: Vec<_> = prologue.iter().map(|op| self.indexed(op)).collect();
         let mut out = Vec::with_capacity(self.bytes.len() + 64);
-        encode_locals(&self.locals, &mut out);
+        encode_locals(&self.declared, &mut out);
         prologue.iter().for_each(|op| op.encode(&mut out));
         let mut done = 0;
         for (at, callee) in &self.calls {
