@@ -60,7 +60,8 @@ pub trait Host {
     fn read_user(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno>;
     /// Copies a NUL-terminated kernel string, cut to fit; the length with NUL.
     fn read_kernel_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno>;
-    /// Copies a NUL-terminated user string, cut to fit; the length with NUL.
+    /// Copies a NUL-terminated user string, cut to fit; the length with NUL, but 0 for an empty one
+    /// (`strncpy_from_user_nofault`).
     fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno>;
     /// Wakes whoever waits for `waker`, which the runtime chose when it made the ring.
     fn wake(&self, waker: usize);

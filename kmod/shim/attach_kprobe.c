@@ -40,12 +40,6 @@ static int on_pre(struct kprobe *entry, struct pt_regs *regs)
 }
 NOKPROBE_SYMBOL(on_pre);
 
-static void on_post(struct kprobe *entry, struct pt_regs *regs, unsigned long flags)
-{
-	hit(container_of(entry, struct wprobe_kprobe, entry), regs);
-}
-NOKPROBE_SYMBOL(on_post);
-
 static int on_return(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
 	struct kretprobe *ret = get_kretprobe(instance);
@@ -77,10 +71,12 @@ int wp_kprobe_attach(u32 point, const char *symbol, u32 offset, void *attachment
 		probe->ret.maxactive = MAX_ACTIVE;
 		error = register_kretprobe(&probe->ret);
 	} else {
-		if (point == WPROBE_POST)
-			entry->post_handler = on_post;
-		else
-			entry->pre_handler = on_pre;
+		/*
+		 * No post_handler, also for WPROBE_POST: adding one where an armed kprobe already uses ftrace
+		 * makes the kernel disarm that with the wrong ftrace_ops (ENOENT, then a stale probe, then an
+		 * oops). The first instruction of a syscall wrapper is ftrace's nop: before is after.
+		 */
+		entry->pre_handler = on_pre;
 		error = register_kprobe(entry);
 	}
 	if (error)

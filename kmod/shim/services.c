@@ -216,7 +216,8 @@ long wp_read_user_str(char *to, u64 from, size_t size)
 		to[size - 1] = 0;
 		return size;
 	}
-	return length + 1;
+	/* as the kernel's own: the NUL of an empty string is not counted */
+	return length ? length + 1 : 0;
 }
 
 /* [probe] */

@@ -27,6 +27,7 @@ pub const CASES: &[Case] = &[
     }),
     ("counters::mkdir_sees_mode_and_pathname", mkdir_arguments),
     ("counters::post_counts_too", post),
+    ("counters::two_probes_on_one_symbol", before_and_after),
 ];
 
 /// Calls in the three windows.
@@ -96,5 +97,21 @@ fn post() -> Result<()> {
     syscalls::getpgrp(2);
     let report = wasm.report()?;
     ensure!(report == "7", "7 calls, report {report:?}");
+    Ok(())
+}
+
+/// Attached and detached again and again: a second probe where one is armed once broke the first.
+fn before_and_after() -> Result<()> {
+    let device = guest::device()?;
+    let name = "before_and_after";
+    let mut wasm = Wasm::load(&device, corpus::module(name)?, name, &[])?;
+    for _ in 0..3 {
+        wasm.attach()?;
+        syscalls::getpgrp(2);
+        wasm.detach();
+        syscalls::getpgrp(1);
+    }
+    let report = wasm.report()?;
+    ensure!(report == "6 6", "6 calls seen twice, report {report:?}");
     Ok(())
 }

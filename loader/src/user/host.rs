@@ -110,7 +110,7 @@ impl Host for UserHost {
             let byte = to.from(at).first(1);
             self.read_user(byte, address.wrapping_add(at as u64))?;
             if byte.find_nul().is_some() {
-                return Ok(at + 1);
+                return Ok(if at == 0 { 0 } else { at + 1 });
             }
         }
         if let Some(last) = to.len().checked_sub(1) {
