@@ -40,6 +40,7 @@ pub use object::raw::Raw;
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// How to translate.
 #[derive(Clone, Debug, Default)]
@@ -57,8 +58,19 @@ pub struct Converted {
     pub wasm: Vec<u8>,
     /// The manifest it carries.
     pub manifest: Manifest,
+    /// What the instructions became, in the order of the module's bytes.
+    pub spans: Vec<Span>,
     /// What a person wants to know about the translation.
     pub summary: Summary,
+}
+
+/// A piece of a module's code and the instruction it comes from; one may have several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The instruction's site (see [`abi::manifest::Function`]).
+    pub site: u32,
+    /// The bytes of the module.
+    pub bytes: Range<usize>,
 }
 
 /// Sizes and counts of a translation.

@@ -6,13 +6,14 @@ use alloc::vec::Vec;
 use abi::manifest::Manifest;
 
 use crate::analysis::Analysed;
+use crate::emit::body::Code;
 use crate::emit::imports::{Functions, Globals};
 use crate::emit::module::{Defined, Encoded, Parts, encode};
 use crate::emit::{lines, manifest};
 use crate::error::{Error, ModuleError, Result};
 use crate::lower::{Lowered, Shared, lower};
 use crate::object::Object;
-use crate::{Converted, Options, ProgramCheck, Summary, check};
+use crate::{Converted, Options, ProgramCheck, Span, Summary, check};
 
 /// Translates a parsed object.
 pub(crate) fn translate(object: &Object<'_>, name: &str, options: &Options) -> Result<Converted> {
@@ -22,7 +23,7 @@ pub(crate) fn translate(object: &Object<'_>, name: &str, options: &Options) -> R
     let exports = manifest::exports(object);
     let manifest = manifest::build(object, name, &exports, &analysed);
     let mut summary = summarize(object, &analysed, &lowered);
-    let encoded = assemble(object, &analysed, &globals, &manifest, &exports, lowered)?;
+    let (encoded, spans) = assemble(object, &analysed, &globals, &manifest, &exports, lowered)?;
     check::check(&encoded.wasm)?;
     summary.code_bytes = encoded.code_bytes;
     summary.wasm_bytes = encoded.wasm.len();
@@ -30,6 +31,7 @@ pub(crate) fn translate(object: &Object<'_>, name: &str, options: &Options) -> R
     Ok(Converted {
         wasm: encoded.wasm,
         manifest,
+        spans,
         summary,
     })
 }
@@ -111,7 +113,7 @@ fn assemble(
     manifest: &Manifest,
     exports: &[Option<String>],
     lowered: Vec<(usize, Lowered)>,
-) -> Result<Encoded> {
+) -> Result<(Encoded, Vec<Span>)> {
     let order: Vec<usize> = lowered.iter().map(|(index, _)| *index).collect();
     let callees = lowered.iter().flat_map(|(_, l)| l.body.callees());
     let functions = Functions::new(callees, &order, &object.externs);
@@ -131,7 +133,7 @@ fn assemble(
     let lines = lines
         .map_or(Ok(Vec::new()), |l| serde_json::to_vec(&l))
         .map_err(unwritable)?;
-    Ok(encode(&Parts {
+    let encoded = encode(&Parts {
         name: &manifest.object,
         globals,
         functions: &functions,
@@ -140,5 +142,25 @@ fn assemble(
         btf: object.btf,
         data: &object.data,
         lines: &lines,
-    }))
+    });
+    let spans = defined.iter().zip(&encoded.bodies).zip(analysed.reached());
+    let spans = spans.flat_map(|((d, start), (_, a))| spans_of(&d.code, *start, a.site));
+    let spans = spans.collect();
+    Ok((encoded, spans))
+}
+
+/// What each instruction of a function at `site` became, its body beginning at `start`. What comes before the first
+/// instruction belongs to it.
+fn spans_of(code: &Code, start: usize, site: u32) -> impl Iterator<Item = Span> {
+    let marks = &code.marks;
+    let begin = move |i: usize| match marks.get(i) {
+        _ if i == 0 => start,
+        Some((_, offset)) => start + offset,
+        None => start + code.bytes.len(),
+    };
+    let spans = marks.iter().enumerate().map(move |(i, (slot, _))| Span {
+        site: site + slot,
+        bytes: begin(i)..begin(i + 1),
+    });
+    spans.filter(|span| !span.bytes.is_empty())
 }

@@ -31,6 +31,8 @@ pub(crate) enum Callee {
 #[derive(Default)]
 pub(crate) struct Body {
     bytes: Vec<u8>,
+    /// Where the code of each instruction begins: slot, offset.
+    marks: Vec<(u32, usize)>,
     /// Where calls stand that need an index.
     calls: Vec<(usize, Callee)>,
     /// The locals after the parameters: types, and indices of those in use.
@@ -79,6 +81,11 @@ impl Body {
             W::LocalTee(local) => W::LocalTee(self.index_of(*local)),
             other => other.clone(),
         }
+    }
+
+    /// What follows is the code of the instruction at `slot`.
+    pub(crate) fn mark(&mut self, slot: u32) {
+        self.marks.push((slot, self.bytes.len()));
     }
 
     /// Appends an instruction.
@@ -135,6 +142,8 @@ impl Body {
         if self.pending.is_none() && self.extended == self.bytes.len() && self.extended > 0 {
             self.bytes.pop();
             self.extended = 0;
+            let end = self.bytes.len();
+            self.move_marks(|offset| offset > end);
         } else {
             self.op(&W::I32WrapI64);
         }
@@ -142,9 +151,21 @@ impl Body {
 
     fn flush(&mut self) {
         if let Some(local) = self.pending.take() {
+            let at = self.bytes.len();
             let index = self.index_of(local);
             W::LocalSet(index).encode(&mut self.bytes);
+            // It belongs to the instruction before.
+            self.move_marks(|offset| offset == at);
         }
+    }
+
+    /// Moves the last marks, those at `which` offsets, to the end.
+    fn move_marks(&mut self, which: impl Fn(usize) -> bool) {
+        let end = self.bytes.len();
+        let marks = self.marks.iter_mut().rev();
+        marks
+            .take_while(|(_, offset)| which(*offset))
+            .for_each(|m| m.1 = end);
     }
 
     /// The functions it calls.
@@ -153,22 +174,38 @@ impl Body {
     }
 
     /// The body as the code section wants it.
-    pub(crate) fn finish(mut self, prologue: &[W<'_>], index: impl Fn(Callee) -> u32) -> Vec<u8> {
+    pub(crate) fn finish(mut self, prologue: &[W<'_>], index: impl Fn(Callee) -> u32) -> Code {
         self.flush();
         let prologue: Vec<_> = prologue.iter().map(|op| self.indexed(op)).collect();
         let mut out = Vec::with_capacity(self.bytes.len() + 64);
         encode_locals(&self.declared, &mut out);
         prologue.iter().for_each(|op| op.encode(&mut out));
+        let mut marks = Vec::with_capacity(self.marks.len());
+        let mut open = self.marks.into_iter().peekable();
         let mut done = 0;
         for (at, callee) in &self.calls {
+            let moved = out.len() - done;
+            while let Some((slot, offset)) = open.next_if(|m| m.1 < *at) {
+                marks.push((slot, offset + moved));
+            }
             out.extend_from_slice(&self.bytes[done..*at]);
             index(*callee).encode(&mut out);
             done = *at;
         }
+        let moved = out.len() - done;
+        marks.extend(open.map(|(slot, offset)| (slot, offset + moved)));
         out.extend_from_slice(&self.bytes[done..]);
         W::End.encode(&mut out);
-        out
+        Code { bytes: out, marks }
     }
+}
+
+/// A finished body.
+pub(crate) struct Code {
+    /// With locals and prologue.
+    pub(crate) bytes: Vec<u8>,
+    /// Where the code of each instruction begins, upwards: slot, offset.
+    pub(crate) marks: Vec<(u32, usize)>,
 }
 
 /// Locals as runs of one type.

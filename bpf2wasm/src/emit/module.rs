@@ -7,11 +7,12 @@ use alloc::vec::Vec;
 use abi::imports as names;
 use abi::manifest::{BTF_SECTION, DATA_SECTION, LINES_SECTION, SECTION};
 use wasm_encoder::{
-    CodeSection, ConstExpr, CustomSection, ElementSection, Elements, EntityType, ExportKind,
-    ExportSection, FunctionSection, GlobalType, ImportSection, MemoryType, Module, NameMap,
-    NameSection, RefType, TableSection, TableType, TypeSection, ValType,
+    CodeSection, ConstExpr, CustomSection, ElementSection, Elements, Encode, EntityType,
+    ExportKind, ExportSection, FunctionSection, GlobalType, ImportSection, MemoryType, Module,
+    NameMap, NameSection, RefType, TableSection, TableType, TypeSection, ValType,
 };
 
+use super::body::Code;
 use super::imports::{Functions, Globals};
 
 /// A function of the module.
@@ -21,7 +22,7 @@ pub(crate) struct Defined<'a> {
     pub(crate) export: Option<&'a str>,
     /// Its index in the callback table.
     pub(crate) callback: Option<u32>,
-    pub(crate) code: Vec<u8>,
+    pub(crate) code: Code,
 }
 
 /// Everything the module is made of.
@@ -39,6 +40,8 @@ pub(crate) struct Parts<'a> {
 /// The encoded module.
 pub(crate) struct Encoded {
     pub(crate) wasm: Vec<u8>,
+    /// By defined function, where its body begins.
+    pub(crate) bodies: Vec<usize>,
     /// Bytes of the code section's contents.
     pub(crate) code_bytes: usize,
     /// Imports as `module.name`.
@@ -58,7 +61,7 @@ pub(crate) fn encode(parts: &Parts<'_>) -> Encoded {
     let first = parts.functions.imports.len() as u32;
     for (defined, index) in parts.defined.iter().zip(first..) {
         functions.function(defined.params);
-        code.raw(&defined.code);
+        code.raw(&defined.code.bytes);
         if let Some(export) = defined.export {
             exports.export(export, ExportKind::Func, index);
         }
@@ -76,7 +79,9 @@ pub(crate) fn encode(parts: &Parts<'_>) -> Encoded {
     if let Some((_, elements)) = &callbacks {
         module.section(elements);
     }
-    module.section(&code).section(&function_names(parts));
+    module.section(&code);
+    let bodies = bodies(parts.defined, module.len());
+    module.section(&function_names(parts));
     for (name, data) in [
         (SECTION, parts.manifest),
         (BTF_SECTION, parts.btf),
@@ -90,12 +95,30 @@ pub(crate) fn encode(parts: &Parts<'_>) -> Encoded {
             });
         }
     }
-    let code_bytes = parts.defined.iter().map(|d| d.code.len()).sum();
+    let code_bytes = parts.defined.iter().map(|d| d.code.bytes.len()).sum();
     Encoded {
         wasm: module.finish(),
+        bodies,
         code_bytes,
         imports: import_names,
     }
+}
+
+/// Where the bodies begin that end at `end`, each behind its length.
+fn bodies(defined: &[Defined<'_>], mut end: usize) -> Vec<usize> {
+    let mut starts: Vec<usize> = defined
+        .iter()
+        .rev()
+        .map(|d| {
+            let mut length = Vec::new();
+            d.code.bytes.len().encode(&mut length);
+            let start = end - d.code.bytes.len();
+            end = start - length.len();
+            start
+        })
+        .collect();
+    starts.reverse();
+    starts
 }
 
 fn types() -> TypeSection {

@@ -78,6 +78,7 @@ impl Lower<'_> {
     fn condition(&mut self, index: usize) {
         self.index = index;
         let insn = self.function.insns[index];
+        self.body.mark(insn.slot);
         match &insn.row.shape {
             Shape::Compare(narrow, wide) => self.compare(&insn, narrow, wide),
             Shape::Test => {

@@ -139,6 +139,7 @@ impl Lower<'_> {
         if self.input.live.is_dead(index, &insn) {
             return Ok(());
         }
+        self.body.mark(insn.slot);
         match &insn.row.shape {
             Shape::Binary(narrow, wide) => self.binary(&insn, narrow, wide),
             Shape::Divide {

@@ -68,7 +68,7 @@ fn every_verb_prints_text_and_json() {
         (&["inspect", "/usr/sbin/opensnoop"], "memory accesses"),
         (
             &["disasm", "/usr/sbin/opensnoop"],
-            "call get_current_pid_tgid",
+            "call get_current_pid_tgid                                | ",
         ),
         (&["helpers"], "map_lookup_elem"),
     ];
@@ -82,4 +82,38 @@ fn every_verb_prints_text_and_json() {
         let json = run(&[args, &["--json"][..]].concat());
         serde_json::from_slice::<serde_json::Value>(&json.stdout).expect("JSON");
     }
+}
+
+/// Every eBPF instruction that is not dead stands beside wasm, and all of the wasm is shown once.
+#[test]
+fn disasm_shows_all_of_the_wasm() {
+    let file = std::fs::read("/usr/sbin/biosnoop").expect("package libbpf-tools");
+    let object = bpf2wasm::embedded_objects(&file).expect("an object")[0].bytes;
+    let options = bpf2wasm::Options::default();
+    let converted = bpf2wasm::convert(object, "biosnoop", &options).expect("it converts");
+    let spans = &converted.spans;
+    for pair in spans.windows(2) {
+        assert!(pair[0].bytes.end <= pair[1].bytes.start, "{pair:?}");
+    }
+    let bytes: usize = spans.iter().map(|s| s.bytes.len()).sum();
+    assert_eq!(bytes, converted.summary.code_bytes);
+    let text = String::from_utf8(run(&["disasm", "/usr/sbin/biosnoop"]).stdout).expect("text");
+    let module = wasmprinter::print_bytes(&converted.wasm).expect("a module");
+    let calls = |text: &str| text.matches(" call $").count();
+    assert_eq!(calls(&text), calls(&module));
+}
+
+#[test]
+fn completions_and_manual_pages() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&["completions", shell]).stdout;
+        let script = String::from_utf8(script).expect("text");
+        assert!(script.contains("stub-unknown-helpers"), "{shell}");
+    }
+    let folder = std::env::temp_dir().join(format!("bpf2wasm-man-{}", std::process::id()));
+    let path = folder.to_str().expect("a path");
+    assert!(run(&["man", path]).status.success());
+    let page = std::fs::read_to_string(folder.join("bpf2wasm-convert.1")).expect("a page");
+    assert!(page.contains("SECTION=AS"));
+    std::fs::remove_dir_all(folder).expect("ours");
 }

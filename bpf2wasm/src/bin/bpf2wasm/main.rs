@@ -1,11 +1,13 @@
 //! The command `bpf2wasm`: one file per verb.
 
 mod check;
+mod completions;
 mod convert;
 mod disasm;
 mod helpers;
 mod input;
 mod inspect;
+mod man;
 mod output;
 
 use std::process::ExitCode;
@@ -28,10 +30,14 @@ enum Verb {
     Check(check::Args),
     /// Show what an object or a translated module holds
     Inspect(inspect::Args),
-    /// Show an object's eBPF code
+    /// Show an object's eBPF code beside the wasm it becomes
     Disasm(disasm::Args),
     /// List the helper functions and their arguments
     Helpers(helpers::Args),
+    /// Print a shell's completion script
+    Completions(completions::Args),
+    /// Write manual pages
+    Man(man::Args),
 }
 
 /// Exit code 1: the input is refused; 2 (clap's): the command line is.
@@ -42,6 +48,8 @@ fn main() -> ExitCode {
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Disasm(args) => disasm::run(&args),
         Verb::Helpers(args) => helpers::run(&args),
+        Verb::Completions(args) => completions::run(&args),
+        Verb::Man(args) => man::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
