@@ -174,8 +174,10 @@ impl Ringbuf {
         let discard = if how == Commit::Discard { DISCARD } else { 0 };
         let length = header.load(Ordering::Relaxed) & !BUSY;
         header.swap(length | discard, Ordering::SeqCst);
-        // If the reader waits for just this record, it sleeps.
-        let waited_for = self.within(self.consumer(memory)?) == offset - HEADER - self.data();
+        // If the reader waits for just this record, it sleeps. At the start it may also sleep on a
+        // discarded end before it.
+        let at = offset - HEADER - self.data();
+        let waited_for = at == 0 || self.within(self.consumer(memory)?) == at;
         if flags & FORCE_WAKEUP != 0 || waited_for && flags & NO_WAKEUP == 0 {
             let waker = self.waker.load(Ordering::Acquire);
             if waker != 0 {
