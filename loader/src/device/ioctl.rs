@@ -21,7 +21,7 @@ macro_rules! plain {
     )*};
 }
 plain!(About SandboxCreate NextId OpenId MapCreate ModuleLoad LinkCreate Report ProgramInfo
-    SandboxInfo MapInfo ModuleInfo LinkInfo MapElement);
+    SandboxInfo MapInfo ModuleInfo LinkInfo MapElement RingOpen);
 
 /// An all-zero request.
 pub(super) fn zeroed<T: Plain>() -> T {

@@ -8,7 +8,9 @@
 mod ioctl;
 mod link;
 mod map;
+mod mapping;
 mod module;
+mod ring;
 mod sandbox;
 
 use std::fs::OpenOptions;
@@ -21,6 +23,7 @@ pub use ioctl::text;
 pub use link::Link;
 pub use map::{Map, MapSpec};
 pub use module::{LinkSpec, Module, ModuleSpec, Program};
+pub use ring::{PerfBuffer, PerfRing, Record, RingBuffer};
 pub use sandbox::Sandbox;
 
 use ioctl::{bytes, call, call_bare, zeroed};
