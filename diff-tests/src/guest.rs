@@ -56,7 +56,13 @@ pub fn device() -> Result<Device> {
 /// Checks that nothing is left of what was loaded, and that no probe ever allocated.
 pub fn check_clean() -> Result<()> {
     let device = device()?;
-    for kind in [Kind::Sandbox, Kind::Map, Kind::Module, Kind::Link] {
+    for kind in [
+        Kind::Sandbox,
+        Kind::Map,
+        Kind::Module,
+        Kind::Link,
+        Kind::Ring,
+    ] {
         let left = device.ids(kind)?;
         ensure!(left.is_empty(), "left behind: {kind:?} {left:?}");
     }

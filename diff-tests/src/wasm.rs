@@ -63,7 +63,8 @@ impl Wasm {
         Ok(elements)
     }
 
-    fn map(&self, name: &str) -> Result<&Map> {
+    /// Map `name`.
+    pub fn map(&self, name: &str) -> Result<&Map> {
         let map = self.loaded.maps.iter().find(|m| m.name() == name);
         map.with_context(|| format!("no map {name} in {}", self.input.name))
     }

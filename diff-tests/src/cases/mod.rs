@@ -7,6 +7,7 @@ pub mod hostile;
 pub mod lifecycle;
 pub mod objects;
 pub mod privileges;
+pub mod rings;
 pub mod vfsstat;
 
 use anyhow::Result;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Case> {
         counters::CASES,
         hostile::CASES,
         privileges::CASES,
+        rings::CASES,
         cli::CASES,
         lifecycle::CASES,
     ]

@@ -1,7 +1,7 @@
 //! The kernel's own eBPF, through libbpf: what every other runtime is compared with.
 
-use anyhow::{Context, Result, bail};
-use libbpf_rs::{Link, MapCore, MapFlags, Object, ObjectBuilder, ProgramInput};
+use anyhow::{Context, Result};
+use libbpf_rs::{Link, Map, MapCore, MapFlags, Object, ObjectBuilder, ProgramInput};
 
 /// An object loaded natively, with its attachments.
 pub struct Native {
@@ -68,11 +68,14 @@ impl Native {
         bytes.with_context(|| format!("native section {section} is empty"))
     }
 
+    /// Map `name`.
+    pub fn map(&self, name: &str) -> Result<Map<'_>> {
+        let map = self.object.maps().find(|m| m.name() == name);
+        map.with_context(|| format!("no native map {name}"))
+    }
+
     /// The kernel's id of map `name`.
     pub fn map_id(&self, name: &str) -> Result<u32> {
-        match self.object.maps().find(|m| m.name() == name) {
-            Some(map) => Ok(map.info()?.info.id),
-            None => bail!("no native map {name}"),
-        }
+        Ok(self.map(name)?.info()?.info.id)
     }
 }
