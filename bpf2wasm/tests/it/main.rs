@@ -4,7 +4,7 @@ mod cli;
 mod corpus;
 mod filetests;
 mod objects;
-mod random;
+mod properties;
 mod reject;
 mod semantics;
 mod support;

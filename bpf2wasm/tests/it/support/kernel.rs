@@ -7,7 +7,16 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use abi::manifest::Map;
 
-use super::Outcome;
+/// What a run left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// `r0` as the kernel reports it (32 bits), or why the run ended early.
+    pub(crate) result: Result<u32, String>,
+    /// The context afterwards.
+    pub(crate) context: Vec<u8>,
+    /// The elements of every map, one after the other.
+    pub(crate) maps: Vec<Vec<u8>>,
+}
 
 const MAP_CREATE: i32 = 0;
 const MAP_LOOKUP_ELEM: i32 = 1;

@@ -5,17 +5,7 @@ pub(crate) mod engine;
 pub(crate) mod kernel;
 
 use abi::manifest::Map;
-
-/// What a run left behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    /// `r0` as the kernel reports it (32 bits), or why the run ended early.
-    pub(crate) result: Result<u32, String>,
-    /// The context afterwards.
-    pub(crate) context: Vec<u8>,
-    /// The elements of every map, one after the other.
-    pub(crate) maps: Vec<Vec<u8>>,
-}
+pub(crate) use kernel::Outcome;
 
 /// An array map called `name`.
 pub(crate) fn array(name: &str, value_size: u32, max_entries: u32) -> Map {

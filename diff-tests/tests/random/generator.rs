@@ -1,23 +1,16 @@
-//! Random programs against the kernel: arithmetic, branches, bounded loops, frame, context and map
-//! memory, subprograms, map helpers. r0, the context and the map must be equal afterwards.
-//!
-//! `RANDOM_PROGRAMS=N` and `RANDOM_SEED=S` choose how many and which; a failure is shrunk to the lines that matter.
+//! Random programs: arithmetic, branches, bounded loops, frame, context and map memory, subprograms, map helpers.
 
 use std::fmt::Write;
 
-use bpf2wasm::{Options, Raw, assemble, convert_raw};
-
-use crate::support::engine::Machine;
-use crate::support::{Outcome, array, kernel};
-
 /// Bytes of context.
-const CONTEXT: usize = 64;
+pub(crate) const CONTEXT: usize = 64;
 
 /// splitmix64.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    /// The next number.
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -61,6 +54,11 @@ const SIZES: &[(&str, usize)] = &[("b", 1), ("h", 2), ("w", 4), ("dw", 8)];
 /// Registers that hold numbers throughout. r6 is the context, r9 the loop counter, r1 and r7 pointers for a moment.
 const NUMBERS: &[u8] = &[0, 2, 3, 4, 5, 8];
 
+/// The text of a whole program; its map is number 0, of values of 32 bytes.
+pub(crate) fn program(seed: u64) -> String {
+    Generator::whole(seed)
+}
+
 /// A program under construction.
 struct Generator {
     random: Random,
@@ -101,8 +99,7 @@ impl Generator {
         }
     }
 
-    /// A whole program.
-    fn program(seed: u64) -> String {
+    fn whole(seed: u64) -> String {
         let mut g = Generator {
             random: Random(seed),
             text: String::new(),
@@ -342,105 +339,4 @@ callf sub"
         ));
         self.after_call();
     }
-}
-
-enum Verdict {
-    Refused,
-    Equal,
-    Different(Outcome, Outcome),
-}
-
-/// Runs a program in the kernel and translated, over the same contexts.
-fn compare(text: &str, contexts: &[Vec<u8>]) -> Verdict {
-    let maps = [array("values", 32, 4)];
-    let Ok(code) = assemble(text) else {
-        return Verdict::Refused;
-    };
-    let Ok(native) = kernel::Program::load(&code, &maps) else {
-        return Verdict::Refused;
-    };
-    let raw = Raw {
-        code: &code,
-        section: "syscall",
-        maps: &maps,
-        license: "GPL",
-    };
-    let converted = match convert_raw(&raw, "random", &Options::default()) {
-        Ok(converted) => converted,
-        Err(error) => panic!("accepted by the kernel, refused here: {error}\n{text}"),
-    };
-    let mut translated = Machine::new(&converted, &[]);
-    for context in contexts {
-        let (expected, seen) = (native.run(context), translated.run(context));
-        if expected != seen {
-            return Verdict::Different(expected, seen);
-        }
-    }
-    Verdict::Equal
-}
-
-/// Few lines that still differ; those that give the frame values stay, as the kernel lets programs read garbage.
-fn shrink(text: &str, contexts: &[Vec<u8>]) -> String {
-    let mut lines: Vec<&str> = text.lines().collect();
-    let mut chunk = lines.len() / 2;
-    while chunk > 0 {
-        let mut at = 0;
-        while at < lines.len() {
-            let end = (at + chunk).min(lines.len());
-            let kept = lines[at..end]
-                .iter()
-                .filter(|l| l.starts_with("stdw [r10-"));
-            let fewer: Vec<&str> = lines[..at]
-                .iter()
-                .chain(kept)
-                .chain(&lines[end..])
-                .copied()
-                .collect();
-            match compare(&fewer.join("\n"), contexts) {
-                Verdict::Different(..) if fewer.len() < lines.len() => lines = fewer,
-                _ => at += chunk,
-            }
-        }
-        chunk /= 2;
-    }
-    lines.join("\n")
-}
-
-#[test]
-fn random_programs_do_what_the_kernel_does() {
-    if !kernel::available() {
-        eprintln!("skipped: this machine does not allow bpf(2)");
-        return;
-    }
-    let number =
-        |name: &str, default| std::env::var(name).map_or(default, |v| v.parse().expect(name));
-    let (programs, seed) = (number("RANDOM_PROGRAMS", 5_000), number("RANDOM_SEED", 1));
-    let mut random = Random(seed);
-    let mut accepted = 0;
-    for _ in 0..programs {
-        let text = Generator::program(random.next());
-        let context = |r: &mut Random| (0..CONTEXT).map(|_| r.next() as u8).collect::<Vec<u8>>();
-        let contexts = [
-            vec![0; CONTEXT],
-            vec![0xff; CONTEXT],
-            context(&mut random),
-            context(&mut random),
-        ];
-        match compare(&text, &contexts) {
-            Verdict::Refused => {}
-            Verdict::Equal => accepted += 1,
-            Verdict::Different(..) => {
-                let small = shrink(&text, &contexts);
-                let Verdict::Different(expected, seen) = compare(&small, &contexts) else {
-                    unreachable!()
-                };
-                panic!("kernel: {expected:?}\nwasm:   {seen:?}\n{small}");
-            }
-        }
-    }
-    println!("{accepted} of {programs} random programs accepted by the verifier, all equal");
-    assert!(
-        accepted * 2 > programs,
-        "the verifier accepts only {accepted} of {programs}"
-    );
 }

@@ -1,0 +1,211 @@
+//! Random programs in the kernel, and translated on both engines: r0, the context and the map must be equal afterwards.
+//!
+//! `RANDOM_PROGRAMS=N` and `RANDOM_SEED=S` choose how many and which; a failure is shrunk to the lines that matter
+//! and printed as a filetest. Wasmtime compiles longer than the programs run, so it takes part every few programs only:
+//! `RANDOM_COMPILED=K` says how often (1: always).
+
+mod generator;
+#[path = "../../../bpf2wasm/tests/it/support/kernel.rs"]
+mod kernel;
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use abi::manifest::Map;
+use abi::map_types::MapType;
+use bpf2wasm::{Options, Raw, assemble, convert_raw};
+use generator::{CONTEXT, Random, program};
+use kernel::Outcome;
+use loader::open::Input;
+use loader::user::{self, EngineKind};
+
+/// Steps a run may take; loops are bounded, so no program comes near.
+const FUEL: u64 = 1 << 24;
+
+enum Verdict {
+    Refused,
+    Equal,
+    /// The context, what the kernel left, what who left.
+    Different(Vec<u8>, Outcome, String),
+}
+
+fn maps() -> [Map; 1] {
+    [Map {
+        name: "values".to_owned(),
+        map_type: MapType::Array as u32,
+        key_size: 4,
+        value_size: 32,
+        max_entries: 4,
+        flags: 0,
+        key_type: 0,
+        value_type: 0,
+        data: None,
+        inner: None,
+        values: Vec::new(),
+        pinned: false,
+    }]
+}
+
+/// A translated program, ready to run.
+struct Translated {
+    sandbox: user::UserSandbox,
+    export: String,
+}
+
+impl Translated {
+    fn new(input: &Input, engine: EngineKind) -> Self {
+        let manifest = input.manifest.as_ref().expect("translated");
+        let export = manifest.programs[0].export.clone();
+        let sandbox = user::load(input, engine, FUEL, None).expect("it loads");
+        Translated { sandbox, export }
+    }
+
+    fn run(&mut self, context: &[u8]) -> Outcome {
+        let result = self.sandbox.run(&self.export, context);
+        let map = self.sandbox.space().map(0).expect("a map");
+        let spec = map.spec();
+        let first = map.first_value().expect("an array");
+        let mut values = vec![0; (spec.value_size * spec.max_entries) as usize];
+        self.sandbox
+            .bytes(first, values.len() as u32)
+            .read(&mut values);
+        Outcome {
+            result: result.map(|r0| r0 as u32).map_err(|t| t.to_string()),
+            context: self.sandbox.context(context.len()),
+            maps: vec![values],
+        }
+    }
+}
+
+/// Runs a program in the kernel and on `engines`, over the same contexts.
+fn compare(text: &str, contexts: &[Vec<u8>], engines: &[EngineKind]) -> Verdict {
+    let maps = maps();
+    let Ok(code) = assemble(text) else {
+        return Verdict::Refused;
+    };
+    let Ok(native) = kernel::Program::load(&code, &maps) else {
+        return Verdict::Refused;
+    };
+    let raw = Raw {
+        code: &code,
+        section: "syscall",
+        maps: &maps,
+        license: "GPL",
+    };
+    let converted = match convert_raw(&raw, "random", &Options::default()) {
+        Ok(converted) => converted,
+        Err(error) => panic!("accepted by the kernel, refused here: {error}\n{text}"),
+    };
+    let input = Input::from_wasm(converted.wasm, "random").expect("its own module");
+    let new = |engine: &EngineKind| (*engine, Translated::new(&input, *engine));
+    let mut translated: Vec<_> = engines.iter().map(new).collect();
+    for context in contexts {
+        let expected = native.run(context);
+        for (engine, program) in &mut translated {
+            let seen = program.run(context);
+            if expected != seen {
+                let seen = format!("{engine:?}: {seen:?}");
+                return Verdict::Different(context.clone(), expected, seen);
+            }
+        }
+    }
+    Verdict::Equal
+}
+
+/// Few lines that still differ; those that give the frame values stay, as the kernel lets programs read garbage.
+fn shrink(text: &str, contexts: &[Vec<u8>], engines: &[EngineKind]) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let mut chunk = lines.len() / 2;
+    while chunk > 0 {
+        let mut at = 0;
+        while at < lines.len() {
+            let end = (at + chunk).min(lines.len());
+            let kept = lines[at..end]
+                .iter()
+                .filter(|l| l.starts_with("stdw [r10-"));
+            let fewer: Vec<&str> = lines[..at]
+                .iter()
+                .chain(kept)
+                .chain(&lines[end..])
+                .copied()
+                .collect();
+            match compare(&fewer.join("\n"), contexts, engines) {
+                Verdict::Different(..) if fewer.len() < lines.len() => lines = fewer,
+                _ => at += chunk,
+            }
+        }
+        chunk /= 2;
+    }
+    lines.join("\n")
+}
+
+/// A failure as a file for `bpf2wasm/tests/filetests`.
+fn filetest(text: &str, context: &[u8], expected: &Outcome) -> String {
+    let hex = context.iter().fold(String::new(), |mut all, byte| {
+        let _ = write!(all, "{byte:02x}");
+        all
+    });
+    let r0 = expected.result.as_ref().map_or(0, |r0| *r0);
+    format!(";; map: values 32 4\n{text}\n;; run: ({hex}) == {r0}\n")
+}
+
+/// What came of program `seed`: whether the verifier took it.
+fn one(seed: u64, engines: &[EngineKind]) -> bool {
+    let text = program(seed);
+    let mut random = Random(!seed);
+    let mut context = || {
+        (0..CONTEXT)
+            .map(|_| random.next() as u8)
+            .collect::<Vec<u8>>()
+    };
+    let contexts = [vec![0; CONTEXT], vec![0xff; CONTEXT], context(), context()];
+    match compare(&text, &contexts, engines) {
+        Verdict::Refused => false,
+        Verdict::Equal => true,
+        Verdict::Different(..) => {
+            let small = shrink(&text, &contexts, engines);
+            let Verdict::Different(context, expected, seen) = compare(&small, &contexts, engines)
+            else {
+                unreachable!("it differed a moment ago")
+            };
+            let file = filetest(&small, &context, &expected);
+            panic!("kernel: {expected:?}\n{seen}\n{file}");
+        }
+    }
+}
+
+#[test]
+fn random_programs_do_what_the_kernel_does() {
+    if !kernel::available() {
+        eprintln!("skipped: this machine does not allow bpf(2)");
+        return;
+    }
+    let number =
+        |name: &str, default| std::env::var(name).map_or(default, |v| v.parse().expect(name));
+    let programs: u64 = number("RANDOM_PROGRAMS", 20_000);
+    let (seed, compiled) = (number("RANDOM_SEED", 1), number("RANDOM_COMPILED", 10));
+    let (next, accepted) = (AtomicU64::new(0), AtomicU64::new(0));
+    let both = [EngineKind::Wasmi, EngineKind::Wasmtime];
+    let work = || loop {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        if index >= programs {
+            break;
+        }
+        let engines = if index % compiled == 0 {
+            &both[..]
+        } else {
+            &both[..1]
+        };
+        // Seeds one apart give the same numbers one apart: spread them.
+        let seed = Random(seed << 32 | index).next();
+        accepted.fetch_add(one(seed, engines).into(), Ordering::Relaxed);
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..threads).for_each(|_| _ = scope.spawn(work)));
+    let accepted = accepted.into_inner();
+    println!("{accepted} of {programs} random programs accepted by the verifier, all equal");
+    assert!(
+        accepted * 2 > programs,
+        "the verifier accepts only {accepted} of {programs}"
+    );
+}
