@@ -244,6 +244,19 @@ fn a_waiting_reader_is_woken_and_a_busy_one_is_not() {
 }
 
 #[test]
+fn a_reader_that_waits_before_a_discarded_end_is_woken() {
+    let scene = Scene::new(MapType::Ringbuf, PAGE);
+    let ring = scene.space.map(0).unwrap().as_ringbuf().unwrap();
+    ring.set_waker(77);
+    // Of 24 bytes each: the end of the page falls into one.
+    for sent in 1..=400 {
+        let result = scene.call("ringbuf_output", [scene.handle, guest_ptr(0), 16, 0, 0]);
+        assert_eq!((result, scene.host.woken.get()), (Ok(0), sent));
+        consume(&scene);
+    }
+}
+
+#[test]
 fn only_records_can_be_submitted() {
     let scene = Scene::new(MapType::Ringbuf, PAGE);
     let ring = scene.space.map(0).unwrap().as_ringbuf().unwrap();
