@@ -93,7 +93,6 @@ fn same() -> Result<()> {
         0
     })?;
     let native_records = builder.build()?;
-    drop(map);
     let [mut wasm_samples, mut wasm_records] = [Events::new(), Events::new()];
     native.attach()?;
     wasm.attach()?;
@@ -248,7 +247,6 @@ fn lost() -> Result<()> {
         .sample_cb(|_, _: &[u8]| {})
         .lost_cb(|cpu, lost| *native_lost.borrow_mut().entry(cpu as u32).or_default() += lost)
         .build()?;
-    drop(map);
     native.attach()?;
     wasm.attach()?;
     let [mut got, mut lost] = [BTreeMap::new(), BTreeMap::new()];
