@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * /dev/wprobe and the descriptors of objects: hands every request to Rust, one at a time, on a stack
- * of its own. What a request means is decided there.
+ * of its own (mapping and polling excepted, see ring.c). What a request means is decided there.
  */
 #include <linux/anon_inodes.h>
 #include <linux/capability.h>

@@ -70,18 +70,21 @@ __poll_t wprobe_window_poll(struct file *file, struct poll_table_struct *table)
 	return wprobe_rs_readable(file->private_data) ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
-/* Only the consumer's position is for user space to write. */
-static int ring_buffer_flags(struct vm_area_struct *vma)
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static void vm_flags_mod(struct vm_area_struct *vma, unsigned long set, unsigned long clear)
 {
-	if (vma->vm_pgoff == 0 && vma_pages(vma) == 1)
-		return 0;
-	if (vma->vm_flags & VM_WRITE)
-		return -EPERM;
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
-	vm_flags_clear(vma, VM_MAYWRITE);
-#else
-	vma->vm_flags &= ~VM_MAYWRITE;
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
+}
 #endif
+
+/* Of a ring buffer only the consumer's position is for user space to write. */
+static int set_flags(struct vm_area_struct *vma, bool ring_buffer)
+{
+	bool writable = !ring_buffer || (vma->vm_pgoff == 0 && vma_pages(vma) == 1);
+
+	if (!writable && (vma->vm_flags & VM_WRITE))
+		return -EPERM;
+	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, writable ? 0 : VM_MAYWRITE);
 	return 0;
 }
 
@@ -97,7 +100,7 @@ int wprobe_window_mmap(struct file *file, struct vm_area_struct *vma)
 	if (!(vma->vm_flags & VM_SHARED) ||
 	    vma->vm_pgoff + vma_pages(vma) > window->count + (window->ring_buffer ? data : 0))
 		return -EINVAL;
-	error = window->ring_buffer ? ring_buffer_flags(vma) : 0;
+	error = set_flags(vma, window->ring_buffer);
 	for (i = 0; !error && i < vma_pages(vma); i++) {
 		at = vma->vm_pgoff + i;
 		if (at >= window->count)

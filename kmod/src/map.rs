@@ -71,7 +71,6 @@ impl Map {
 }
 
 /// The space that a sandbox's maps are in.
-
 pub(crate) fn space(sandbox: &Sandbox) -> Result<&Space, Errno> {
     let shared = sandbox.shared.as_ref().ok_or(Errno::EINVAL)?;
     Ok(&shared.space)

@@ -284,3 +284,69 @@ fn failed(call: &'static str, about: &str, source: io::Error) -> Error {
         log: String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A mapping of `words`, with a descriptor of its own.
+    fn mapping(words: &[(usize, u64)], size: usize) -> (OwnedFd, Mapping) {
+        // SAFETY: the name is a constant NUL-terminated string.
+        let fd = owned(unsafe { libc::memfd_create(c"ring".as_ptr(), 0) });
+        // SAFETY: no memory is handed over.
+        let sized = unsafe { libc::ftruncate(fd.as_raw_fd(), size as libc::off_t) };
+        assert_eq!(sized, 0);
+        let memory = Mapping::new(fd.as_fd(), 0, size, true).unwrap();
+        for (at, word) in words {
+            memory.word(*at).store(*word, Release);
+        }
+        (fd, memory)
+    }
+
+    fn read_perf(words: &[(usize, u64)]) -> Vec<String> {
+        let (fd, memory) = mapping(words, 2 * PAGE);
+        let mut ring = PerfRing {
+            fd,
+            memory,
+            size: PAGE,
+            record: Vec::new(),
+        };
+        let mut seen = Vec::new();
+        ring.read(|record| seen.push(format!("{record:?}")));
+        assert_eq!(ring.read(|_| ()), 0, "all is read");
+        seen
+    }
+
+    fn header(kind: u32, size: u64) -> u64 {
+        u64::from(kind) | size << 48
+    }
+
+    #[test]
+    fn records_go_around_the_end() {
+        let at = PAGE as u64 - 8;
+        let seen = read_perf(&[
+            (DATA_TAIL, at),
+            (DATA_HEAD, at + 16 + 24),
+            (PAGE + PAGE - 8, header(RECORD_SAMPLE, 16)),
+            (PAGE, 0x0403_0201_0000_0004),
+            (PAGE + 8, header(RECORD_LOST, 24)),
+            (PAGE + 24, 7),
+        ]);
+        assert_eq!(seen, ["Event([1, 2, 3, 4])", "Lost(7)"]);
+    }
+
+    #[test]
+    fn records_without_sense_end_the_reading() {
+        for record in [0, header(RECORD_SAMPLE, 4), header(77, 0xffff), u64::MAX] {
+            let seen = read_perf(&[(DATA_HEAD, 64), (PAGE, record)]);
+            assert!(seen.is_empty(), "{seen:?}");
+        }
+        // Longer than it is.
+        let seen = read_perf(&[
+            (DATA_HEAD, 16),
+            (PAGE, header(RECORD_SAMPLE, 0xffff)),
+            (PAGE + 8, u64::MAX),
+        ]);
+        assert_eq!(seen, ["Event([255, 255, 255, 255])"]);
+    }
+}
