@@ -1,23 +1,18 @@
-//! Translation speed: `cargo bench -p bpf2wasm`. Prints instructions per second over Debian's tools and over one huge function.
-
-use std::time::{Duration, Instant};
+//! Translation speed: `cargo bench -p bpf2wasm`. Instructions per second, over Debian's tools and over one huge function.
 
 use bpf2wasm::{Options, Raw, assemble, convert, convert_raw, embedded_objects};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
-/// Runs `work` for about two seconds; it says how many instruction slots it translated.
-fn measure(name: &str, work: impl Fn() -> usize) {
-    let start = Instant::now();
-    let (mut slots, mut fastest) = (0, Duration::MAX);
-    while start.elapsed() < Duration::from_secs(2) {
-        let round = Instant::now();
-        slots = work();
-        fastest = fastest.min(round.elapsed());
-    }
-    let rate = slots as f64 / fastest.as_secs_f64() / 1e6;
-    println!("{name:<24} {slots:>8} slots in {fastest:>10.2?}: {rate:.2} M/s");
+/// Measures `work`, which says how many instruction slots it translated.
+fn measure(criterion: &mut Criterion, name: &str, work: impl Fn() -> usize) {
+    let mut group = criterion.benchmark_group("translate");
+    group.throughput(Throughput::Elements(work() as u64));
+    group.sample_size(20);
+    group.bench_function(name, |bencher| bencher.iter(&work));
+    group.finish();
 }
 
-fn main() {
+fn tools(criterion: &mut Criterion) {
     let tools: Vec<Vec<u8>> = std::fs::read_dir("/usr/sbin")
         .expect("/usr/sbin")
         .filter_map(|entry| std::fs::read(entry.ok()?.path()).ok())
@@ -26,12 +21,14 @@ fn main() {
             objects.iter().map(|o| o.bytes.to_vec()).collect::<Vec<_>>()
         })
         .collect();
-    measure("tools in /usr/sbin", || {
-        let slots =
-            |object| convert(object, "x", &Options::default()).map_or(0, |c| c.summary.slots);
+    let slots = |object| convert(object, "x", &Options::default()).map_or(0, |c| c.summary.slots);
+    measure(criterion, "tools in /usr/sbin", || {
         tools.iter().map(|object| slots(object)).sum()
     });
-    // As many instructions as the largest function seen, branches among them.
+}
+
+/// As many instructions as the largest function seen, branches among them.
+fn huge(criterion: &mut Criterion) {
     let mut text = String::from("ldxdw r2, [r1]\nmov r0, 0\n");
     for i in 0..16_000 {
         text += &format!(
@@ -46,10 +43,13 @@ fn main() {
         maps: &[],
         license: "",
     };
-    measure("one function", || {
+    measure(criterion, "one function", || {
         convert_raw(&raw, "huge", &Options::default())
             .expect("it converts")
             .summary
             .slots
     });
 }
+
+criterion_group!(benches, tools, huge);
+criterion_main!(benches);
