@@ -2,30 +2,10 @@
 
 use std::fmt::Write;
 
+use diff_tests::random::Random;
+
 /// Bytes of context.
 pub(crate) const CONTEXT: usize = 64;
-
-/// splitmix64.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    /// The next number.
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len())]
-    }
-}
 
 const ALU: &[&str] = &[
     "add", "sub", "mul", "div", "sdiv", "or", "and", "lsh", "rsh", "mod", "smod", "xor", "mov",
@@ -93,7 +73,7 @@ impl Generator {
             0x1_0000,
         ];
         if self.random.below(3) == 0 {
-            self.random.next() as i32
+            self.random.word() as i32
         } else {
             self.random.pick(&edges)
         }
@@ -185,7 +165,7 @@ impl Generator {
                 self.line(format_args!("{op} r{dst}, r{src}"));
             }
             1 => {
-                let value = self.random.next();
+                let value = self.random.word();
                 self.line(format_args!("lddw r{dst}, {value:#x}"));
             }
             _ => {
