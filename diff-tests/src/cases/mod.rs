@@ -1,5 +1,6 @@
 //! The tests that run in a guest, one file an area.
 
+pub mod attach;
 pub mod cli;
 pub mod core_values;
 pub mod counters;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Case> {
         vfsstat::CASES,
         objects::CASES,
         counters::CASES,
+        attach::CASES,
         hostile::CASES,
         privileges::CASES,
         rings::CASES,

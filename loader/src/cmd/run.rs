@@ -39,7 +39,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     let (input, options) = args.how.open(&args.file)?;
-    let plan = Plan::new(&input, &args.which.program)?;
+    let plan = Plan::new(&input, &args.which.choice())?;
     let device = device()?;
     let loaded = load(&device, &input, &options)?;
     let signals = Interrupt::catch()?;

@@ -1,19 +1,38 @@
 //! Which programs are attached, and to what.
 //!
 //! Many tools carry one event under two program types (a kprobe and an fentry program, say) and load one of
-//! them. The policy: what the user named; else every program that is loaded by default and that the
-//! runtime can attach. One event is never attached twice.
+//! them. The policy: what the user named; else every program that is loaded by default and that this
+//! kernel can attach. One event is never attached twice.
+//!
+//! What user space can know of a place is found out here ([`kernel`]); [`place`] makes an attachment of it.
+
+pub(crate) mod kernel;
+mod place;
 
 use std::collections::HashMap;
 use std::fmt;
 
 use abi::manifest::{Manifest, Program};
-use abi::sections::Attach;
-use abi::uapi::AttachPoint;
+use abi::sections;
 
-use crate::device::LinkSpec;
+use crate::device::{LinkSpec, Sampling};
 use crate::open::Input;
 use crate::syscalls;
+use kernel::Kernel;
+use place::Event;
+
+/// What the user wants of the attachments.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Names of programs or exports to attach; none meaning the default.
+    pub programs: Vec<String>,
+    /// Programs to attach as if they were in another section: name and section.
+    pub sections: Vec<(String, String)>,
+    /// What perf_event programs sample.
+    pub sampling: Sampling,
+    /// The process whose uprobe hits count; 0: any.
+    pub pid: u32,
+}
 
 /// What is attached, and why the rest is not.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +61,8 @@ pub enum Error {
     NoSuchProgram(String, Vec<String>),
     /// A named program cannot be attached.
     Cannot(String, String),
+    /// No section has such a name.
+    NoSuchSection(String),
     /// Nothing is left to attach.
     Nothing(Vec<Decision>),
 }
@@ -53,6 +74,7 @@ impl fmt::Display for Error {
                 write!(f, "no program {name}; there are {}", known.join(", "))
             }
             Error::Cannot(name, why) => write!(f, "program {name}: {why}"),
+            Error::NoSuchSection(name) => write!(f, "no programs are in sections like {name}"),
             Error::Nothing(decisions) => {
                 write!(f, "nothing to attach")?;
                 decisions
@@ -66,13 +88,15 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl Plan {
-    /// Decides for `input`; `chosen` are names of programs or exports, none meaning the default.
-    pub fn new(input: &Input, chosen: &[String]) -> Result<Self, Error> {
+    /// Decides for `input` and the running kernel.
+    pub fn new(input: &Input, choice: &Choice) -> Result<Self, Error> {
+        let kernel = Kernel::default();
         let candidates = match &input.manifest {
-            Some(manifest) => translated(manifest),
+            Some(manifest) => translated(manifest, choice, &kernel)?,
             None => hand_written(input),
         };
-        for name in chosen {
+        let named = choice.sections.iter().map(|(name, _)| name);
+        for name in choice.programs.iter().chain(named) {
             if !candidates.iter().any(|c| c.is(name)) {
                 let known = candidates.iter().map(|c| c.name.clone()).collect();
                 return Err(Error::NoSuchProgram(name.clone(), known));
@@ -81,7 +105,7 @@ impl Plan {
         let mut plan = Plan::default();
         let mut taken = HashMap::new();
         for candidate in candidates {
-            let decision = plan.decide(candidate, chosen, &mut taken)?;
+            let decision = plan.decide(candidate, &choice.programs, &mut taken)?;
             plan.decisions.push(decision);
         }
         match plan.links.is_empty() {
@@ -95,7 +119,7 @@ impl Plan {
         &mut self,
         candidate: Candidate,
         chosen: &[String],
-        taken: &mut HashMap<(String, u64, u32), String>,
+        taken: &mut HashMap<Event, String>,
     ) -> Result<Decision, Error> {
         let Candidate {
             name,
@@ -111,14 +135,14 @@ impl Plan {
             Ok(_) if !wanted && chosen.is_empty() => (false, "not loaded by default".to_owned()),
             Ok(_) if !wanted => (false, "not asked for".to_owned()),
             Ok(link) => {
-                let event = (link.target.clone(), link.offset, link.attach as u32);
+                let event = Event::of(&link);
                 match taken.get(&event) {
                     Some(other) if !named => (false, format!("{other} has the same event")),
                     _ => {
                         taken.insert(event, name);
-                        let reason = format!("{:?} on {}", link.attach, link.target);
+                        let reason = format!("{} on {}", link.attach.name(), link.target);
                         self.links.push(link);
-                        (true, reason.to_lowercase())
+                        (true, reason)
                     }
                 }
             }
@@ -145,12 +169,27 @@ impl Candidate {
     }
 }
 
-fn translated(manifest: &Manifest) -> Vec<Candidate> {
-    let candidate = |program: &Program| Candidate {
-        name: program.name.clone(),
-        export: program.export.clone(),
-        autoload: program.autoload,
-        link: link(program),
+fn translated(
+    manifest: &Manifest,
+    choice: &Choice,
+    kernel: &Kernel,
+) -> Result<Vec<Candidate>, Error> {
+    let candidate = |program: &Program| {
+        let mut program = program.clone();
+        let is_it = |name: &String| *name == program.name || *name == program.export;
+        let section = choice.sections.iter().find(|(name, _)| is_it(name));
+        if let Some((_, section)) = section {
+            let (row, target) =
+                sections::find(section).ok_or_else(|| Error::NoSuchSection(section.clone()))?;
+            program.attach = row.attach;
+            program.target = target.map(str::to_owned);
+        }
+        Ok(Candidate {
+            link: place::link(&program, choice, kernel),
+            name: program.name,
+            export: program.export,
+            autoload: program.autoload || section.is_some(),
+        })
     };
     manifest.programs.iter().map(candidate).collect()
 }
@@ -173,54 +212,10 @@ fn hand_written(input: &Input) -> Vec<Candidate> {
         .collect()
 }
 
-/// The attachment of a translated program, or why this runtime has none.
-fn link(program: &Program) -> Result<LinkSpec, String> {
-    let target = program
-        .target
-        .as_deref()
-        .ok_or("its section names no target")?;
-    let (target, attach) = match program.attach {
-        Attach::Kprobe => (target.to_owned(), AttachPoint::Kprobe),
-        Attach::Kretprobe => (target.to_owned(), AttachPoint::Kretprobe),
-        Attach::Ksyscall => (format!("__x64_sys_{target}"), AttachPoint::Kprobe),
-        Attach::Kretsyscall => (format!("__x64_sys_{target}"), AttachPoint::Kretprobe),
-        other => {
-            return Err(format!("{other:?} is not supported by the kernel module").to_lowercase());
-        }
-    };
-    let (symbol, offset) = split_offset(&target)?;
-    Ok(LinkSpec {
-        program: program.export.clone(),
-        target: symbol.to_owned(),
-        attach,
-        context: program.context.unwrap_or(size_of_pt_regs()),
-        offset,
-        cookie: 0,
-        args: [0; 8],
-    })
-}
-
-/// Bytes of the kernel's `struct pt_regs` on x86-64: 21 registers.
-const fn size_of_pt_regs() -> u32 {
-    21 * 8
-}
-
-/// `symbol+0x10` as symbol and offset.
-fn split_offset(target: &str) -> Result<(&str, u64), String> {
-    let Some((symbol, offset)) = target.split_once('+') else {
-        return Ok((target, 0));
-    };
-    let parsed = match offset.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16),
-        None => offset.parse(),
-    };
-    parsed
-        .map(|offset| (symbol, offset))
-        .map_err(|_| format!("`{target}`: bad offset"))
-}
-
 #[cfg(test)]
 mod tests {
+    use abi::sections::Attach;
+
     use super::*;
     use crate::interface::Interface;
 
@@ -256,14 +251,20 @@ mod tests {
             manifest: Some(manifest),
             interface: Interface::default(),
         };
-        let chosen: Vec<_> = chosen.iter().map(|c| (*c).to_owned()).collect();
-        Plan::new(&input, &chosen)
+        let programs = chosen.iter().map(|c| (*c).to_owned()).collect();
+        Plan::new(
+            &input,
+            &Choice {
+                programs,
+                ..Choice::default()
+            },
+        )
     }
 
     fn vfsstat() -> Vec<Program> {
         vec![
             program("kprobe_read", Attach::Kprobe, "vfs_read", true),
-            program("fentry_read", Attach::Fentry, "vfs_read", true),
+            program("lsm_read", Attach::Lsm, "vfs_read", true),
             program("optional", Attach::Kprobe, "vfs_open", false),
         ]
     }
@@ -275,7 +276,7 @@ mod tests {
         assert_eq!(links, ["vfs_read"]);
         assert_eq!(
             plan.decisions[1].reason,
-            "fentry is not supported by the kernel module"
+            "lsm is not supported by the kernel module"
         );
         assert_eq!(plan.decisions[2].reason, "not loaded by default");
     }
@@ -299,7 +300,7 @@ mod tests {
             "vfs_open"
         );
         assert!(matches!(
-            plan(vfsstat(), &["fentry_read"]),
+            plan(vfsstat(), &["lsm_read"]),
             Err(Error::Cannot(..))
         ));
         assert!(matches!(
@@ -307,12 +308,5 @@ mod tests {
             Err(Error::NoSuchProgram(..))
         ));
         assert!(matches!(plan(vec![], &[]), Err(Error::Nothing(_))));
-    }
-
-    #[test]
-    fn offsets_are_split_off() {
-        assert_eq!(split_offset("f+0x10"), Ok(("f", 16)));
-        assert_eq!(split_offset("f"), Ok(("f", 0)));
-        assert!(split_offset("f+x").is_err());
     }
 }
