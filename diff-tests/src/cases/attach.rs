@@ -1,11 +1,13 @@
 //! Every way to attach a program: context and cookie as native programs get them, on the same events.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use loader::attach::Choice;
 
 use super::Case;
 use crate::oracle::native::Native;
@@ -54,6 +56,46 @@ pub const CASES: &[Case] = &[
             },
         )
     }),
+    ("attach::functions_equal_native", || {
+        equal(
+            "attach_function",
+            &[
+                ("read_enter", "enters", EVENTS),
+                ("read_exit", "exits", EVENTS),
+                ("permission", "modifies", EVENTS),
+            ],
+            read,
+        )
+    }),
+    ("attach::arguments_on_the_stack_equal_native", || {
+        let programs = &[
+            ("map_enter", "maps_enter", EVENTS),
+            ("map_exit", "maps_exit", EVENTS),
+        ];
+        if is_6_1()? {
+            return alone("attach_function", programs, map);
+        }
+        equal("attach_function", programs, map)
+    }),
+    ("attach::kprobes_equal_native", || {
+        let elf = with_offset(corpus::object("attach_kprobe")?)?;
+        let programs = &[
+            ("enter", "enters", EVENTS),
+            ("inside", "insides", EVENTS),
+            ("leave", "returns", EVENTS),
+            ("call", "calls", EVENTS),
+            ("result", "results", EVENTS),
+        ];
+        equal_object(&elf, programs, || {
+            syscalls::getpgrp(EVENTS);
+            syscalls::getpgid(EVENTS);
+            Ok(())
+        })
+    }),
+    (
+        "attach::what_cannot_be_probed_is_refused_with_the_reason",
+        refusals,
+    ),
 ];
 
 /// Events of every workload at least, if nothing else is said.
@@ -79,6 +121,129 @@ fn attacher(work: impl FnOnce() -> Result<()> + Send) -> Result<()> {
     })
 }
 
+/// Reads [`EVENTS`] times.
+fn read() -> Result<()> {
+    let mut zeroes = File::open("/dev/zero")?;
+    let mut bytes = [0; 100];
+    (0..EVENTS).try_for_each(|i| Ok(zeroes.read_exact(&mut bytes[..1 + i as usize % 100])?))
+}
+
+/// Maps memory [`EVENTS`] times, with lengths of its own.
+fn map() -> Result<()> {
+    for i in 0..EVENTS as usize {
+        let (length, access) = (4096 * (1 + i % 7), libc::PROT_READ);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a new mapping wherever the kernel likes.
+        let memory = unsafe { libc::mmap(std::ptr::null_mut(), length, access, flags, -1, 0) };
+        ensure!(memory != libc::MAP_FAILED, "mmap");
+        // SAFETY: the mapping just made, which nobody else knows.
+        unsafe { libc::munmap(memory, length) };
+    }
+    Ok(())
+}
+
+fn is_6_1() -> Result<bool> {
+    Ok(fs::read_to_string("/proc/sys/kernel/osrelease")?.starts_with("6.1."))
+}
+
+/// The object with the offset of the second instruction that is not ftrace's: behind its call, and before that an
+/// `endbr64` on newer kernels.
+fn with_offset(elf: &[u8]) -> Result<Vec<u8>> {
+    let offset = if is_6_1()? { b"+0x05" } else { b"+0x09" };
+    let mut elf = elf.to_vec();
+    let places: Vec<_> = (0..elf.len())
+        .filter(|at| elf[*at..].starts_with(b"+0x00"))
+        .collect();
+    ensure!(!places.is_empty(), "no offset in the object");
+    for at in places {
+        elf[at..at + offset.len()].copy_from_slice(offset);
+    }
+    Ok(elf)
+}
+
+fn refusals() -> Result<()> {
+    let device = guest::device()?;
+    let elf = corpus::object("attach_kprobe")?;
+    let refusal = |program: &str, section: Option<&str>| -> Result<String> {
+        let choice = Choice {
+            programs: vec![program.to_owned()],
+            sections: section
+                .map(|s| (program.to_owned(), s.to_owned()))
+                .into_iter()
+                .collect(),
+            ..Choice::default()
+        };
+        let loaded = Wasm::choose(&device, elf, "attach_kprobe", &choice);
+        let attached = loaded.and_then(|mut wasm| wasm.attach());
+        let error = attached
+            .err()
+            .with_context(|| format!("{program} {section:?} was attached"))?;
+        Ok(format!("{error:#}"))
+    };
+    let forbidden = blacklisted()?;
+    let forbidden = format!("kprobe/{forbidden}");
+    for (program, section, expected) in [
+        ("missing", None, "no function no_such_function"),
+        ("between", None, "the offset is not at an instruction"),
+        ("enter", Some("kprobe/type_show"), "functions type_show"),
+        (
+            "enter",
+            Some(&*forbidden),
+            "the kernel does not allow a probe there",
+        ),
+        (
+            "enter",
+            Some("tp/sched/no_such_event"),
+            "no trace event sched/no_such_event",
+        ),
+        (
+            "enter",
+            Some("raw_tp/no_such_event"),
+            "no tracepoint no_such_event",
+        ),
+        (
+            "enter",
+            Some("fentry/no_such_function"),
+            "no function no_such_function",
+        ),
+        (
+            "enter",
+            Some("raw_tp/sys_enter"),
+            "context of 104 bytes, there are 16",
+        ),
+        (
+            "enter",
+            Some("tp/sched/sched_process_fork"),
+            "reads 104 bytes, the event's record has",
+        ),
+        ("enter", Some("lsm/file_open"), "lsm is not supported"),
+    ] {
+        let said = refusal(program, section)?;
+        ensure!(said.contains(expected), "{program} {section:?}: {said}");
+    }
+    Ok(())
+}
+
+/// A function that the kernel lets nobody probe, and that has a name of its own.
+fn blacklisted() -> Result<String> {
+    let list = fs::read_to_string("/sys/kernel/debug/kprobes/blacklist")?;
+    let symbols = fs::read_to_string("/proc/kallsyms")?;
+    let names = list
+        .lines()
+        .filter_map(|line| line.split_ascii_whitespace().nth(1));
+    let is_unique = |name: &&str| {
+        symbols
+            .lines()
+            .filter(|line| line.split(' ').nth(2) == Some(*name))
+            .count()
+            == 1
+    };
+    let name = names
+        .filter(|name| name.starts_with("exc_"))
+        .find(is_unique);
+    Ok(name.context("nothing is forbidden")?.to_owned())
+}
+
 /// What both runtimes note of `work` must be equal. Of each program: its name, its `struct sums`, and how many events these
 /// must be of at least.
 fn equal(
@@ -86,25 +251,51 @@ fn equal(
     programs: &[(&str, &str, u64)],
     work: impl FnOnce() -> Result<()> + Send,
 ) -> Result<()> {
+    equal_object(corpus::object(object)?, programs, work)
+}
+
+fn equal_object(
+    elf: &[u8],
+    programs: &[(&str, &str, u64)],
+    work: impl FnOnce() -> Result<()> + Send,
+) -> Result<()> {
     let names: Vec<_> = programs.iter().map(|p| p.0).collect();
-    let elf = corpus::object(object)?;
-    let mut native = Native::load(elf, object, &names)?;
-    let mut wasm = Wasm::load(&guest::device()?, elf, object, &names)?;
+    let mut native = Native::load(elf, "attach", &names)?;
+    let mut wasm = Wasm::load(&guest::device()?, elf, "attach", &names)?;
     native.attach()?;
     wasm.attach()?;
     attacher(work)?;
     native.detach();
     wasm.detach();
-    check(&native, &wasm, elf, programs)
+    check(&native.section(".bss")?, &wasm, elf, programs)
+}
+
+/// Where native eBPF refuses: events without traps are all that can be asked for.
+fn alone(
+    object: &str,
+    programs: &[(&str, &str, u64)],
+    work: impl FnOnce() -> Result<()> + Send,
+) -> Result<()> {
+    let names: Vec<_> = programs.iter().map(|p| p.0).collect();
+    let elf = corpus::object(object)?;
+    ensure!(
+        Native::load(elf, object, &names).is_err(),
+        "native takes it"
+    );
+    let mut wasm = Wasm::load(&guest::device()?, elf, object, &names)?;
+    wasm.attach()?;
+    attacher(work)?;
+    wasm.detach();
+    check(&wasm.section(".bss")?, &wasm, elf, programs)
 }
 
 /// Compares the sums of `programs`, and demands their events.
-fn check(native: &Native, wasm: &Wasm, elf: &[u8], programs: &[(&str, &str, u64)]) -> Result<()> {
-    let (theirs, ours) = (native.section(".bss")?, wasm.section(".bss")?);
+fn check(native: &[u8], wasm: &Wasm, elf: &[u8], programs: &[(&str, &str, u64)]) -> Result<()> {
+    let ours = wasm.section(".bss")?;
     for (program, variable, least) in programs {
         let at = place(elf, variable)?;
         let words = |bytes: &[u8]| Some(compare::counters(bytes.get(at..at + SUMS)?));
-        let (theirs, ours) = (words(&theirs), words(&ours));
+        let (theirs, ours) = (words(native), words(&ours));
         ensure!(
             theirs.is_some() && theirs == ours,
             "{program}: native {theirs:x?}, wasm {ours:x?}"
