@@ -50,7 +50,7 @@ int BPF_PROG(permission, void *file, int mask, int ret)
 	return ret;
 }
 
-/* More arguments than registers pass; native takes that from 6.12 on. */
+/* More arguments than registers pass; on 6.1 native programs cannot attach there. */
 SEC("?fentry/do_mmap")
 int BPF_PROG(map_enter)
 {

@@ -130,15 +130,12 @@ struct syscall {
 	int nr;
 };
 
-/* As the kernel's `struct syscall_tp_t`; the first word is the pointer to the registers. */
+/* As the kernel's `struct syscall_tp_t`, which has no place for a longer common header either. */
 struct syscall_record {
-	union {
-		const struct pt_regs *regs;
-		struct trace_entry entry;
-	};
-	int nr;
+	const struct pt_regs *regs;
+	unsigned long nr;
 	/* an exit has its result here */
-	unsigned long args[6] __aligned(8);
+	unsigned long args[6];
 };
 
 static bool is_other(const struct syscall *syscall, struct pt_regs *regs)

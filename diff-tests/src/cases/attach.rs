@@ -270,7 +270,7 @@ fn equal_object(
     check(&native.section(".bss")?, &wasm, elf, programs)
 }
 
-/// Where native eBPF refuses: events without traps are all that can be asked for.
+/// Where native eBPF refuses to attach: events without traps are all that can be asked for.
 fn alone(
     object: &str,
     programs: &[(&str, &str, u64)],
@@ -278,10 +278,8 @@ fn alone(
 ) -> Result<()> {
     let names: Vec<_> = programs.iter().map(|p| p.0).collect();
     let elf = corpus::object(object)?;
-    ensure!(
-        Native::load(elf, object, &names).is_err(),
-        "native takes it"
-    );
+    let native = Native::load(elf, object, &names).and_then(|mut native| native.attach());
+    ensure!(native.is_err(), "native takes it");
     let mut wasm = Wasm::load(&guest::device()?, elf, object, &names)?;
     wasm.attach()?;
     attacher(work)?;
