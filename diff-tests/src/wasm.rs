@@ -48,9 +48,7 @@ impl Wasm {
 
     /// Attaches its programs.
     pub fn attach(&mut self) -> Result<()> {
-        for spec in &self.plan.links {
-            self.links.push(self.loaded.module.attach(spec)?);
-        }
+        self.links = self.plan.attach(&self.loaded.module, &self.loaded.maps)?;
         Ok(())
     }
 

@@ -99,7 +99,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Events of every workload at least, if nothing else is said.
-const EVENTS: u64 = 200;
+pub(super) const EVENTS: u64 = 200;
 /// Switches away from the thread that works.
 const SWITCHES: u64 = 50;
 /// Programs run.
@@ -113,7 +113,7 @@ fn switch() {
 }
 
 /// Runs `work` in the thread that the programs of `corpus/src/attach.h` watch.
-fn attacher(work: impl FnOnce() -> Result<()> + Send) -> Result<()> {
+pub(super) fn attacher(work: impl FnOnce() -> Result<()> + Send) -> Result<()> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("attacher".to_owned());
         let done = thread.spawn_scoped(scope, work)?.join();
@@ -288,7 +288,12 @@ fn alone(
 }
 
 /// Compares the sums of `programs`, and demands their events.
-fn check(native: &[u8], wasm: &Wasm, elf: &[u8], programs: &[(&str, &str, u64)]) -> Result<()> {
+pub(super) fn check(
+    native: &[u8],
+    wasm: &Wasm,
+    elf: &[u8],
+    programs: &[(&str, &str, u64)],
+) -> Result<()> {
     let ours = wasm.section(".bss")?;
     for (program, variable, least) in programs {
         let at = place(elf, variable)?;
@@ -308,10 +313,10 @@ fn check(native: &[u8], wasm: &Wasm, elf: &[u8], programs: &[(&str, &str, u64)])
 }
 
 /// Bytes of `struct sums`.
-const SUMS: usize = 14 * 8;
+pub(super) const SUMS: usize = 14 * 8;
 
 /// Where `variable` lies in `.bss`.
-fn place(elf: &[u8], variable: &str) -> Result<usize> {
+pub(super) fn place(elf: &[u8], variable: &str) -> Result<usize> {
     let converted = bpf2wasm::convert(elf, "x", &bpf2wasm::Options::default())?;
     let manifest = bpf2wasm::read_manifest(&converted.wasm)?;
     let symbols = manifest.maps.iter().filter_map(|map| map.data.as_ref());

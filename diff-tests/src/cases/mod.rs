@@ -1,6 +1,7 @@
 //! The tests that run in a guest, one file an area.
 
 pub mod attach;
+pub mod attach_user;
 pub mod cli;
 pub mod core_values;
 pub mod counters;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Case> {
         objects::CASES,
         counters::CASES,
         attach::CASES,
+        attach_user::CASES,
         hostile::CASES,
         privileges::CASES,
         rings::CASES,

@@ -6,8 +6,10 @@
 //!
 //! What user space can know of a place is found out here ([`kernel`]); [`place`] makes an attachment of it.
 
+mod elf;
 pub(crate) mod kernel;
 mod place;
+mod usdt;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,11 +17,11 @@ use std::fmt;
 use abi::manifest::{Manifest, Program};
 use abi::sections;
 
-use crate::device::{LinkSpec, Sampling};
+use crate::device::{self, Link, LinkSpec, Map, Module, Sampling};
 use crate::open::Input;
 use crate::syscalls;
 use kernel::Kernel;
-use place::Event;
+use place::{Attachment, Event};
 
 /// What the user wants of the attachments.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +30,8 @@ pub struct Choice {
     pub programs: Vec<String>,
     /// Programs to attach as if they were in another section: name and section.
     pub sections: Vec<(String, String)>,
+    /// Values of `bpf_get_attach_cookie()`: name and value. usdt programs have their own.
+    pub cookies: Vec<(String, u64)>,
     /// What perf_event programs sample.
     pub sampling: Sampling,
     /// The process whose uprobe hits count; 0: any.
@@ -37,10 +41,22 @@ pub struct Choice {
 /// What is attached, and why the rest is not.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Attachments, in the object's order.
-    pub links: Vec<LinkSpec>,
     /// A line a program: what was decided and why.
     pub decisions: Vec<Decision>,
+    /// What may be attached, in the object's order.
+    attempts: Vec<Attempt>,
+}
+
+/// A program that may be attached: of those for one event, the first that can be.
+#[derive(Clone, Debug)]
+struct Attempt {
+    /// Index of its decision.
+    decision: usize,
+    name: String,
+    /// Whether the user asked for this very one.
+    named: bool,
+    event: Event,
+    attachment: Attachment,
 }
 
 /// What was decided about one program.
@@ -65,6 +81,8 @@ pub enum Error {
     NoSuchSection(String),
     /// Nothing is left to attach.
     Nothing(Vec<Decision>),
+    /// The device refuses a named program.
+    Device(device::Error),
 }
 
 impl fmt::Display for Error {
@@ -74,6 +92,7 @@ impl fmt::Display for Error {
                 write!(f, "no program {name}; there are {}", known.join(", "))
             }
             Error::Cannot(name, why) => write!(f, "program {name}: {why}"),
+            Error::Device(e) => e.fmt(f),
             Error::NoSuchSection(name) => write!(f, "no programs are in sections like {name}"),
             Error::Nothing(decisions) => {
                 write!(f, "nothing to attach")?;
@@ -91,89 +110,134 @@ impl Plan {
     /// Decides for `input` and the running kernel.
     pub fn new(input: &Input, choice: &Choice) -> Result<Self, Error> {
         let kernel = Kernel::default();
+        let layout;
         let candidates = match &input.manifest {
-            Some(manifest) => translated(manifest, choice, &kernel)?,
+            Some(manifest) => {
+                layout = usdt::Layout::of(manifest, input.btf().as_ref());
+                translated(manifest, choice, &kernel, layout.as_ref())?
+            }
             None => hand_written(input),
         };
-        let named = choice.sections.iter().map(|(name, _)| name);
-        for name in choice.programs.iter().chain(named) {
+        let moved = choice.sections.iter().map(|(name, _)| name);
+        let marked = choice.cookies.iter().map(|(name, _)| name);
+        for name in choice.programs.iter().chain(moved).chain(marked) {
             if !candidates.iter().any(|c| c.is(name)) {
                 let known = candidates.iter().map(|c| c.name.clone()).collect();
                 return Err(Error::NoSuchProgram(name.clone(), known));
             }
         }
         let mut plan = Plan::default();
-        let mut taken = HashMap::new();
         for candidate in candidates {
-            let decision = plan.decide(candidate, &choice.programs, &mut taken)?;
-            plan.decisions.push(decision);
+            plan.consider(candidate, &choice.programs)?;
         }
-        match plan.links.is_empty() {
-            true => Err(Error::Nothing(plan.decisions)),
-            false => Ok(plan),
-        }
+        plan.settle(|_| Ok(()))?;
+        Ok(plan)
     }
 
-    /// Attaches `candidate` or says why not; `taken` are the events that have a program already.
-    fn decide(
-        &mut self,
-        candidate: Candidate,
-        chosen: &[String],
-        taken: &mut HashMap<Event, String>,
-    ) -> Result<Decision, Error> {
+    /// What is to be attached, or is.
+    pub fn links(&self) -> impl Iterator<Item = &LinkSpec> {
+        self.attempts
+            .iter()
+            .filter(|attempt| self.decisions[attempt.decision].attached)
+            .flat_map(|attempt| &attempt.attachment.links)
+    }
+
+    /// Attaches programs of `module`. One that the device refuses makes room for another of its event, unless it is
+    /// named: then nothing stays attached. `maps` are those of the module's sandbox.
+    pub fn attach(&mut self, module: &Module, maps: &[Map]) -> Result<Vec<Link>, Error> {
+        let mut links = Vec::new();
+        let mut specs = usdt::Specs::new(maps);
+        self.settle(|attachment| {
+            links.extend(attachment.attach(module, &mut specs)?);
+            Ok(())
+        })?;
+        Ok(links)
+    }
+
+    /// Notes what `candidate` could be attached to, or why it is not.
+    fn consider(&mut self, candidate: Candidate, chosen: &[String]) -> Result<(), Error> {
+        let named = chosen.iter().any(|name| candidate.is(name));
+        let wanted = if chosen.is_empty() {
+            candidate.autoload
+        } else {
+            named
+        };
         let Candidate {
-            name,
-            export,
-            autoload,
-            link,
+            name, export, link, ..
         } = candidate;
-        let named = chosen.iter().any(|c| *c == name || *c == export);
-        let wanted = if chosen.is_empty() { autoload } else { named };
-        let (attached, reason) = match link {
+        let reason = match link() {
             Err(why) if named => return Err(Error::Cannot(name, why)),
-            Err(why) => (false, why),
-            Ok(_) if !wanted && chosen.is_empty() => (false, "not loaded by default".to_owned()),
-            Ok(_) if !wanted => (false, "not asked for".to_owned()),
-            Ok(link) => {
-                let event = Event::of(&link);
-                match taken.get(&event) {
-                    Some(other) if !named => (false, format!("{other} has the same event")),
-                    _ => {
-                        taken.insert(event, name);
-                        let reason = format!("{} on {}", link.attach.name(), link.target);
-                        self.links.push(link);
-                        (true, reason)
-                    }
-                }
+            Err(why) => why,
+            Ok(_) if !wanted && chosen.is_empty() => "not loaded by default".to_owned(),
+            Ok(_) if !wanted => "not asked for".to_owned(),
+            Ok(attachment) => {
+                self.attempts.push(Attempt {
+                    decision: self.decisions.len(),
+                    name,
+                    named,
+                    event: attachment.event(),
+                    attachment,
+                });
+                String::new()
             }
         };
-        Ok(Decision {
+        self.decisions.push(Decision {
             program: export,
-            attached,
+            attached: false,
             reason,
-        })
+        });
+        Ok(())
+    }
+
+    /// Makes every attempt, unless its event has a program already, and notes how it went.
+    fn settle(
+        &mut self,
+        mut attach: impl FnMut(&Attachment) -> device::Result<()>,
+    ) -> Result<(), Error> {
+        let mut taken: HashMap<&Event, &str> = HashMap::new();
+        for attempt in &self.attempts {
+            let decision = &mut self.decisions[attempt.decision];
+            decision.attached = false;
+            decision.reason = match taken.get(&attempt.event) {
+                Some(other) if !attempt.named => format!("{other} has the same event"),
+                _ => match attach(&attempt.attachment) {
+                    Ok(()) => {
+                        decision.attached = true;
+                        taken.insert(&attempt.event, &attempt.name);
+                        attempt.attachment.to_string()
+                    }
+                    Err(error) if attempt.named => return Err(Error::Device(error)),
+                    Err(error) => error.to_string(),
+                },
+            };
+        }
+        match taken.is_empty() {
+            true => Err(Error::Nothing(self.decisions.clone())),
+            false => Ok(()),
+        }
     }
 }
 
 /// A program that may be attached.
-struct Candidate {
+struct Candidate<'a> {
     name: String,
     export: String,
     autoload: bool,
-    link: Result<LinkSpec, String>,
+    link: Box<dyn FnOnce() -> Result<Attachment, String> + 'a>,
 }
 
-impl Candidate {
+impl Candidate<'_> {
     fn is(&self, name: &str) -> bool {
         self.name == name || self.export == name
     }
 }
 
-fn translated(
+fn translated<'a>(
     manifest: &Manifest,
-    choice: &Choice,
-    kernel: &Kernel,
-) -> Result<Vec<Candidate>, Error> {
+    choice: &'a Choice,
+    kernel: &'a Kernel,
+    layout: Option<&'a usdt::Layout>,
+) -> Result<Vec<Candidate<'a>>, Error> {
     let candidate = |program: &Program| {
         let mut program = program.clone();
         let is_it = |name: &String| *name == program.name || *name == program.export;
@@ -185,23 +249,23 @@ fn translated(
             program.target = target.map(str::to_owned);
         }
         Ok(Candidate {
-            link: place::link(&program, choice, kernel),
-            name: program.name,
-            export: program.export,
+            name: program.name.clone(),
+            export: program.export.clone(),
             autoload: program.autoload || section.is_some(),
+            link: Box::new(move || place::attachment(&program, choice, kernel, layout)),
         })
     };
     manifest.programs.iter().map(candidate).collect()
 }
 
-fn hand_written(input: &Input) -> Vec<Candidate> {
+fn hand_written(input: &Input) -> Vec<Candidate<'static>> {
     let candidate = |export: &String| {
         let link = syscalls::link(export)?.map_err(|e| e.to_string());
         Some(Candidate {
             name: export.clone(),
             export: export.clone(),
             autoload: true,
-            link,
+            link: Box::new(|| link.map(Attachment::from)),
         })
     };
     input
@@ -272,7 +336,7 @@ mod tests {
     #[test]
     fn of_two_program_types_the_supported_one_is_attached() {
         let plan = plan(vfsstat(), &[]).unwrap();
-        let links: Vec<_> = plan.links.iter().map(|l| l.target.as_str()).collect();
+        let links: Vec<_> = plan.links().map(|l| l.target.as_str()).collect();
         assert_eq!(links, ["vfs_read"]);
         assert_eq!(
             plan.decisions[1].reason,
@@ -289,14 +353,19 @@ mod tests {
                 program("b", Attach::Kprobe, "vfs_read", true),
             ]
         };
-        assert_eq!(plan(twice(), &[]).unwrap().links.len(), 1);
-        assert_eq!(plan(twice(), &["a", "b"]).unwrap().links.len(), 2);
+        assert_eq!(plan(twice(), &[]).unwrap().links().count(), 1);
+        assert_eq!(plan(twice(), &["a", "b"]).unwrap().links().count(), 2);
     }
 
     #[test]
     fn the_user_picks() {
         assert_eq!(
-            plan(vfsstat(), &["optional"]).unwrap().links[0].target,
+            plan(vfsstat(), &["optional"])
+                .unwrap()
+                .links()
+                .next()
+                .unwrap()
+                .target,
             "vfs_open"
         );
         assert!(matches!(
