@@ -1,6 +1,7 @@
 //! The tests that run in a guest, one file an area.
 
 pub mod attach;
+pub mod attach_load;
 pub mod attach_user;
 pub mod cli;
 pub mod core_values;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Case> {
         counters::CASES,
         attach::CASES,
         attach_user::CASES,
+        attach_load::CASES,
         hostile::CASES,
         privileges::CASES,
         rings::CASES,
