@@ -66,8 +66,12 @@ fn compile(source: &Path, object: &Path) -> Result<()> {
             "-g",
             "-Wall",
             "-Werror",
+            // Where usdt.bpf.h finds errno.h.
+            "-I/usr/include/x86_64-linux-gnu",
             "-c",
         ])
+        // libbpf-sys's headers.
+        .args(env::var("DEP_BPF_INCLUDE").map(|path| format!("-I{path}")))
         .arg(source)
         .arg("-o")
         .arg(object)

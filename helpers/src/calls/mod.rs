@@ -6,6 +6,7 @@
 
 mod event;
 mod format;
+mod function;
 mod map;
 mod packet;
 mod probe;
@@ -72,6 +73,9 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
         174 => task::get_attach_cookie,
         177 => format::trace_vprintk,
         182 => string::strncmp,
+        183 => function::get_func_arg,
+        184 => function::get_func_ret,
+        185 => function::get_func_arg_cnt,
         195 => map::lookup_percpu_elem,
         _ => return None,
     })
