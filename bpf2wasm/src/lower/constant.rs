@@ -4,7 +4,7 @@ use abi::imports::POISON;
 use abi::traps::Trap;
 use wasm_encoder::{BlockType, Instruction as W};
 
-use super::Lower;
+use super::{Lower, Width};
 use crate::isa::insn::Insn;
 use crate::object::{CORE_KINDS, Ref};
 
@@ -15,7 +15,11 @@ impl Lower<'_> {
     pub(super) fn constant(&mut self, insn: &Insn) {
         let globals = self.shared.globals;
         match self.reference() {
-            None => self.body.op(&W::I64Const(insn.imm)),
+            None => {
+                let kept = self.kept();
+                self.number(insn.imm, kept);
+                return self.write(insn.dst, kept);
+            }
             Some(Ref::Map(map)) => self.body.op(&W::GlobalGet(globals.map(map))),
             Some(Ref::Data(map, offset)) => self.place(globals.map(map), offset),
             Some(Ref::Value(map, offset)) => self.place(globals.value(map), offset),
@@ -26,7 +30,7 @@ impl Lower<'_> {
             }
             Some(Ref::Core(relocation)) => self.core_value(relocation),
         }
-        self.write(insn.dst);
+        self.write(insn.dst, Width::Wide);
     }
 
     /// Pushes a global's value plus `offset`.
