@@ -11,12 +11,21 @@ use crate::emit::imports::{Functions, Globals};
 use crate::emit::module::{Defined, Encoded, Parts, encode};
 use crate::emit::{lines, manifest};
 use crate::error::{Error, ModuleError, Result};
+use crate::isa::pairs;
 use crate::lower::{Lowered, Shared, lower};
 use crate::object::Object;
 use crate::{Converted, Options, ProgramCheck, Span, Summary, check};
 
 /// Translates a parsed object.
-pub(crate) fn translate(object: &Object<'_>, name: &str, options: &Options) -> Result<Converted> {
+pub(crate) fn translate(
+    object: &mut Object<'_>,
+    name: &str,
+    options: &Options,
+) -> Result<Converted> {
+    for function in &mut object.functions {
+        pairs::join(&mut function.insns, &function.refs);
+    }
+    let object = &*object;
     let analysed = Analysed::new(object)?;
     let globals = Globals::new(object);
     let lowered = lower_all(object, &analysed, &globals, options)?;

@@ -126,10 +126,13 @@ impl Lower<'_> {
                 self.number(imm & 0xffff_ffff, kept);
                 self.write(insn.dst, kept);
             }
-            _ => {
+            (operand, ..) => {
                 let width = self.width(insn);
-                self.operand(insn, width);
-                self.write(insn.dst, width);
+                let stays = operand == Operand::Reg(insn.dst) && self.held(insn.dst) == kept;
+                if !stays || width != kept {
+                    self.operand(insn, width);
+                    self.write(insn.dst, width);
+                }
             }
         }
     }
