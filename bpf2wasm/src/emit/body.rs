@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 
 use wasm_encoder::{Encode, Instruction as W, ValType};
 
+use super::resized::Resized;
+
 /// What a call calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Callee {
@@ -25,6 +27,8 @@ pub(crate) enum Callee {
     Kfunc(usize),
     /// A function of the object, by index.
     Local(usize),
+    /// A function that the translator adds.
+    Resized(Resized),
 }
 
 /// Bytes of a body, without its locals.
@@ -169,7 +173,7 @@ impl Body {
     }
 
     /// The functions it calls.
-    pub(crate) fn callees(&self) -> impl Iterator<Item = Callee> {
+    pub(crate) fn callees(&self) -> impl Iterator<Item = Callee> + Clone {
         self.calls.iter().map(|(_, callee)| *callee)
     }
 

@@ -76,7 +76,7 @@ impl Lower<'_> {
         self.take(register, Width::Narrow);
         match (self.reference(), insn.off) {
             (Some(Ref::Core(relocation)), _) => {
-                self.core_value(relocation);
+                self.body.op(&self.core(relocation));
                 self.body.wrap();
             }
             // Wasm's own offsets are unsigned and do not wrap around.
@@ -96,7 +96,7 @@ impl Lower<'_> {
         self.take(register, Width::Wide);
         match self.reference() {
             Some(Ref::Core(relocation)) => {
-                self.core_value(relocation);
+                self.body.op(&self.core(relocation));
                 self.body.op(&W::I64Add);
             }
             _ => self.add_constant(i64::from(insn.off)),
@@ -128,7 +128,10 @@ impl Lower<'_> {
             Base::Frame(_) | Base::Guest => self.kept(),
             Base::Kernel | Base::Checked => Width::Wide,
         };
-        self.load_from(base, insn, signed, width);
+        match self.reference() {
+            Some(Ref::Core(relocation)) => self.load_field(relocation, base, insn, signed, width),
+            _ => self.load_from(base, insn, signed, width),
+        }
         if self.input.facts.packet_loads[self.index] && width == Width::Wide {
             self.body
                 .ops(&[W::I64Const(i64::from(TAG) << 32), W::I64Or]);
@@ -136,7 +139,7 @@ impl Lower<'_> {
         self.write(insn.dst, width);
     }
 
-    fn load_from(&mut self, base: Base, insn: &Insn, signed: bool, width: Width) {
+    pub(super) fn load_from(&mut self, base: Base, insn: &Insn, signed: bool, width: Width) {
         let bytes = insn.bytes();
         match base {
             Base::Frame(_) | Base::Guest => {
@@ -174,9 +177,16 @@ impl Lower<'_> {
 
     pub(super) fn store(&mut self, insn: &Insn) {
         let base = self.base();
+        match self.reference() {
+            _ if base == Base::Kernel => self.trap(Trap::WildStore),
+            Some(Ref::Core(relocation)) => self.store_field(relocation, base, insn),
+            _ => self.store_to(base, insn),
+        }
+    }
+
+    pub(super) fn store_to(&mut self, base: Base, insn: &Insn) {
         let at = match base {
-            Base::Frame(_) | Base::Guest => self.guest_address(base, insn.dst, insn),
-            Base::Kernel => return self.trap(Trap::WildStore),
+            Base::Frame(_) | Base::Guest | Base::Kernel => self.guest_address(base, insn.dst, insn),
             Base::Checked => {
                 self.address(base, insn.dst, insn);
                 let address = self.is_guest();
@@ -187,19 +197,19 @@ impl Lower<'_> {
                 at(0)
             }
         };
-        // A CO-RE relocation of a store is about its offset.
         let width = match insn.operand() {
-            Operand::Reg(register) => {
-                let held = self.held(register);
-                let width = if insn.bytes() == 8 { Width::Wide } else { held };
-                self.take(register, width);
-                width
-            }
-            Operand::Imm(imm) => {
-                self.number(imm, Width::Wide);
-                Width::Wide
-            }
+            Operand::Reg(register) if insn.bytes() < 8 => self.held(register),
+            _ => Width::Wide,
         };
+        self.stored(insn, width);
         self.body.op(&store_op(insn.bytes(), width, at));
+    }
+
+    /// Pushes what is stored. A CO-RE relocation of a store is about its offset.
+    pub(super) fn stored(&mut self, insn: &Insn, width: Width) {
+        match insn.operand() {
+            Operand::Reg(register) => self.take(register, width),
+            Operand::Imm(imm) => self.number(imm, width),
+        }
     }
 }

@@ -9,6 +9,7 @@ mod atomic;
 mod call;
 mod constant;
 mod endian;
+mod field;
 mod flow;
 mod memory;
 mod packet;

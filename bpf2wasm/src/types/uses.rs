@@ -170,9 +170,11 @@ pub(super) fn effect(function: &Function, facts: &Facts, params: &[u32], index: 
     let insn = &function.insns[index];
     let reference = function.refs.get(&insn.slot).copied();
     let base = Base::of(facts.bases[index], reference);
+    // The target may have the field in more bytes than the access was compiled for.
+    let relocated = matches!(reference, Some(Ref::Core(_)));
     match &insn.row.shape {
-        Shape::Load(signed) => load(insn, base, *signed, facts.packet_loads[index]),
-        Shape::Store => store(insn, base),
+        Shape::Load(signed) => load(insn, base, *signed, facts.packet_loads[index] || relocated),
+        Shape::Store => store(insn, base, relocated),
         Shape::Atomic(..) => atomic(insn, base),
         Shape::Constant => {
             let small = reference.is_none() && u32::try_from(insn.imm).is_ok();
@@ -187,7 +189,9 @@ pub(super) fn effect(function: &Function, facts: &Facts, params: &[u32], index: 
         Shape::Helper | Shape::Local | Shape::Kfunc => {
             let passed = arity(insn, reference, params) as u8;
             (1..=passed)
-                .fold(Effect::default(), |e, r| e.reads(r, Demand::Full, Native::Wide))
+                .fold(Effect::default(), |e, r| {
+                    e.reads(r, Demand::Full, Native::Wide)
+                })
                 .writes(0, Zero::Never, Native::Wide)
         }
         Shape::Exit => Effect::default().reads(0, Demand::Full, Native::Wide),
@@ -202,8 +206,8 @@ pub(super) fn effect(function: &Function, facts: &Facts, params: &[u32], index: 
     }
 }
 
-fn load(insn: &Insn, base: Base, signed: bool, packet: bool) -> Effect {
-    let zero = if signed || packet || insn.bytes() == 8 {
+fn load(insn: &Insn, base: Base, signed: bool, unbounded: bool) -> Effect {
+    let zero = if signed || unbounded || insn.bytes() == 8 {
         Zero::Never
     } else {
         Zero::Always
@@ -215,8 +219,9 @@ fn load(insn: &Insn, base: Base, signed: bool, packet: bool) -> Effect {
     through(base, insn.src).writes(insn.dst, zero, native)
 }
 
-fn store(insn: &Insn, base: Base) -> Effect {
+fn store(insn: &Insn, base: Base, relocated: bool) -> Effect {
     let (demand, native) = match insn.bytes() {
+        _ if relocated => (Demand::Full, Native::Wide),
         8 => (Demand::Full, Native::Wide),
         _ => (Demand::Low, Native::Any),
     };
@@ -322,7 +327,14 @@ fn zero(insn: &Insn, reference: Option<Ref>) -> Zero {
         (Shape::Binary(_, W::I64ShrU), Some(32..)) => Zero::Always,
         (Shape::Binary(_, W::I64ShrU), _) => Zero::First,
         // No quotient and no remainder exceeds the dividend.
-        (Shape::Divide { min_neg1: false, wide: W::I64DivU | W::I64RemU, .. }, _) => Zero::First,
+        (
+            Shape::Divide {
+                min_neg1: false,
+                wide: W::I64DivU | W::I64RemU,
+                ..
+            },
+            _,
+        ) => Zero::First,
         _ => Zero::Never,
     }
 }

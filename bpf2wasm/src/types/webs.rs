@@ -198,9 +198,17 @@ impl Wants {
                 if read.native == Native::Same {
                     // The first operand's, where there is no result.
                     let other = result.or_else(|| web(effect.uses().next()?.register));
-                    wants.like.extend(operand.zip(other.map(|node| sets.find(node))));
+                    wants
+                        .like
+                        .extend(operand.zip(other.map(|node| sets.find(node))));
                 }
-                wants.note_zero(operand, place, effect.def.map(|d| d.zero), result, &mut zeros);
+                wants.note_zero(
+                    operand,
+                    place,
+                    effect.def.map(|d| d.zero),
+                    result,
+                    &mut zeros,
+                );
             }
             if let (Some(def), Some(result)) = (effect.def, result) {
                 wants.dirty[result as usize] |= def.zero == Zero::Never;
