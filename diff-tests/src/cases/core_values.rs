@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use abi::imports::POISON;
+use abi::imports::{POISON, resized};
 use abi::manifest::CoreRelocation;
 use anyhow::{Context, Result, ensure};
 use bpf2wasm::btf::Btf;
@@ -29,7 +29,8 @@ fn of_corpus() -> Result<()> {
         ("mkdirsnoop", 2),
         ("mkdirret", 3),
         ("poison", 2),
-        ("relocations", 20),
+        ("relocations", 21),
+        ("resized", 8),
     ] {
         let compared = compare(object, corpus::object(object)?, &target)?;
         ensure!(compared >= least, "{object}: only {compared} relocations");
@@ -98,8 +99,8 @@ fn compare(name: &str, elf: &[u8], target: &Btf) -> Result<usize> {
         }
         let expected = match patch.with_context(|| format!("libbpf never saw {key:?}"))? {
             Patch::Value(value) => *value,
-            // The width of a load is fixed in wasm: such a relocation is refused when it is reached.
-            Patch::Resized | Patch::Poison => POISON as u64,
+            Patch::Resized(offset, bytes) => resized(*offset, *bytes),
+            Patch::Poison => POISON as u64,
         };
         ensure!(
             value == expected,
