@@ -1,13 +1,11 @@
-/* Fields that the kernel has in another width: where libbpf changes the instruction, and where it gives up. The verifier takes none
- * of it, libbpf patches it nevertheless. */
+/* Unsigned fields that the kernel has in another width: libbpf changes the instructions. The verifier takes none of it, but is asked
+ * afterwards. */
 #include "kernel.h"
 
 #define CORE __attribute__((preserve_access_index))
 
 struct task_struct___wide { unsigned long flags; } CORE;
 struct task_struct___byte { unsigned char flags; } CORE;
-struct task_struct___signed { long flags; } CORE;
-struct task_struct___pointer { void *flags; } CORE;
 struct task_struct___same { unsigned int flags; } CORE;
 struct pt_regs___narrow { unsigned int si, di; } CORE;
 
@@ -24,16 +22,6 @@ int resized(struct pt_regs___narrow *ctx)
 	values[3] = ctx->si;
 	values[4] = ctx->di;
 	((struct task_struct___wide *)task)->flags = 1;
-	return 0;
-}
-
-SEC("kprobe/__x64_sys_getpgrp")
-int poisoned(void *ctx)
-{
-	void *task = (void *)bpf_get_current_task();
-
-	values[0] = ((struct task_struct___signed *)task)->flags;
-	values[1] = (__u64)((struct task_struct___pointer *)task)->flags;
 	return 0;
 }
 

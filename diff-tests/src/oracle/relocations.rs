@@ -1,6 +1,7 @@
 //! What libbpf makes of CO-RE relocations, from what it says while it patches instructions.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::Result;
@@ -50,21 +51,24 @@ const KINDS: [&str; 13] = [
 /// What libbpf said last; its callback can hold no state of its own.
 static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Every relocation of `elf`, against the running kernel. Programs need not load: they are patched before.
-pub fn of(elf: &[u8]) -> Result<BTreeMap<Relocation, Patch>> {
+/// Every relocation of `elf`, against the BTF in `file` or the running kernel's. Programs need not load: they are patched before.
+pub fn of(elf: &[u8], file: Option<&Path>) -> Result<BTreeMap<Relocation, Patch>> {
     let old = set_print(Some((PrintLevel::Debug, |_, line| {
         SAID.lock().unwrap_or_else(|e| e.into_inner()).push(line);
     })));
-    let result = load(elf);
+    let result = load(elf, file);
     set_print(old);
     let said = std::mem::take(&mut *SAID.lock().unwrap_or_else(|e| e.into_inner()));
     result.map(|()| parse(said.iter().map(|line| line.trim_end())))
 }
 
-fn load(elf: &[u8]) -> Result<()> {
-    let mut open = ObjectBuilder::default()
-        .name("relocations")?
-        .open_memory(elf)?;
+fn load(elf: &[u8], file: Option<&Path>) -> Result<()> {
+    let mut builder = ObjectBuilder::default();
+    builder.name("relocations")?;
+    if let Some(file) = file {
+        builder.btf_custom_path(file)?;
+    }
+    let mut open = builder.open_memory(elf)?;
     for mut program in open.progs_mut() {
         program.set_autoload(true);
     }
