@@ -31,7 +31,7 @@ fn of_corpus() -> Result<()> {
         ("mkdirret", 3),
         ("poison", 2),
         ("relocations", 21),
-        ("resized", 6),
+        ("resized", 5),
         ("misfits", 2),
     ] {
         let compared = compare(object, corpus::object(object)?, &target)?;
