@@ -77,14 +77,14 @@ impl Body {
         })
     }
 
-    /// An instruction as it is written, with indices for its local's number.
-    fn indexed<'a>(&mut self, op: &W<'a>) -> W<'a> {
-        match op {
+    /// An instruction with the index of its local for the number, if it has one.
+    fn indexed(&mut self, op: &W<'_>) -> Option<W<'static>> {
+        Some(match op {
             W::LocalGet(local) => W::LocalGet(self.index_of(*local)),
             W::LocalSet(local) => W::LocalSet(self.index_of(*local)),
             W::LocalTee(local) => W::LocalTee(self.index_of(*local)),
-            other => other.clone(),
-        }
+            _ => return None,
+        })
     }
 
     /// What follows is the code of the instruction at `slot`.
@@ -95,7 +95,10 @@ impl Body {
     /// Appends an instruction.
     pub(crate) fn op(&mut self, op: &W<'_>) {
         self.flush();
-        self.indexed(op).encode(&mut self.bytes);
+        match self.indexed(op) {
+            Some(indexed) => indexed.encode(&mut self.bytes),
+            None => op.encode(&mut self.bytes),
+        }
     }
 
     /// Appends several.
@@ -178,9 +181,10 @@ impl Body {
     }
 
     /// The body as the code section wants it.
-    pub(crate) fn finish(mut self, prologue: &[W<'_>], index: impl Fn(Callee) -> u32) -> Code {
+    pub(crate) fn finish(mut self, prologue: &[W<'static>], index: impl Fn(Callee) -> u32) -> Code {
         self.flush();
-        let prologue: Vec<_> = prologue.iter().map(|op| self.indexed(op)).collect();
+        let index_of = |op: &W<'static>| self.indexed(op).unwrap_or_else(|| op.clone());
+        let prologue: Vec<_> = prologue.iter().map(index_of).collect();
         let mut out = Vec::with_capacity(self.bytes.len() + 64);
         encode_locals(&self.declared, &mut out);
         prologue.iter().for_each(|op| op.encode(&mut out));

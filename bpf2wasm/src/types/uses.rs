@@ -52,10 +52,9 @@ pub(super) struct Use {
     pub(super) native: Native,
 }
 
-/// A register that is written.
+/// What is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Def {
-    pub(super) register: u8,
     pub(super) zero: Zero,
     pub(super) native: Native,
 }
@@ -90,13 +89,19 @@ impl Effect {
         }
     }
 
-    fn writes(mut self, register: u8, zero: Zero, native: Native) -> Self {
-        self.def = Some(Def {
-            register,
-            zero,
-            native,
-        });
+    fn writes(mut self, zero: Zero, native: Native) -> Self {
+        self.def = Some(Def { zero, native });
         self
+    }
+}
+
+/// The register that an instruction writes.
+pub(super) fn result(insn: &Insn) -> Option<u8> {
+    match insn.row.form {
+        Form::Binary | Form::Unary | Form::Wide | Form::Load | Form::AtomicLoad => Some(insn.dst),
+        Form::Atomic => fetched(insn),
+        Form::Call | Form::PacketAbs | Form::PacketInd => Some(0),
+        _ => None,
     }
 }
 
@@ -184,7 +189,7 @@ pub(super) fn effect(function: &Function, facts: &Facts, params: &[u32], index: 
             } else {
                 Native::Wide
             };
-            Effect::default().writes(insn.dst, zero, native)
+            Effect::default().writes(zero, native)
         }
         Shape::Helper | Shape::Local | Shape::Kfunc => {
             let passed = arity(insn, reference, params) as u8;
@@ -192,7 +197,7 @@ pub(super) fn effect(function: &Function, facts: &Facts, params: &[u32], index: 
                 .fold(Effect::default(), |e, r| {
                     e.reads(r, Demand::Full, Native::Wide)
                 })
-                .writes(0, Zero::Never, Native::Wide)
+                .writes(Zero::Never, Native::Wide)
         }
         Shape::Exit => Effect::default().reads(0, Demand::Full, Native::Wide),
         Shape::Packet => packet(insn),
@@ -216,7 +221,7 @@ fn load(insn: &Insn, base: Base, signed: bool, unbounded: bool) -> Effect {
         Base::Frame(_) | Base::Guest => Native::Any,
         Base::Kernel | Base::Checked => Native::Wide,
     };
-    through(base, insn.src).writes(insn.dst, zero, native)
+    through(base, insn.src).writes(zero, native)
 }
 
 fn store(insn: &Insn, base: Base, relocated: bool) -> Effect {
@@ -253,7 +258,7 @@ fn atomic(insn: &Insn, base: Base) -> Effect {
     } else {
         Zero::Always
     };
-    effect.writes(old, zero, Native::Wide)
+    effect.writes(zero, Native::Wide)
 }
 
 fn packet(insn: &Insn) -> Effect {
@@ -261,7 +266,7 @@ fn packet(insn: &Insn) -> Effect {
     if insn.row.form == Form::PacketInd {
         effect = effect.reads(insn.src, Demand::Low, Native::Wide);
     }
-    effect.writes(0, Zero::Always, Native::Wide)
+    effect.writes(Zero::Always, Native::Wide)
 }
 
 fn branch(insn: &Insn, reference: Option<Ref>) -> Effect {
@@ -286,7 +291,7 @@ fn narrow(insn: &Insn) -> Effect {
     };
     effect
         .reads_operand(insn, Demand::Low, Native::Narrow)
-        .writes(insn.dst, Zero::Always, Native::Narrow)
+        .writes(Zero::Always, Native::Narrow)
 }
 
 /// A 64-bit operation.
@@ -304,7 +309,7 @@ fn wide(insn: &Insn, reference: Option<Ref>) -> Effect {
     };
     effect
         .reads_operand(insn, demand, native)
-        .writes(insn.dst, zero(insn, reference), native)
+        .writes(zero(insn, reference), native)
 }
 
 /// When the result of a 64-bit operation is below 2³².

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use super::infer::Facts;
 use super::liveness::{Live, Regs};
-use super::uses::{Demand, Effect, Native, Use, Zero, effect};
+use super::uses::{Demand, Native, Use, Zero, effect, result};
 use crate::cfg::Blocks;
 use crate::isa::insn::FP;
 use crate::object::Function;
@@ -58,19 +58,24 @@ pub(crate) fn webs(input: &Input<'_>) -> Webs {
     let mut sets = Sets::new(input);
     let wants = Wants::gather(input, &mut sets);
     let narrow = wants.choose();
+    let mut is_narrow = |node| narrow[sets.find(node) as usize];
     let count = input.function.insns.len();
     let mut webs = Webs {
         before: vec![0; count],
         result: vec![false; count],
     };
-    input.walk(|index, _, registers, def| {
-        for (register, node) in registers.iter().enumerate() {
-            if narrow[sets.find(*node) as usize] {
-                webs.before[index] |= 1 << register;
+    for number in 0..input.blocks.list.len() {
+        let entry = |register| input.entry(number, register);
+        let mut now = (0..COUNT).fold(0, |all, r| all | Regs::from(is_narrow(entry(r))) << r);
+        for (index, register) in input.steps(number) {
+            webs.before[index] = now;
+            if let Some(register) = register {
+                let narrow = is_narrow(input.definition(index));
+                webs.result[index] = narrow;
+                now = now & !(1 << register) | Regs::from(narrow) << register;
             }
         }
-        webs.result[index] = def.is_some_and(|node| narrow[sets.find(node) as usize]);
-    });
+    }
     webs
 }
 
@@ -89,30 +94,27 @@ impl Input<'_> {
         self.blocks.list.len() * COUNT + self.function.insns.len()
     }
 
-    /// Shows every instruction that does something, with the nodes of all registers before it and of its result.
-    fn walk(&self, mut see: impl FnMut(usize, &Effect, &[Node; COUNT], Option<Node>)) {
-        for number in 0..self.blocks.list.len() {
-            self.walk_block(number, &mut see);
-        }
+    /// The instructions of a block that do something, and the register that each writes.
+    fn steps(&self, number: usize) -> impl Iterator<Item = (usize, Option<u8>)> {
+        let block = &self.blocks.list[number];
+        let insns = &self.function.insns;
+        (block.first..block.end)
+            .filter(|index| !self.live.is_dead(*index, &insns[*index]))
+            .map(|index| (index, result(&insns[index])))
     }
 
-    /// The same for one block; the nodes at its end.
-    fn walk_block(
+    /// Shows a block's instructions with the nodes of all registers before each and of its result; returns those at the end.
+    fn walk(
         &self,
         number: usize,
-        mut see: impl FnMut(usize, &Effect, &[Node; COUNT], Option<Node>),
+        mut see: impl FnMut(usize, &[Node; COUNT], Option<Node>),
     ) -> [Node; COUNT] {
-        let block = &self.blocks.list[number];
         let mut registers = core::array::from_fn(|register| self.entry(number, register));
-        for index in block.first..block.end {
-            if self.live.is_dead(index, &self.function.insns[index]) {
-                continue;
-            }
-            let effect = effect(self.function, self.facts, self.params, index);
-            let def = effect.def.map(|_| self.definition(index));
-            see(index, &effect, &registers, def);
-            if let (Some(def), Some(node)) = (effect.def, def) {
-                registers[usize::from(def.register)] = node;
+        for (index, written) in self.steps(number) {
+            let node = self.definition(index);
+            see(index, &registers, written.map(|_| node));
+            if let Some(register) = written {
+                registers[usize::from(register)] = node;
             }
         }
         registers
@@ -131,7 +133,7 @@ impl Sets {
             parents: (0..input.nodes() as Node).collect(),
         };
         for (number, block) in input.blocks.list.iter().enumerate() {
-            let registers = input.walk_block(number, |_, _, _, _| {});
+            let registers = input.walk(number, |_, _, _| {});
             for to in block.exit.targets() {
                 for (register, node) in registers.iter().enumerate() {
                     if input.live.before(to, register as u8) {
@@ -189,7 +191,8 @@ impl Wants {
             wants.dirty[node] = true;
         }
         let (mut demands, mut zeros) = (Vec::new(), Vec::new());
-        input.walk(|_, effect, registers, def| {
+        let mut note = |index: usize, registers: &[Node; COUNT], def: Option<Node>| {
+            let effect = &effect(input.function, input.facts, input.params, index);
             let web = |register: u8| registers.get(usize::from(register)).copied();
             let result = def.map(|node| sets.find(node));
             for (place, read) in effect.uses().enumerate() {
@@ -214,7 +217,10 @@ impl Wants {
                 wants.dirty[result as usize] |= def.zero == Zero::Never;
                 wants.score[result as usize] += weight(def.native);
             }
-        });
+        };
+        for number in 0..input.blocks.list.len() {
+            input.walk(number, &mut note);
+        }
         spread(&mut wants.full, demands);
         spread(&mut wants.dirty, zeros);
         wants
