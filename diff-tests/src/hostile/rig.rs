@@ -6,7 +6,7 @@ use abi::imports::{ENV, MAP, MAP_VALUE, MEMORY, VALUE_MODULES};
 use abi::map_types::MapType;
 use abi::uapi::AttachPoint;
 use anyhow::Result;
-use loader::attach::Plan;
+use loader::attach::{Choice, Plan};
 use loader::device::{
     self, Device, Link, LinkSpec, Map, MapSpec, Module, ModuleSpec, Program, Sandbox, text,
 };
@@ -161,30 +161,23 @@ fn imports(wasm: &[u8]) -> impl Iterator<Item = Import<'_>> {
 
 /// Attaches every program.
 fn attach(module: &Module, wasm: &[u8]) -> Result<Vec<Link>> {
-    let specs = match module.info()?.exclusive {
-        0 => module.programs()?.iter().map(kprobe).collect(),
-        _ => {
-            Plan::new(
-                &Input::from_bytes(wasm, "hostile", Path::new("hostile"), None)?,
-                &[],
-            )?
-            .links
-        }
-    };
-    let links = specs.iter().map(|spec| module.attach(spec));
+    if module.info()?.exclusive != 0 {
+        let input = Input::from_bytes(wasm, "hostile", Path::new("hostile"), None)?;
+        return Ok(Plan::new(&input, &Choice::default())?.attach(module, &[])?);
+    }
+    let programs = module.programs()?;
+    let links = programs
+        .iter()
+        .map(|program| module.attach(&kprobe(program)));
     Ok(links.collect::<device::Result<_>>()?)
 }
 
 fn kprobe(program: &Program) -> LinkSpec {
     let name = text(&program.name);
+    let target = name.split(':').nth(1).unwrap_or_default();
     LinkSpec {
-        target: name.split(':').nth(1).unwrap_or_default().to_owned(),
-        program: name,
-        attach: AttachPoint::Kprobe,
         context: CONTEXT,
-        offset: 0,
-        cookie: 0,
-        args: [0; 8],
+        ..LinkSpec::new(&name, target, AttachPoint::Kprobe)
     }
 }
 
