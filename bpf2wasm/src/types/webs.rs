@@ -263,7 +263,7 @@ impl Wants {
 
     /// Which webs are narrow.
     fn choose(&self) -> Vec<bool> {
-        let allowed = |web: usize| !self.fixed[web] && !(self.dirty[web] && self.full[web]);
+        let allowed = |web: usize| !(self.fixed[web] || self.dirty[web] && self.full[web]);
         let pick = |score: &[i32]| -> Vec<bool> {
             (0..score.len())
                 .map(|web| allowed(web) && score[web] >= 0)
