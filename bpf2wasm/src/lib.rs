@@ -1,7 +1,7 @@
 //! Lifts eBPF ELF objects, instruction by instruction, to WebAssembly.
 //!
 //! The file list is the pipeline: `object` (ELF, BTF, maps, relocations) → `isa` (the instruction
-//! table) → `cfg` (blocks, dominators, structure) → `types` (what registers point to) → `lower`
+//! table) → `cfg` (blocks, dominators, structure) → `types` (what registers point to, and how wide they are) → `lower`
 //! (one function per lowering shape) → `emit` (the module) → `check` (the result, verified).
 //!
 //! Pure: bytes in, bytes out; no I/O, no `unsafe`, no knowledge of a runtime. What a translated
