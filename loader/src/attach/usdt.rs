@@ -115,12 +115,12 @@ impl<'a> Iterator for Notes<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.0.is_empty() {
-            let Some((kind, owner, description, rest)) = split_note(self.0) else {
+            let Some((probe, rest)) = split_note(self.0) else {
                 self.0 = &[];
                 return Some(None);
             };
             self.0 = rest;
-            if kind == NOTE && owner == OWNER {
+            if let Some(description) = probe {
                 return Some(Note::parse(description));
             }
         }
@@ -128,19 +128,16 @@ impl<'a> Iterator for Notes<'a> {
     }
 }
 
-/// The first note of `bytes`: type, owner, description, and what follows.
-fn split_note(bytes: &[u8]) -> Option<(u32, &[u8], &[u8], &[u8])> {
+/// The first note of `bytes`: its description, if it is one of systemtap's, and what follows.
+fn split_note(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
     let (owner, description) = (word(0)? as usize, word(4)? as usize);
     let start = 12 + owner.next_multiple_of(4);
     let end = start.checked_add(description)?;
     let next = end.next_multiple_of(4).min(bytes.len());
-    Some((
-        word(8)?,
-        bytes.get(12..12 + owner)?,
-        bytes.get(start..end)?,
-        &bytes[next..],
-    ))
+    let is_probe = word(8)? == NOTE && bytes.get(12..12 + owner)? == OWNER;
+    let description = bytes.get(start..end)?;
+    Some((is_probe.then_some(description), &bytes[next..]))
 }
 
 impl<'a> Note<'a> {

@@ -132,7 +132,6 @@ impl Module {
             flags,
             log: log.address(),
             log_size: log.size(),
-            ..zeroed()
         };
         let about = format!("program {} at {}", spec.program, spec.target);
         let fd = call(&self.0, "LINK_CREATE", uapi::LINK_CREATE, &mut arg, &about);
