@@ -32,7 +32,28 @@ impl Errno {
     pub const ENOTSUPP: Errno = Errno(524);
 }
 
-/// Host primitives. Every method may run inside a probe: none sleeps, allocates or faults.
+/// Which stack to walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walk {
+    /// Whose.
+    pub from: From,
+    /// The user stack, from where the task entered the kernel.
+    pub user: bool,
+    /// Addresses to leave out first. They count among the [`crate::maps::stack_trace::MAX_DEPTH`] there are at most.
+    pub skip: u32,
+}
+
+/// Where a stack is walked from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The current task, from the native context at an address (0: there is none).
+    Context(u64),
+    /// The task at an address, where there may be none.
+    Task(u64),
+}
+
+/// Host primitives. Every method may run inside a probe: none sleeps, allocates or faults. Those with a body are
+/// what a host may lack.
 pub trait Host {
     /// `ktime_get_mono_fast_ns()`.
     fn ktime_ns(&self) -> u64;
@@ -63,6 +84,11 @@ pub trait Host {
     /// Copies a NUL-terminated user string, cut to fit; the length with NUL, but 0 for an empty one
     /// (`strncpy_from_user_nofault`).
     fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno>;
+    /// Walks a stack and stores its addresses in `to` while they fit; how many. `EFAULT` if there are fewer
+    /// than are to be skipped, or no such stack.
+    fn stack(&self, _: Walk, _to: GuestSlice<'_>) -> Result<usize, Errno> {
+        Err(Errno::EFAULT)
+    }
     /// Wakes whoever waits for `waker`, which the runtime chose when it made the ring.
     fn wake(&self, waker: usize);
     /// Writes a line to the trace log (`trace_pipe`).

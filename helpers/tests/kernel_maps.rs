@@ -292,6 +292,7 @@ fn shapes_are_accepted_and_refused_alike() {
         MapType::LruPercpuHash,
         MapType::PerfEventArray,
         MapType::Ringbuf,
+        MapType::StackTrace,
     ];
     let cpus = kernel::possible_cpus();
     for map_type in types {

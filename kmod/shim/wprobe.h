@@ -102,6 +102,10 @@ long wp_read_kernel_str(char *to, u64 from, size_t size);
 long wp_read_user_str(char *to, u64 from, size_t size);
 void wp_trace(const char *text, size_t length);
 
+/* stack.c */
+long wp_stack(u64 context, bool user, u32 skip, u64 *to, u32 room);
+long wp_task_stack(u64 address, bool user, u32 skip, u64 *to, u32 room);
+
 /* attach_kprobe.c */
 enum wprobe_point { WPROBE_PRE, WPROBE_POST, WPROBE_RETURN };
 struct wprobe_kprobe;

@@ -1,7 +1,7 @@
 //! The kernel as the helpers' host.
 
 use helpers::guest::GuestSlice;
-use helpers::host::{Errno, Host};
+use helpers::host::{Errno, Host, Walk};
 
 use crate::services::{self, From};
 
@@ -81,6 +81,12 @@ impl Host for Kernel {
 
     fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
         read_str(From::User, to, address)
+    }
+
+    fn stack(&self, walk: Walk, to: GuestSlice<'_>) -> Result<usize, Errno> {
+        let room = (to.len() / 8) as u32;
+        // SAFETY: a guest slice is valid for writes of its length; a run's context is that of its probe.
+        unsafe { services::stack(walk, to.as_ptr(), room) }.map_err(Errno)
     }
 
     fn wake(&self, waker: usize) {

@@ -1,4 +1,4 @@
-//! The C half's functions, declared once (`shim/{services,device,ring,attach_kprobe}.c`).
+//! The C half's functions, declared once (`shim/{services,device,ring,stack,attach_kprobe}.c`).
 //!
 //! The safe wrappers say in their types what C cannot. What is marked *probe* may run inside a probe:
 //! it neither sleeps nor allocates nor faults.
@@ -6,6 +6,8 @@
 use core::ffi::{CStr, c_void};
 use core::fmt::{self, Write as _};
 use core::ptr::NonNull;
+
+use helpers::host::{self, Walk};
 
 use crate::memory;
 
@@ -98,6 +100,12 @@ unsafe extern "C" {
     fn wp_kprobe_detach(probe: *mut Kprobe);
     fn wp_syscall_args(outer: *const c_void, args: *mut [u64; 6]) -> bool;
     safe fn wp_regs_size() -> usize;
+}
+
+// SAFETY: as above.
+unsafe extern "C" {
+    fn wp_stack(context: u64, user: bool, skip: u32, to: *mut u8, room: u32) -> i64;
+    fn wp_task_stack(task: u64, user: bool, skip: u32, to: *mut u8, room: u32) -> i64;
 }
 
 /// Module parameters, as they are now.
@@ -349,6 +357,23 @@ pub(crate) unsafe fn read_str(
     } else {
         Ok(length as usize)
     }
+}
+
+/// *probe* Stores the addresses of a stack; how many, or a positive errno.
+///
+/// # Safety
+///
+/// `to` is valid for writes of `room` words; a context is the registers of a probe.
+pub(crate) unsafe fn stack(walk: Walk, to: *mut u8, room: u32) -> Result<usize, i32> {
+    let Walk { from, user, skip } = walk;
+    // SAFETY: the caller's promise; C makes sure that there is such a task.
+    let stored = unsafe {
+        match from {
+            host::From::Context(context) => wp_stack(context, user, skip, to, room),
+            host::From::Task(task) => wp_task_stack(task, user, skip, to, room),
+        }
+    };
+    usize::try_from(stored).map_err(|_| -stored as i32)
 }
 
 /// *probe* Writes a line to the trace log.

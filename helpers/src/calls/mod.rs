@@ -9,6 +9,7 @@ mod format;
 mod map;
 mod packet;
 mod probe;
+mod stack;
 mod string;
 mod task;
 mod time;
@@ -51,8 +52,10 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
         15 => task::get_current_uid_gid,
         16 => task::get_current_comm,
         25 => event::perf_event_output,
+        27 => stack::get_stackid,
         35 | 158 => task::get_current_task,
         45 => probe::read_str,
+        67 => stack::get_stack,
         87 => map::push_elem,
         88 => map::pop_elem,
         89 => map::peek_elem,
@@ -68,6 +71,7 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
         132 => event::ringbuf_submit,
         133 => event::ringbuf_discard,
         134 => event::ringbuf_query,
+        141 => stack::get_task_stack,
         165 => format::snprintf,
         174 => task::get_attach_cookie,
         177 => format::trace_vprintk,

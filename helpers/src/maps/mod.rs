@@ -14,6 +14,7 @@ mod lpm_trie;
 mod perf_event_array;
 mod queue;
 mod ringbuf;
+pub mod stack_trace;
 
 use abi::map_types::MapType;
 
@@ -29,6 +30,7 @@ use lpm_trie::LpmTrie;
 pub use perf_event_array::{PerfEventArray, PerfRing};
 use queue::{Order, Queue};
 pub use ringbuf::{Commit, Ringbuf};
+use stack_trace::StackTrace;
 
 /// `BPF_ANY`: create or replace.
 pub const ANY: u64 = 0;
@@ -103,6 +105,7 @@ pub fn area_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
         MapType::BloomFilter => bloom_filter::area_bytes(spec),
         MapType::Ringbuf => ringbuf::area_bytes(spec),
         MapType::PerfEventArray => perf_event_array::area_bytes(spec),
+        MapType::StackTrace => stack_trace::area_bytes(spec, cpus),
         _ => Err(Errno::EOPNOTSUPP),
     }
 }
@@ -123,6 +126,7 @@ enum Kind {
     BloomFilter(BloomFilter),
     Ringbuf(Ringbuf),
     PerfEventArray(PerfEventArray),
+    StackTrace(StackTrace),
 }
 
 impl Map {
@@ -140,6 +144,7 @@ impl Map {
             MapType::BloomFilter => Kind::BloomFilter(BloomFilter::new(&spec)?),
             MapType::Ringbuf => Kind::Ringbuf(Ringbuf::new(&spec, area)),
             MapType::PerfEventArray => Kind::PerfEventArray(PerfEventArray::new(&spec)?),
+            MapType::StackTrace => Kind::StackTrace(StackTrace::new(&spec, area, cpus)?),
             _ => return Err(Errno::EOPNOTSUPP),
         };
         Ok(Self { spec, kind })
@@ -174,6 +179,14 @@ impl Map {
         }
     }
 
+    /// The stacks, if it is a map of them.
+    pub fn as_stack_trace(&self) -> Option<&StackTrace> {
+        match &self.kind {
+            Kind::StackTrace(stacks) => Some(stacks),
+            _ => None,
+        }
+    }
+
     /// Offset of `cpu`'s value under `key`.
     pub fn lookup(&self, cpu: u32, key: &Key) -> Option<u32> {
         if let Kind::Hash(hash) = &self.kind {
@@ -189,8 +202,10 @@ impl Map {
     ///
     /// `ENOENT`, also for an array's index out of range.
     pub fn read(&self, memory: &GuestMemory, key: &Key, value: &mut [u8]) -> Result<(), Errno> {
-        if let Kind::Queue(queue) = &self.kind {
-            return queue.pop(memory, false, |from| from.read(value));
+        match &self.kind {
+            Kind::Queue(queue) => return queue.pop(memory, false, |from| from.read(value)),
+            Kind::StackTrace(stacks) => return stacks.read(memory, key.index(), value),
+            _ => {}
         }
         let (elements, element) = self.element(key).ok_or(Errno::ENOENT)?;
         elements.all(memory, element)?.read(value);
@@ -223,6 +238,7 @@ impl Map {
             Kind::Array(array) => array.update(memory, cpu, key.index(), value, flags),
             Kind::Hash(hash) => hash.update(memory, cpu, key, value, flags),
             Kind::LpmTrie(trie) => trie.update(memory, key, value, flags),
+            Kind::StackTrace(_) => Err(Errno::EINVAL),
             _ => self.push(memory, value, flags),
         }
     }
@@ -237,6 +253,7 @@ impl Map {
             Kind::Array(_) | Kind::Queue(_) => Err(Errno::EINVAL),
             Kind::Hash(hash) => hash.delete(cpu, key),
             Kind::LpmTrie(trie) => trie.delete(key),
+            Kind::StackTrace(stacks) => stacks.delete(cpu, key.index()),
             _ => Err(Errno::EOPNOTSUPP),
         }
     }
@@ -251,6 +268,7 @@ impl Map {
             Kind::Array(array) => array.next_key(key.map(Key::index), next),
             Kind::Hash(hash) => hash.next_key(key, next),
             Kind::LpmTrie(trie) => trie.next_key(key, next),
+            Kind::StackTrace(stacks) => stacks.next_key(key.map(Key::index), next),
             Kind::Queue(_) => Err(Errno::EINVAL),
             _ => Err(Errno::EOPNOTSUPP),
         }
