@@ -44,7 +44,7 @@ static bool store(struct walk *walk, u64 address)
 
 static long stored(const struct walk *walk)
 {
-	return walk->seen < walk->skip ? -EFAULT : walk->seen - walk->skip;
+	return walk->seen < walk->skip ? -EFAULT : (long)(walk->seen - walk->skip);
 }
 
 static void walk_kernel(struct walk *walk, struct pt_regs *regs)

@@ -8,6 +8,7 @@ pub mod lifecycle;
 pub mod objects;
 pub mod privileges;
 pub mod rings;
+pub mod stacks;
 pub mod vfsstat;
 
 use anyhow::Result;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Case> {
         hostile::CASES,
         privileges::CASES,
         rings::CASES,
+        stacks::CASES,
         cli::CASES,
         lifecycle::CASES,
     ]

@@ -3,6 +3,8 @@
 use anyhow::{Context, Result};
 use libbpf_rs::{Link, Map, MapCore, MapFlags, Object, ObjectBuilder, ProgramInput};
 
+use crate::compare::Elements;
+
 /// An object loaded natively, with its attachments.
 pub struct Native {
     object: Object,
@@ -72,6 +74,20 @@ impl Native {
     pub fn map(&self, name: &str) -> Result<Map<'_>> {
         let map = self.object.maps().find(|m| m.name() == name);
         map.with_context(|| format!("no native map {name}"))
+    }
+
+    /// Every element of map `name`, sorted by key.
+    pub fn dump(&self, name: &str) -> Result<Elements> {
+        let map = self.map(name)?;
+        let mut elements = Vec::new();
+        for key in map.keys() {
+            // An element deleted meanwhile is simply not there.
+            if let Some(value) = map.lookup(&key, MapFlags::ANY)? {
+                elements.push((key, value));
+            }
+        }
+        elements.sort();
+        Ok(elements)
     }
 
     /// The kernel's id of map `name`.
