@@ -100,6 +100,7 @@ impl Scene {
             value_size: size,
             max_entries,
             flags: 0,
+            inner: None,
         };
         let space = Space::new(memory(1 << 20), 1);
         let handle = space.create_map(&spec).unwrap().handle;

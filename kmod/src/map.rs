@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use abi::map_types::MapType;
 use abi::uapi::{self, Kind};
 use helpers::host::Errno;
-use helpers::maps::{Key, Map as SpaceMap, MapSpec, Value};
+use helpers::maps::{Inner, Key, Map as SpaceMap, MapSpec};
 use helpers::space::Space;
 
 use crate::cpu::{self, Running};
@@ -35,17 +35,8 @@ impl Map {
     ) -> Result<Object, Errno> {
         let mut args: uapi::MapCreate = call.read()?;
         let space = space(sandbox)?;
-        if args.reserved != 0 {
-            return Err(Errno::EINVAL);
-        }
         let name = user::text(&args.name)?;
-        let created = space.create_map(&MapSpec {
-            map_type: MapType::from_id(args.map_type).ok_or(Errno::EINVAL)?,
-            key_size: args.key_size,
-            value_size: args.value_size,
-            max_entries: args.max_entries,
-            flags: args.map_flags,
-        })?;
+        let created = space.create_map(&spec(&args)?)?;
         args.handle = created.handle;
         args.values = created.values;
         call.write(&args)?;
@@ -68,6 +59,28 @@ impl Map {
     pub(crate) fn of<'a>(&self, space: &'a Space) -> Result<&'a SpaceMap, Errno> {
         space.map(self.index).ok_or(Errno::ENOENT)
     }
+}
+
+fn spec(args: &uapi::MapCreate) -> Result<MapSpec, Errno> {
+    let map_type = |number| MapType::from_id(number).ok_or(Errno::EINVAL);
+    let inner = match args.inner_type {
+        0 => None,
+        number => Some(Inner {
+            map_type: map_type(number)?,
+            key_size: args.inner_key_size,
+            value_size: args.inner_value_size,
+            max_entries: args.inner_max_entries,
+            flags: args.inner_flags,
+        }),
+    };
+    Ok(MapSpec {
+        map_type: map_type(args.map_type)?,
+        key_size: args.key_size,
+        value_size: args.value_size,
+        max_entries: args.max_entries,
+        flags: args.map_flags,
+        inner,
+    })
 }
 
 /// The space that a sandbox's maps are in.
@@ -126,6 +139,7 @@ fn info(
         max_entries: spec.max_entries,
         map_flags: spec.flags,
         pinned: registry.is_pinned(&object).into(),
+        number: map.index + 1,
     })
 }
 
@@ -160,13 +174,8 @@ impl Access<'_> {
         let key = self.key(args.key)?;
         let value = user::bytes(args.value, self.value()?.len())?;
         cpu::quietly(|running: &Running| {
-            self.map.update(
-                self.space.memory(),
-                running.index(),
-                &key,
-                Value::Host(&value),
-                args.flags,
-            )
+            self.space
+                .update(self.map, running.index(), &key, &value, args.flags)
         })
     }
 

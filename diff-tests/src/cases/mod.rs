@@ -7,6 +7,7 @@ pub mod hostile;
 pub mod lifecycle;
 pub mod objects;
 pub mod privileges;
+pub mod references;
 pub mod rings;
 pub mod stacks;
 pub mod vfsstat;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Case> {
         counters::CASES,
         hostile::CASES,
         privileges::CASES,
+        references::CASES,
         rings::CASES,
         stacks::CASES,
         cli::CASES,

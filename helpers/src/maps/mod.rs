@@ -13,6 +13,7 @@ mod key;
 mod lpm_trie;
 mod perf_event_array;
 mod queue;
+mod references;
 mod ringbuf;
 pub mod stack_trace;
 
@@ -29,6 +30,7 @@ pub use key::{Key, MAX_KEY};
 use lpm_trie::LpmTrie;
 pub use perf_event_array::{PerfEventArray, PerfRing};
 use queue::{Order, Queue};
+pub use references::References;
 pub use ringbuf::{Commit, Ringbuf};
 use stack_trace::StackTrace;
 
@@ -63,6 +65,39 @@ pub struct MapSpec {
     pub max_entries: u32,
     /// `map_flags`.
     pub flags: u32,
+    /// For a map of maps: what its maps must be.
+    pub inner: Option<Inner>,
+}
+
+/// What the inner maps of a map of maps must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inner {
+    /// Their type.
+    pub map_type: MapType,
+    /// Bytes of a key.
+    pub key_size: u32,
+    /// Bytes of a value.
+    pub value_size: u32,
+    /// Elements, which only arrays must have as many of.
+    pub max_entries: u32,
+    /// `map_flags`.
+    pub flags: u32,
+}
+
+/// `BPF_F_INNER_MAP`: an array in a map of maps may have any number of elements.
+const INNER_MAP: u32 = 1 << 12;
+
+impl Inner {
+    /// Whether `spec` is that (`bpf_map_meta_equal`, `array_map_meta_equal`).
+    fn fits(&self, spec: &MapSpec) -> bool {
+        let counted = matches!(spec.map_type, MapType::Array | MapType::PercpuArray)
+            && self.flags & INNER_MAP == 0;
+        self.map_type == spec.map_type
+            && self.key_size == spec.key_size
+            && self.value_size == spec.value_size
+            && self.flags == spec.flags
+            && (!counted || self.max_entries == spec.max_entries)
+    }
 }
 
 impl MapSpec {
@@ -72,6 +107,16 @@ impl MapSpec {
             self.map_type,
             MapType::PercpuArray | MapType::PercpuHash | MapType::LruPercpuHash
         )
+    }
+
+    /// Whether its values are maps.
+    pub fn is_of_maps(&self) -> bool {
+        matches!(self.map_type, MapType::ArrayOfMaps | MapType::HashOfMaps)
+    }
+
+    /// Whether `inner` may be a value of this map of maps.
+    pub fn takes(&self, inner: &MapSpec) -> bool {
+        self.inner.is_some_and(|shape| shape.fits(inner))
     }
 
     /// Values of an element on `cpus` CPUs.
@@ -100,6 +145,11 @@ pub fn area_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
         MapType::Hash | MapType::PercpuHash | MapType::LruHash | MapType::LruPercpuHash => {
             hash::area_bytes(spec, cpus, spec.copies(cpus))
         }
+        MapType::HashOfMaps if spec.value_size != 4 || spec.inner.is_none() => Err(Errno::EINVAL),
+        MapType::HashOfMaps => hash::area_bytes(spec, cpus, 1),
+        MapType::ArrayOfMaps | MapType::ProgArray | MapType::CgroupArray => {
+            references::area_bytes(spec)
+        }
         MapType::Queue | MapType::Stack => queue::area_bytes(spec),
         MapType::LpmTrie => lpm_trie::area_bytes(spec),
         MapType::BloomFilter => bloom_filter::area_bytes(spec),
@@ -127,6 +177,7 @@ enum Kind {
     Ringbuf(Ringbuf),
     PerfEventArray(PerfEventArray),
     StackTrace(StackTrace),
+    References(References),
 }
 
 impl Map {
@@ -135,8 +186,13 @@ impl Map {
         let copies = spec.copies(cpus);
         let kind = match spec.map_type {
             MapType::Array | MapType::PercpuArray => Kind::Array(Array::new(&spec, area, copies)),
-            MapType::Hash | MapType::PercpuHash | MapType::LruHash | MapType::LruPercpuHash => {
-                Kind::Hash(Hash::new(&spec, area, cpus, copies)?)
+            MapType::Hash
+            | MapType::PercpuHash
+            | MapType::LruHash
+            | MapType::LruPercpuHash
+            | MapType::HashOfMaps => Kind::Hash(Hash::new(&spec, area, cpus, copies)?),
+            MapType::ArrayOfMaps | MapType::ProgArray | MapType::CgroupArray => {
+                Kind::References(References::new(&spec)?)
             }
             MapType::Queue => Kind::Queue(Queue::new(&spec, area, Order::First)),
             MapType::Stack => Kind::Queue(Queue::new(&spec, area, Order::Last)),
@@ -187,6 +243,28 @@ impl Map {
         }
     }
 
+    /// The things, if it is an array of them.
+    pub fn as_references(&self) -> Option<&References> {
+        match &self.kind {
+            Kind::References(references) => Some(references),
+            _ => None,
+        }
+    }
+
+    /// The index of the map under `key` in a map of maps. It may be no map: a hash has its values in guest memory.
+    pub fn inner(&self, memory: &GuestMemory, key: &Key) -> Option<u32> {
+        let number = match &self.kind {
+            Kind::References(references) => references.get(key.index())?,
+            Kind::Hash(hash) => hash
+                .elements()
+                .all(memory, hash.find(key)?)
+                .ok()?
+                .word_at(0),
+            _ => return None,
+        };
+        (number as u32).checked_sub(1)
+    }
+
     /// Offset of `cpu`'s value under `key`.
     pub fn lookup(&self, cpu: u32, key: &Key) -> Option<u32> {
         if let Kind::Hash(hash) = &self.kind {
@@ -205,6 +283,14 @@ impl Map {
         match &self.kind {
             Kind::Queue(queue) => return queue.pop(memory, false, |from| from.read(value)),
             Kind::StackTrace(stacks) => return stacks.read(memory, key.index(), value),
+            Kind::References(_) if self.spec.map_type == MapType::CgroupArray => {
+                return Err(Errno::ENOTSUPP);
+            }
+            Kind::References(references) => {
+                let number = references.get(key.index()).ok_or(Errno::ENOENT)? as u32;
+                value.copy_from_slice(&number.to_ne_bytes());
+                return Ok(());
+            }
             _ => {}
         }
         let (elements, element) = self.element(key).ok_or(Errno::ENOENT)?;
@@ -239,6 +325,7 @@ impl Map {
             Kind::Hash(hash) => hash.update(memory, cpu, key, value, flags),
             Kind::LpmTrie(trie) => trie.update(memory, key, value, flags),
             Kind::StackTrace(_) => Err(Errno::EINVAL),
+            Kind::References(references) => references.update(key.index(), value.number(), flags),
             _ => self.push(memory, value, flags),
         }
     }
@@ -254,6 +341,7 @@ impl Map {
             Kind::Hash(hash) => hash.delete(cpu, key),
             Kind::LpmTrie(trie) => trie.delete(key),
             Kind::StackTrace(stacks) => stacks.delete(cpu, key.index()),
+            Kind::References(references) => references.delete(key.index()),
             _ => Err(Errno::EOPNOTSUPP),
         }
     }
@@ -269,6 +357,7 @@ impl Map {
             Kind::Hash(hash) => hash.next_key(key, next),
             Kind::LpmTrie(trie) => trie.next_key(key, next),
             Kind::StackTrace(stacks) => stacks.next_key(key.map(Key::index), next),
+            Kind::References(references) => references.next_key(key.map(Key::index), next),
             Kind::Queue(_) => Err(Errno::EINVAL),
             _ => Err(Errno::EOPNOTSUPP),
         }
@@ -321,6 +410,14 @@ impl Map {
 }
 
 impl Value<'_> {
+    /// The value as a number; bytes it has not are zero.
+    pub(crate) fn number(&self) -> u32 {
+        match self {
+            Value::Guest(bytes) => bytes.word_at(0) as u32,
+            Value::Host(bytes) => bytes.first_chunk().map_or(0, |b| u32::from_ne_bytes(*b)),
+        }
+    }
+
     /// The value as what is hashed.
     fn as_key(&self) -> Result<Key, Errno> {
         match self {

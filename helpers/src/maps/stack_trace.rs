@@ -302,6 +302,7 @@ mod tests {
             value_size: 32,
             max_entries,
             flags: 0,
+            inner: None,
         };
         let memory = memory(area_bytes(&spec, 2).unwrap() as u32);
         (memory, StackTrace::new(&spec, 0, 2).unwrap())

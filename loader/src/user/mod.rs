@@ -19,10 +19,10 @@ use std::sync::Arc;
 
 use abi::layout;
 use helpers::guest::GuestMemory;
-use helpers::maps::{self, Key, MapSpec, Value};
+use helpers::maps::{self, Key, MapSpec};
 use helpers::space::{CreatedMap, Space};
 
-use crate::load::{self, created, initial, shape, spec};
+use crate::load::{self, created, initial, initial_maps, no_such, shape, spec};
 use crate::open::Input;
 use crate::values::{self, Placed};
 
@@ -84,15 +84,20 @@ pub fn load(
     btf: Option<&Path>,
 ) -> Result<UserSandbox, Error> {
     let described = input.manifest.as_ref().map_or_else(Vec::new, created);
-    let specs = described.iter().map(|map| {
-        let spec = spec(map, CPUS);
+    let specs = described.iter().map(|(map, inner)| {
+        let spec = spec(map, *inner, CPUS);
         Ok((map.name.clone(), shape(&spec, CPUS)?.0))
     });
     let specs: Vec<_> = specs.collect::<Result<_, load::Error>>()?;
     let (mut sandbox, maps) = UserSandbox::new(engine, fuel, &specs)?;
-    for (map, described) in maps.iter().zip(&described) {
+    for (map, (described, _)) in maps.iter().zip(&described) {
         if let Some(bytes) = initial(input, described)? {
-            sandbox.set(map, &bytes)?;
+            sandbox.set(map, 0, &bytes)?;
+        }
+        for element in initial_maps(described) {
+            let inner = specs.iter().position(|(name, _)| *name == element.name);
+            let inner = inner.ok_or_else(|| no_such(described, element))?;
+            sandbox.set(map, element.index, &(maps[inner].index + 1).to_ne_bytes())?;
         }
     }
     let placed = specs.iter().zip(&maps).map(|((name, _), map)| Placed {
@@ -166,13 +171,13 @@ impl UserSandbox {
         self.instance.load(wasm, globals, Arc::clone(&self.state))
     }
 
-    /// Sets element 0 of an array just created.
-    fn set(&self, map: &CreatedMap, bytes: &[u8]) -> Result<(), Error> {
+    /// Sets element `index` of a map just created.
+    fn set(&self, map: &CreatedMap, index: u32, bytes: &[u8]) -> Result<(), Error> {
         let space = self.space();
-        let key = Key::from_host(&0u32.to_ne_bytes());
+        let key = Key::from_host(&index.to_ne_bytes());
         let update = |key: &Key| {
             let map = space.map(map.index).ok_or(helpers::host::Errno::ENOENT)?;
-            map.update(space.memory(), 0, key, Value::Host(bytes), maps::ANY)
+            space.update(map, 0, key, bytes, maps::ANY)
         };
         key.and_then(|key| update(&key))
             .map_err(|errno| Error::Map("data".into(), errno.0))
