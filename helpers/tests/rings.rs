@@ -117,6 +117,8 @@ impl Scene {
             space: &self.space,
             context: 0,
             cookie: 0,
+            tail_calls: 0,
+            depth: 0,
         };
         let row = abi::helpers::by_name(name).unwrap();
         implementation(row.id).unwrap()(&run, args)

@@ -146,7 +146,9 @@ struct wprobe_program_info {
 	__u32 last_trap; /* out: enum wprobe_trap of the last one, 0 if none */
 	__u32 last_site; /* out: site of the last one (see the manifest), ~0 if not known */
 	__u64 nanoseconds; /* out: nanoseconds spent in runs */
-}; /* 176 bytes */
+	__u32 number; /* out: its number in its sandbox, from 1, what a program array is given and gives; 0: none */
+	__u32 reserved; /* out: 0 */
+}; /* 184 bytes */
 
 /* A sandbox. */
 struct wprobe_sandbox_info {

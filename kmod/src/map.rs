@@ -13,7 +13,7 @@ use helpers::space::Space;
 use crate::cpu::{self, Running};
 use crate::registry::{Object, Registry};
 use crate::ring::{self, Ring};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, Shared};
 use crate::services::Window;
 use crate::user::{self, Call};
 
@@ -85,8 +85,11 @@ fn spec(args: &uapi::MapCreate) -> Result<MapSpec, Errno> {
 
 /// The space that a sandbox's maps are in.
 pub(crate) fn space(sandbox: &Sandbox) -> Result<&Space, Errno> {
-    let shared = sandbox.shared.as_ref().ok_or(Errno::EINVAL)?;
-    Ok(&shared.space)
+    shared(sandbox).map(|shared| &*shared.space)
+}
+
+fn shared(sandbox: &Sandbox) -> Result<&Shared, Errno> {
+    sandbox.shared.as_ref().ok_or(Errno::EINVAL)
 }
 
 /// Answers an ioctl of a map's descriptor.
@@ -99,9 +102,11 @@ pub(crate) fn ioctl(
     if call.is(uapi::RING_OPEN) {
         return Ring::open(registry, sandbox, map, call).map(Some);
     }
-    let space = space(sandbox)?;
+    let shared = shared(sandbox)?;
+    let space = &shared.space;
     let of_space = map.of(space)?;
     let access = Access {
+        shared,
         space,
         map: of_space,
     };
@@ -146,6 +151,7 @@ fn info(
 /// The control path's view of a map. User memory is copied before and after, never during the
 /// operation itself, which runs like a probe does (see [`cpu::quietly`]).
 struct Access<'a> {
+    shared: &'a Shared,
     space: &'a Space,
     map: &'a SpaceMap,
 }
@@ -173,10 +179,20 @@ impl Access<'_> {
     fn update(&self, args: &uapi::MapElement) -> Result<(), Errno> {
         let key = self.key(args.key)?;
         let value = user::bytes(args.value, self.value()?.len())?;
+        if self.map.spec().is_of_programs() {
+            self.check_program(&value)?;
+        }
         cpu::quietly(|running: &Running| {
             self.space
                 .update(self.map, running.index(), &key, &value, args.flags)
         })
+    }
+
+    /// Whether `value` is a program's number.
+    fn check_program(&self, value: &[u8]) -> Result<(), Errno> {
+        let number = value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
+        let known = number.is_some_and(|number| self.shared.has_program(number));
+        known.then_some(()).ok_or(Errno::EBADF)
     }
 
     fn delete(&self, args: &uapi::MapElement) -> Result<(), Errno> {

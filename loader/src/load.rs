@@ -101,7 +101,11 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
         fuel: options.fuel,
     })?;
     for (map, (described, _)) in maps.iter().zip(&described) {
-        fill(map, described, &maps)?;
+        for element in &described.values {
+            let number = number(input, &maps, &module, &element.name)?;
+            let number = number.ok_or_else(|| no_such(described, element))?;
+            map.update(&element.index.to_ne_bytes(), &number.to_ne_bytes(), 0)?;
+        }
     }
     Ok(Loaded {
         sandbox,
@@ -111,23 +115,25 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
     })
 }
 
-/// Puts the initial elements into a map of maps.
-fn fill(map: &device::Map, described: &Map, maps: &[device::Map]) -> Result<(), Error> {
-    for element in initial_maps(described) {
-        let inner = maps.iter().find(|m| m.name() == element.name);
-        let inner = inner.ok_or_else(|| no_such(described, element))?;
-        let number = inner.number().to_ne_bytes();
-        map.update(&element.index.to_ne_bytes(), &number, 0)?;
+/// The number of the map or program `name`, which a map refers to.
+fn number(
+    input: &Input,
+    maps: &[device::Map],
+    module: &Module,
+    name: &str,
+) -> Result<Option<u32>, Error> {
+    if let Some(map) = maps.iter().find(|m| m.name() == name) {
+        return Ok(Some(map.number()));
     }
-    Ok(())
-}
-
-/// The initial elements of a map of maps; none of other maps.
-pub(crate) fn initial_maps(described: &Map) -> &[MapInit] {
-    match described.inner {
-        Some(_) => &described.values,
-        None => &[],
-    }
+    let programs = input.manifest.as_ref().map_or(&[][..], |m| &m.programs);
+    let Some(described) = programs.iter().find(|p| p.name == name) else {
+        return Ok(None);
+    };
+    let programs = module.programs()?;
+    let program = programs
+        .iter()
+        .find(|p| device::text(&p.name) == described.export);
+    Ok(program.map(|p| p.number))
 }
 
 /// Why `element` cannot be put into `described`.

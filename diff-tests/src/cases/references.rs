@@ -6,14 +6,17 @@ use anyhow::{Result, bail, ensure};
 use libbpf_rs::{MapCore, MapFlags};
 
 use super::Case;
-use crate::compare::difference;
+use crate::compare::{counters, difference};
 use crate::oracle::native::Native;
 use crate::wasm::Wasm;
 use crate::workload::syscalls;
 use crate::{corpus, guest};
 
 /// The tests of this area.
-pub const CASES: &[Case] = &[("references::maps_of_maps_equal_native", maps_of_maps)];
+pub const CASES: &[Case] = &[
+    ("references::maps_of_maps_equal_native", maps_of_maps),
+    ("references::tail_calls_equal_native", tail_calls),
+];
 
 /// The corpus objects' program.
 const PROGRAM: &str = "getpgrp_entry";
@@ -81,6 +84,42 @@ fn maps_of_maps() -> Result<()> {
             "{outer} takes no map: {errno:?}"
         );
     }
+    Ok(())
+}
+
+fn tail_calls() -> Result<()> {
+    const PROGRAMS: [&str; 4] = [PROGRAM, "add", "chain", "stutter"];
+    let device = guest::device()?;
+    let object = corpus::object("tailcalls")?;
+    let mut native = Native::load(object, "tailcalls", &PROGRAMS)?;
+    let mut wasm = Wasm::load(&device, object, "tailcalls", &[PROGRAM])?;
+    native.attach_only(PROGRAM)?;
+    wasm.attach()?;
+    syscalls::getpgrp(900);
+    compare(&native, &wasm, &[])?;
+    let counts = counters(&native.section(".bss")?);
+    println!("{counts:?}");
+    ensure!(counts.iter().all(|count| *count > 100), "{counts:?}");
+    let array = wasm.map("programs")?;
+    for key in [1u32, 3] {
+        ensure!(
+            native.map("programs")?.delete(&key.to_ne_bytes()).is_ok(),
+            "native delete"
+        );
+        ensure!(array.delete(&key.to_ne_bytes())?, "nothing to delete");
+        syscalls::getpgrp(90);
+        compare(&native, &wasm, &[])?;
+    }
+    for number in [0u32, 99] {
+        let refused = array.update(&[0; 4], &number.to_ne_bytes(), 0);
+        let errno = refused.map_err(|e| e.errno());
+        ensure!(errno == Err(Some(libc::EBADF)), "no program: {errno:?}");
+    }
+    let programs = wasm.programs()?;
+    ensure!(
+        programs.iter().all(|p| p.traps == 0),
+        "a tail call counts as a trap"
+    );
     Ok(())
 }
 

@@ -44,6 +44,16 @@ impl Native {
         Ok(())
     }
 
+    /// Attaches `program` alone, as its section says.
+    pub fn attach_only(&mut self, program: &str) -> Result<()> {
+        let found = self.object.progs_mut().find(|p| p.name() == program);
+        let found = found.with_context(|| format!("no native program {program}"))?;
+        let link = found.attach();
+        self.links
+            .push(link.with_context(|| format!("{program}: native attach"))?);
+        Ok(())
+    }
+
     /// Runs `program` once, without an event, as `BPF_PROG_TEST_RUN` does; its return value.
     pub fn test_run(&mut self, program: &str) -> Result<u32> {
         let found = self.object.progs_mut().find(|p| p.name() == program);

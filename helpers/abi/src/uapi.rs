@@ -231,6 +231,10 @@ uapi! {
         last_site: u32,
         #[doc = "out: nanoseconds spent in runs"]
         nanoseconds: u64,
+        #[doc = "out: its number in its sandbox, from 1, what a program array is given and gives; 0: none"]
+        number: u32,
+        #[doc = "out: 0"]
+        reserved: u32,
     }
 
     #[doc = "A sandbox."]

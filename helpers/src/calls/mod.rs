@@ -4,6 +4,7 @@
 //! where the kernel's prototype has a `u32`. A bad *guest* pointer is a broken program and traps; a
 //! bad *kernel or user* address is daily business and gives a negative errno, as in the kernel.
 
+mod control;
 mod event;
 mod format;
 mod map;
@@ -18,6 +19,7 @@ use abi::traps::Trap;
 
 use crate::host::{Errno, Host};
 use crate::space::Space;
+pub use control::{Callback, CallbackImplementation, callback_implementation, tail_call};
 pub use packet::packet_load;
 pub use probe::probe_load;
 
@@ -32,6 +34,10 @@ pub struct Run<'a, H> {
     pub context: u64,
     /// Value of `bpf_get_attach_cookie()`.
     pub cookie: u64,
+    /// Tail calls so far.
+    pub tail_calls: u32,
+    /// How many callbacks deep it is.
+    pub depth: u32,
 }
 
 /// A helper's implementation: registers `r1` to `r5` in, `r0` out.

@@ -17,11 +17,12 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use abi::map_types::MapType;
+use abi::traps::Trap;
 
 use super::elements::Elements;
 use super::freelist::FreeList;
 use super::{EXIST, Key, MAX_KEY, MAX_PERCPU_VALUE, MapSpec, NOEXIST, Value, host_vec};
-use crate::guest::GuestMemory;
+use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::Errno;
 use crate::lock::SpinLock;
 
@@ -321,6 +322,33 @@ impl Hash {
             bytes.copy_from_slice(&word[..bytes.len()]);
         }
         Ok(())
+    }
+
+    /// Writes each key to `key` and hands its slot to `each`, until that says no. How many were handed over. Elements
+    /// that come, go or move meanwhile may be passed over or seen twice, but never more of them than there is room for.
+    pub(super) fn for_each(
+        &self,
+        key: GuestSlice<'_>,
+        mut each: impl FnMut(u32) -> Result<bool, Trap>,
+    ) -> Result<u32, Trap> {
+        let mut seen = 0;
+        for bucket in &self.buckets {
+            let mut link = bucket.head.load(Ordering::Acquire);
+            while link & END == 0 && (seen as usize) < self.slots.len() {
+                // `each` may delete the element.
+                let next = self.slots[link as usize].next.load(Ordering::Acquire);
+                for (at, word) in (0..).step_by(8).zip(self.key(link)) {
+                    key.from(at)
+                        .write(&word.load(Ordering::Relaxed).to_ne_bytes());
+                }
+                seen += 1;
+                if !each(link)? {
+                    return Ok(seen);
+                }
+                link = next;
+            }
+        }
+        Ok(seen)
     }
 
     fn bucket_number(&self, hash: u32) -> u32 {

@@ -18,6 +18,7 @@ mod ringbuf;
 pub mod stack_trace;
 
 use abi::map_types::MapType;
+use abi::traps::Trap;
 
 use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::Errno;
@@ -112,6 +113,11 @@ impl MapSpec {
     /// Whether its values are maps.
     pub fn is_of_maps(&self) -> bool {
         matches!(self.map_type, MapType::ArrayOfMaps | MapType::HashOfMaps)
+    }
+
+    /// Whether its values are programs.
+    pub fn is_of_programs(&self) -> bool {
+        self.map_type == MapType::ProgArray
     }
 
     /// Whether `inner` may be a value of this map of maps.
@@ -360,6 +366,35 @@ impl Map {
             Kind::References(references) => references.next_key(key.map(Key::index), next),
             Kind::Queue(_) => Err(Errno::EINVAL),
             _ => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    /// Writes each key to `key` and hands its value's offset for `cpu` to `each`, until that says no. How many were handed over.
+    ///
+    /// # Errors
+    ///
+    /// [`Trap::BadMap`] for other maps than arrays and hashes, and what `each` gives.
+    pub fn for_each(
+        &self,
+        cpu: u32,
+        key: GuestSlice<'_>,
+        mut each: impl FnMut(u32) -> Result<bool, Trap>,
+    ) -> Result<u32, Trap> {
+        if self.spec.is_of_maps() {
+            return Err(Trap::BadMap);
+        }
+        match &self.kind {
+            Kind::Array(array) => {
+                for index in 0..self.spec.max_entries {
+                    key.write(&index.to_ne_bytes());
+                    if !each(array.elements().offset(index, cpu))? {
+                        return Ok(index + 1);
+                    }
+                }
+                Ok(self.spec.max_entries)
+            }
+            Kind::Hash(hash) => hash.for_each(key, |slot| each(hash.elements().offset(slot, cpu))),
+            _ => Err(Trap::BadMap),
         }
     }
 

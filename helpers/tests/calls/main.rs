@@ -1,5 +1,9 @@
 //! Helper functions on a host of which every primitive is known.
 
+mod control;
+mod references;
+mod stack;
+
 use std::cell::RefCell;
 use std::ptr::NonNull;
 
@@ -9,7 +13,7 @@ use abi::traps::Trap;
 use wprobe_helpers::calls::{Run, implementation, packet_load, probe_load};
 use wprobe_helpers::guest::{GuestMemory, GuestSlice};
 use wprobe_helpers::host::{Errno, From, Host, Walk};
-use wprobe_helpers::maps::{Inner, Key, MapSpec};
+use wprobe_helpers::maps::MapSpec;
 use wprobe_helpers::space::Space;
 
 /// Where the known host has memory: "kernel text" up, "user text" down.
@@ -134,6 +138,8 @@ fn call(space: &Space, name: &str, args: &[u64]) -> Result<u64, Trap> {
         space,
         context: KERNEL,
         cookie: 77,
+        tail_calls: 0,
+        depth: 0,
     };
     let row = abi::helpers::by_name(name).unwrap();
     assert_eq!(row.args.len(), args.len(), "{name}");
@@ -285,6 +291,8 @@ fn probe_loads_are_zero_extended_and_zero_on_a_fault() {
         space: &space,
         context: 0,
         cookie: 0,
+        tail_calls: 0,
+        depth: 0,
     };
     assert_eq!(probe_load(&run, 1, KERNEL), u64::from(b'a'));
     assert_eq!(
@@ -370,15 +378,20 @@ fn every_import_of_the_contract_resolves_with_its_arity() {
 #[test]
 fn imports_do_what_their_names_say() {
     use abi::imports::{ATOMIC, BPF};
-    use wprobe_helpers::imports::host_function;
+    use wprobe_helpers::imports::{Action, host_function};
     let space = space();
     let run = Run {
         host: &KnownHost,
         space: &space,
         context: 0,
         cookie: 0,
+        tail_calls: 0,
+        depth: 0,
     };
-    let call = |module, name, args| (host_function(module, name).unwrap().run)(&run, args);
+    let call = |module, name, args| match host_function(module, name).unwrap().action {
+        Action::Call(call) => call(&run, args),
+        _ => panic!("{name} needs the engine"),
+    };
     let cell = guest_ptr(8);
     assert_eq!(call(ATOMIC, "add64", [cell, 5, 0, 0, 0]), Ok(0));
     assert_eq!(call(ATOMIC, "or32", [cell, 2, 0, 0, 0]), Ok(5));
@@ -402,6 +415,8 @@ fn packet_loads_are_in_network_order_and_end_with_the_packet() {
         space: &space,
         context: 0,
         cookie: 0,
+        tail_calls: 0,
+        depth: 0,
     };
     let load = |width, at: i64| packet_load(&run, width, guest_ptr(0), at as u64);
     assert_eq!(load(1, 5), Ok(6));
@@ -459,139 +474,4 @@ fn bad_formats_are_refused_and_nothing_is_traced() {
         assert_eq!(call(&space, "trace_vprintk", &args), Ok(EINVAL));
     }
     TRACED.with_borrow(|traced| assert!(traced.is_empty()));
-}
-
-#[test]
-fn stacks_are_cut_and_padded() {
-    let space = space();
-    let words = |at| {
-        let bytes = bytes(&space, at, 32);
-        let word = |i: usize| u64::from_ne_bytes(*bytes[i * 8..].first_chunk().unwrap());
-        [0, 1, 2, 3].map(word)
-    };
-    let get = |size, flags| {
-        space.memory().at(0, 32).unwrap().write(&[0xff; 32]);
-        let r0 = call(&space, "get_stack", &[0, guest_ptr(0), size, flags]).unwrap() as i64;
-        (r0, words(0))
-    };
-    const REST: u64 = u64::MAX;
-    assert_eq!(get(32, 0), (24, [10, 20, 30, 0]));
-    assert_eq!(get(16, 0), (16, [10, 20, REST, REST]));
-    assert_eq!(get(16, 2), (8, [30, 0, REST, REST]));
-    assert_eq!(get(16, 3), (0, [0, 0, REST, REST]));
-    assert_eq!(get(16, 4), (-14, [0, 0, REST, REST]));
-    assert_eq!(get(32, 256), (16, [1, 2, 0, 0]));
-    assert_eq!(get(0, 256), (0, [REST; 4]));
-    for (size, flags, errno) in [(16, 1 << 9, 22), (12, 0, 22), (16, 1 << 11, 22)] {
-        assert_eq!(get(size, flags).0, -errno, "{size} {flags:#x}");
-    }
-    assert_eq!(get(32, 3 << 8 | 1 << 11).0, -22, "an unknown flag");
-    assert_eq!(get(24, 1 << 8 | 1 << 11).0, -22, "not whole build ids");
-    assert_eq!(get(32, 1 << 8 | 1 << 11), (-95, [0; 4]), "build ids");
-    let task = |task| call(&space, "get_task_stack", &[task, guest_ptr(0), 32, 0]);
-    assert_eq!((task(OTHER_TASK), words(0)), (Ok(16), [20, 30, 0, 0]));
-    assert_eq!((task(KERNEL), words(0)), (Ok(24), [10, 20, 30, 0]));
-    assert_eq!((task(7), words(0)), (Ok(EFAULT), [0; 4]));
-    let outside = [0, guest_ptr(PAGE - 8), 16, 0];
-    assert_eq!(call(&space, "get_stack", &outside), Err(Trap::BadPointer));
-}
-
-#[test]
-fn stack_ids_are_of_stack_maps_only() {
-    let space = space();
-    let spec = |map_type, value_size| MapSpec {
-        map_type,
-        key_size: 4,
-        value_size,
-        max_entries: 4,
-        flags: 0,
-        inner: None,
-    };
-    let stacks = space.create_map(&spec(MapType::StackTrace, 16)).unwrap();
-    let array = space.create_map(&spec(MapType::Array, 8)).unwrap();
-    let id = |map, flags| call(&space, "get_stackid", &[0, map, flags]);
-    let first = id(stacks.handle, 0).unwrap();
-    assert!(first < 4);
-    assert_eq!(id(stacks.handle, 0), Ok(first));
-    assert_ne!(id(stacks.handle, 256), Ok(first), "the user stack");
-    assert_eq!(id(stacks.handle, 3), Ok(EFAULT), "none left");
-    assert_eq!(id(stacks.handle, 1 << 11), Ok(-22i64 as u64));
-    assert_eq!(id(array.handle, 0), Err(Trap::BadMap));
-    assert_eq!(id(0, 0), Err(Trap::BadMap));
-}
-
-#[test]
-fn maps_of_maps_hand_out_handles() {
-    let space = space();
-    let inner = MapSpec {
-        map_type: MapType::Array,
-        key_size: 4,
-        value_size: 8,
-        max_entries: 2,
-        flags: 0,
-        inner: None,
-    };
-    let shape = Inner {
-        map_type: MapType::Array,
-        key_size: 4,
-        value_size: 8,
-        max_entries: 2,
-        flags: 0,
-    };
-    for map_type in [MapType::ArrayOfMaps, MapType::HashOfMaps] {
-        let outer = MapSpec {
-            map_type,
-            value_size: 4,
-            inner: Some(shape),
-            ..inner
-        };
-        let outer = space.create_map(&outer).unwrap();
-        let first = space.create_map(&inner).unwrap();
-        let lookup = |key: u32| {
-            space.memory().at(64, 4).unwrap().write(&key.to_ne_bytes());
-            call(&space, "map_lookup_elem", &[outer.handle, guest_ptr(64)])
-        };
-        assert_eq!(lookup(1), Ok(0), "nothing there");
-        let key = Key::from_host(&1u32.to_ne_bytes()).unwrap();
-        let map = space.map(outer.index).unwrap();
-        let number = (first.index + 1).to_ne_bytes();
-        space.update(map, 0, &key, &number, 0).unwrap();
-        assert_eq!(lookup(1), Ok(first.handle));
-        assert_eq!(lookup(7), Ok(0));
-        for name in ["map_update_elem", "map_delete_elem"] {
-            let arity = abi::helpers::by_name(name).unwrap().args.len();
-            let args = [outer.handle, guest_ptr(64), guest_ptr(64), 0];
-            assert_eq!(call(&space, name, &args[..arity]), Err(Trap::BadMap));
-        }
-    }
-}
-
-/// A hash of maps has its values in guest memory; what a guest makes of them is no more than a forged handle.
-#[test]
-fn a_scribbled_map_of_maps_leads_nowhere() {
-    let space = space();
-    let outer = MapSpec {
-        map_type: MapType::HashOfMaps,
-        key_size: 4,
-        value_size: 4,
-        max_entries: 1,
-        flags: 0,
-        inner: Some(Inner {
-            map_type: MapType::HashOfMaps,
-            key_size: 4,
-            value_size: 4,
-            max_entries: 1,
-            flags: 0,
-        }),
-    };
-    let outer = space.create_map(&outer).unwrap();
-    let map = space.map(outer.index).unwrap();
-    let key = Key::from_host(&[0; 4]).unwrap();
-    space.update(map, 0, &key, &1u32.to_ne_bytes(), 0).unwrap();
-    let all = space.memory().at(0, PAGE.into()).unwrap();
-    all.write(&[0xff; PAGE as usize]);
-    space.memory().at(64, 4).unwrap().clear();
-    let forged = call(&space, "map_lookup_elem", &[outer.handle, guest_ptr(64)]).unwrap();
-    let used = call(&space, "map_lookup_elem", &[forged, guest_ptr(64)]);
-    assert_eq!(used, Err(Trap::BadMap));
 }
