@@ -1,5 +1,6 @@
 //! The tests that run in a guest, one file an area.
 
+pub mod callbacks;
 pub mod cli;
 pub mod core_values;
 pub mod counters;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Case> {
         hostile::CASES,
         privileges::CASES,
         references::CASES,
+        callbacks::CASES,
         rings::CASES,
         stacks::CASES,
         cli::CASES,
