@@ -60,6 +60,10 @@ pub trait Host {
     fn ktime_ns(&self) -> u64;
     /// `ktime_get_boot_fast_ns()`.
     fn boottime_ns(&self) -> u64;
+    /// `ktime_get_tai_fast_ns()`.
+    fn tai_ns(&self) -> u64;
+    /// Timer ticks since boot, and what the kernel begins to count at.
+    fn jiffies(&self) -> u64;
     /// The CPU this run is bound to.
     fn cpu(&self) -> u32;
     /// `tgid << 32 | pid` of the current task, in the initial namespace.
@@ -89,6 +93,39 @@ pub trait Host {
     /// than are to be skipped, or no such stack.
     fn stack(&self, _: Walk, _to: GuestSlice<'_>) -> Result<usize, Errno> {
         Err(Errno::EFAULT)
+    }
+    /// The NUMA node of this CPU.
+    fn numa_node(&self) -> u32 {
+        0
+    }
+    /// The address of `cpu`'s instance of the per-CPU variable at `address`, for a possible CPU.
+    fn per_cpu(&self, address: u64, _cpu: u32) -> u64 {
+        address
+    }
+    /// The id of the current task's control group (version 2), or of its ancestor at that level from the root; 0 if
+    /// there is none.
+    fn cgroup_id(&self, _level: Option<i32>) -> u64 {
+        0
+    }
+    /// Whether the current task is in, or below, a control group that the runtime has put into a map.
+    fn is_under_cgroup(&self, _cgroup: u64) -> bool {
+        false
+    }
+    /// Sends a signal to the current task, or to its whole process.
+    fn send_signal(&self, _signal: u32, _process: bool) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+    /// The current task's thread and process id in its innermost namespace, if that is inode `_inode` of device `_device`.
+    fn namespace_ids(&self, _device: u32, _inode: u64) -> Result<(u32, u32), Errno> {
+        Err(Errno::EINVAL)
+    }
+    /// The address of the task with thread id `_pid` in the initial namespace, if there is one.
+    fn task_by_pid(&self, _pid: u32) -> Option<u64> {
+        None
+    }
+    /// The address of the registers with which the task at `_task` entered the kernel; 0 if there is no task.
+    fn task_registers(&self, _task: u64) -> u64 {
+        0
     }
     /// Wakes whoever waits for `waker`, which the runtime chose when it made the ring.
     fn wake(&self, waker: usize);

@@ -43,7 +43,10 @@ pub fn host_function<H: Host>(module: &str, name: &str) -> Option<HostFunction<H
             .or_else(|| helper(name)),
         ATOMIC => atomic(name),
         // Whatever the kernel calls it: eBPF passes five registers at most.
-        KFUNC => Some(missing(5)),
+        KFUNC => Some(match calls::kfunc(name) {
+            Some(run) => provided(5, run),
+            None => missing(5),
+        }),
         _ => None,
     }
 }

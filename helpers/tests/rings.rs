@@ -27,6 +27,12 @@ impl Host for CountingHost {
     fn boottime_ns(&self) -> u64 {
         0
     }
+    fn tai_ns(&self) -> u64 {
+        0
+    }
+    fn jiffies(&self) -> u64 {
+        0
+    }
     fn cpu(&self) -> u32 {
         0
     }

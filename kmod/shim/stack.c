@@ -3,7 +3,7 @@
  * [probe] Stacks, walked as perf walks them for native programs (perf_callchain_kernel(), perf_callchain_user()
  * in arch/x86/events/core.c), which modules cannot call.
  */
-#include <linux/pid_namespace.h>
+#include <linux/rcupdate.h>
 #include <linux/sched/task_stack.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
@@ -131,19 +131,6 @@ long wp_stack(u64 context, bool user, u32 skip, u64 *to, u32 room)
 	return stored(&walk);
 }
 
-/* The task at an address, if one is there; to be used inside an RCU read-side critical section. */
-static struct task_struct *task_at(u64 address)
-{
-	struct task_struct *alleged = (struct task_struct *)address;
-	struct pid *pid;
-	pid_t number;
-
-	if (copy_from_kernel_nofault(&number, &alleged->pid, sizeof(number)))
-		return NULL;
-	pid = find_pid_ns(number, &init_pid_ns);
-	return pid && pid_task(pid, PIDTYPE_PID) == alleged ? alleged : NULL;
-}
-
 /*
  * How many addresses of the kernel stack of a task that is not running were stored, or -EFAULT. The stack of a
  * task that can be found by its id is freed no sooner than an RCU grace period later (thread_stack_free_rcu()). The
@@ -156,7 +143,7 @@ long wp_task_stack(u64 address, bool user, u32 skip, u64 *to, u32 room)
 	struct task_struct *task;
 
 	rcu_read_lock();
-	task = task_at(address);
+	task = wprobe_task_at(address);
 	if (task && !user) {
 		for (unwind_start(&state, task, NULL, NULL); !unwind_done(&state);
 		     unwind_next_frame(&state)) {

@@ -7,14 +7,14 @@ use alloc::vec::Vec;
 use abi::map_types::MapType;
 use abi::uapi::{self, Kind};
 use helpers::host::Errno;
-use helpers::maps::{Inner, Key, Map as SpaceMap, MapSpec};
+use helpers::maps::{Inner, Key, Map as SpaceMap, MapSpec, References};
 use helpers::space::Space;
 
 use crate::cpu::{self, Running};
 use crate::registry::{Object, Registry};
 use crate::ring::{self, Ring};
 use crate::sandbox::{Sandbox, Shared};
-use crate::services::Window;
+use crate::services::{self, Cgroup, Window};
 use crate::user::{self, Call};
 
 /// A map's name and place.
@@ -81,6 +81,39 @@ fn spec(args: &uapi::MapCreate) -> Result<MapSpec, Errno> {
         flags: args.map_flags,
         inner,
     })
+}
+
+/// The control groups of a map of them.
+fn cgroups(map: &SpaceMap) -> Option<&References> {
+    let groups = map.as_references()?;
+    (map.spec().map_type == MapType::CgroupArray).then_some(groups)
+}
+
+/// Puts a control group at `index`, or none; whether there was one. That one is let go of when no run can see it.
+fn set_cgroup(groups: &References, index: u32, group: Option<Cgroup>) -> Result<bool, Errno> {
+    if index >= groups.len() {
+        return Err(Errno::E2BIG);
+    }
+    let had = groups.set(index, group.map_or(0, Cgroup::into_raw))?;
+    if had != 0 {
+        services::wait_for_runs();
+        // SAFETY: only groups come into such a map, here; it was taken out, and runs that saw it have ended.
+        drop(unsafe { Cgroup::from_raw(had) });
+    }
+    Ok(had != 0)
+}
+
+/// Lets go of all control groups in maps of `space`, whose runs have all ended.
+pub(crate) fn release_cgroups(space: &Space) {
+    let maps = (0..space.map_count()).filter_map(|index| space.map(index));
+    for groups in maps.filter_map(cgroups) {
+        for index in 0..groups.len() {
+            if let Ok(group @ 1..) = groups.set(index, 0) {
+                // SAFETY: as in `set_cgroup`; no run is left.
+                drop(unsafe { Cgroup::from_raw(group) });
+            }
+        }
+    }
 }
 
 /// The space that a sandbox's maps are in.
@@ -182,6 +215,12 @@ impl Access<'_> {
         if self.map.spec().is_of_programs() {
             self.check_program(&value)?;
         }
+        if let Some(groups) = cgroups(self.map) {
+            groups.check(key.index(), args.flags)?;
+            let fd = value.first_chunk().map_or(0, |fd| u32::from_ne_bytes(*fd));
+            let group = Cgroup::from_fd(fd).map_err(Errno)?;
+            return set_cgroup(groups, key.index(), Some(group)).map(drop);
+        }
         cpu::quietly(|running: &Running| {
             self.space
                 .update(self.map, running.index(), &key, &value, args.flags)
@@ -200,6 +239,10 @@ impl Access<'_> {
             return Err(Errno::EINVAL);
         }
         let key = self.key(args.key)?;
+        if let Some(groups) = cgroups(self.map) {
+            let had = set_cgroup(groups, key.index(), None)?;
+            return had.then_some(()).ok_or(Errno::ENOENT);
+        }
         cpu::quietly(|running| self.map.delete(running.index(), &key))
     }
 

@@ -28,7 +28,7 @@ use crate::cpu;
 use crate::engine::config::{Start, engine};
 use crate::engine::slot::Slot;
 use crate::load;
-use crate::map::Map;
+use crate::map::{self, Map};
 use crate::memory;
 use crate::registry::{Object, Registry};
 use crate::services;
@@ -119,6 +119,12 @@ impl Shared {
     /// Whether there is a program `number`.
     pub(crate) fn has_program(&self, number: u32) -> bool {
         (1..=self.programs.load(Relaxed)).contains(&number)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        map::release_cgroups(&self.space);
     }
 }
 

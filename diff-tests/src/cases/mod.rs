@@ -11,6 +11,7 @@ pub mod privileges;
 pub mod references;
 pub mod rings;
 pub mod stacks;
+pub mod tasks;
 pub mod vfsstat;
 
 use anyhow::Result;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Case> {
         callbacks::CASES,
         rings::CASES,
         stacks::CASES,
+        tasks::CASES,
         cli::CASES,
         lifecycle::CASES,
     ]

@@ -69,13 +69,23 @@ impl Native {
         self.links.clear();
     }
 
-    /// The bytes of data section `section` (`.bss`).
-    pub fn section(&self, section: &str) -> Result<Vec<u8>> {
+    fn section_map(&self, section: &str) -> Result<Map<'_>> {
         let map = self
             .object
             .maps()
             .find(|m| m.name().to_string_lossy().ends_with(section));
-        let map = map.with_context(|| format!("no native section {section}"))?;
+        map.with_context(|| format!("no native section {section}"))
+    }
+
+    /// Sets the bytes of data section `section`.
+    pub fn set_section(&self, section: &str, bytes: &[u8]) -> Result<()> {
+        let map = self.section_map(section)?;
+        Ok(map.update(&0u32.to_ne_bytes(), bytes, MapFlags::ANY)?)
+    }
+
+    /// The bytes of data section `section` (`.bss`).
+    pub fn section(&self, section: &str) -> Result<Vec<u8>> {
+        let map = self.section_map(section)?;
         let bytes = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY)?;
         bytes.with_context(|| format!("native section {section} is empty"))
     }

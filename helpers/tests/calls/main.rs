@@ -1,125 +1,22 @@
 //! Helper functions on a host of which every primitive is known.
 
 mod control;
+mod host;
 mod references;
 mod stack;
+mod task;
 
-use std::cell::RefCell;
 use std::ptr::NonNull;
 
 use abi::layout::guest_ptr;
 use abi::map_types::MapType;
 use abi::traps::Trap;
+use host::{KERNEL, KnownHost, OTHER_TASK, TRACED, USER};
 use wprobe_helpers::calls::{Run, implementation, packet_load, probe_load};
-use wprobe_helpers::guest::{GuestMemory, GuestSlice};
-use wprobe_helpers::host::{Errno, From, Host, Walk};
+use wprobe_helpers::guest::GuestMemory;
+use wprobe_helpers::host::Errno;
 use wprobe_helpers::maps::MapSpec;
 use wprobe_helpers::space::Space;
-
-/// Where the known host has memory: "kernel text" up, "user text" down.
-const KERNEL: u64 = 0xffff_8880_0000_0000;
-const USER: u64 = 0x7fff_0000_0000;
-const TEXT: &[u8] = b"a string\0and more";
-
-/// A task that is not the current one.
-const OTHER_TASK: u64 = KERNEL + 64;
-
-struct KnownHost;
-
-std::thread_local! {
-    /// What was traced on this thread.
-    static TRACED: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-}
-
-impl KnownHost {
-    fn bytes(base: u64, address: u64, len: usize) -> Result<&'static [u8], Errno> {
-        let at = address.checked_sub(base).ok_or(Errno::EFAULT)? as usize;
-        TEXT.get(at..at.checked_add(len).ok_or(Errno::EFAULT)?)
-            .ok_or(Errno::EFAULT)
-    }
-
-    fn number(base: u64, width: u32, address: u64) -> Result<u64, Errno> {
-        let mut bytes = [0; 8];
-        bytes[..width as usize].copy_from_slice(Self::bytes(base, address, width as usize)?);
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    fn string(base: u64, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
-        let text = Self::bytes(base, address, 9)?;
-        let len = to.len().min(text.len());
-        to.write(&text[..len]);
-        to.set(len - 1, 0);
-        Ok(len)
-    }
-}
-
-impl Host for KnownHost {
-    fn ktime_ns(&self) -> u64 {
-        111
-    }
-    fn boottime_ns(&self) -> u64 {
-        222
-    }
-    fn cpu(&self) -> u32 {
-        1
-    }
-    fn pid_tgid(&self) -> u64 {
-        0x10_0000_0020
-    }
-    fn uid_gid(&self) -> u64 {
-        0x30_0000_0040
-    }
-    fn task(&self) -> u64 {
-        KERNEL
-    }
-    fn comm(&self) -> [u8; 16] {
-        *b"comm\0\0\0\0\0\0\0\0\0\0\0\0"
-    }
-    fn random_u32(&self) -> u32 {
-        4
-    }
-    fn read_kernel(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {
-        to.write(Self::bytes(KERNEL, address, to.len())?);
-        Ok(())
-    }
-    fn load_kernel(&self, width: u32, address: u64) -> Result<u64, Errno> {
-        Self::number(KERNEL, width, address)
-    }
-    fn load_user(&self, width: u32, address: u64) -> Result<u64, Errno> {
-        Self::number(USER, width, address)
-    }
-    fn read_user(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {
-        to.write(Self::bytes(USER, address, to.len())?);
-        Ok(())
-    }
-    fn read_kernel_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
-        Self::string(KERNEL, to, address)
-    }
-    fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
-        Self::string(USER, to, address)
-    }
-    fn stack(&self, walk: Walk, to: GuestSlice<'_>) -> Result<usize, Errno> {
-        let frames: &[u64] = match (walk.from, walk.user) {
-            (From::Context(KERNEL), false) => &[10, 20, 30],
-            (From::Context(KERNEL), true) => &[1, 2],
-            (From::Task(OTHER_TASK), _) => &[20, 30],
-            _ => return Err(Errno::EFAULT),
-        };
-        let left = frames.get(walk.skip as usize..).ok_or(Errno::EFAULT)?;
-        let left = &left[..left.len().min(to.len() / 8)];
-        to.write(
-            &left
-                .iter()
-                .flat_map(|f| f.to_ne_bytes())
-                .collect::<Vec<_>>(),
-        );
-        Ok(left.len())
-    }
-    fn wake(&self, _: usize) {}
-    fn trace(&self, text: &[u8]) {
-        TRACED.with_borrow_mut(|traced| traced.push(text.to_vec()));
-    }
-}
 
 const PAGE: u32 = 1 << 16;
 
@@ -160,6 +57,11 @@ fn attributes_come_from_the_host_and_the_run() {
     for (name, value) in [
         ("ktime_get_ns", 111),
         ("ktime_get_boot_ns", 222),
+        ("ktime_get_coarse_ns", 111),
+        ("ktime_get_tai_ns", 333),
+        ("jiffies64", 444),
+        ("get_numa_node_id", 5),
+        ("get_current_cgroup_id", 600),
         ("get_smp_processor_id", 1),
         ("get_current_pid_tgid", 0x10_0000_0020),
         ("get_current_uid_gid", 0x30_0000_0040),
