@@ -115,7 +115,8 @@ static __always_inline int all_elements(void)
 	results[8] = sum.sum;
 	results[9] = bpf_for_each_map_elem(&percpu, check_number, &context, 0);
 	results[10] = sum.sum;
-	results[11] = bpf_for_each_map_elem(&percpu, check_number, &context, 1);
+	/* 32 bits, too: older kernels' result is an int */
+	results[11] = (int)bpf_for_each_map_elem(&percpu, check_number, &context, 1);
 	return 0;
 }
 

@@ -27,9 +27,40 @@ fn compare(native: &Native, wasm: &Wasm, maps: &[&str]) -> Result<()> {
             bail!("{map}: {difference}");
         }
     }
-    let [native, wasm] = [native.section(".bss")?, wasm.section(".bss")?];
-    ensure!(native == wasm, ".bss: native {native:?}\nwasm {wasm:?}");
+    compare_counts(native, wasm, usize::MAX)
+}
+
+/// Compares the counters in `.bss`, but one.
+fn compare_counts(native: &Native, wasm: &Wasm, but: usize) -> Result<()> {
+    let counts = [native.section(".bss")?, wasm.section(".bss")?].map(|bytes| {
+        let mut counts = counters(&bytes);
+        if let Some(count) = counts.get_mut(but) {
+            *count = 0;
+        }
+        counts
+    });
+    ensure!(
+        counts[0] == counts[1],
+        ".bss: native {:?}, wasm {:?}",
+        counts[0],
+        counts[1]
+    );
     Ok(())
+}
+
+/// The counter that only newer kernels' programs have the same of: before 6.12 a tail call to an empty slot counts
+/// among the 33.
+fn stuttered() -> Result<usize> {
+    const STEPS: usize = 5;
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let version = release
+        .split('.')
+        .nth(1)
+        .and_then(|minor| minor.parse::<u32>().ok());
+    Ok(match version {
+        Some(12..) => usize::MAX,
+        _ => STEPS,
+    })
 }
 
 fn maps_of_maps() -> Result<()> {
@@ -96,7 +127,8 @@ fn tail_calls() -> Result<()> {
     native.attach_only(PROGRAM)?;
     wasm.attach()?;
     syscalls::getpgrp(900);
-    compare(&native, &wasm, &[])?;
+    let but = stuttered()?;
+    compare_counts(&native, &wasm, but)?;
     let counts = counters(&native.section(".bss")?);
     println!("{counts:?}");
     ensure!(counts.iter().all(|count| *count > 100), "{counts:?}");
@@ -108,7 +140,7 @@ fn tail_calls() -> Result<()> {
         );
         ensure!(array.delete(&key.to_ne_bytes())?, "nothing to delete");
         syscalls::getpgrp(90);
-        compare(&native, &wasm, &[])?;
+        compare_counts(&native, &wasm, but)?;
     }
     for number in [0u32, 99] {
         let refused = array.update(&[0; 4], &number.to_ne_bytes(), 0);

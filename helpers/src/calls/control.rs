@@ -26,7 +26,7 @@ pub fn callback_implementation<H: Host>(id: u32) -> Option<CallbackImplementatio
     })
 }
 
-/// `bpf_tail_call`: the program (its number in the sandbox, from 1) that takes over; `None`: the caller goes on.
+/// `bpf_tail_call`, as since Linux 6.12, where only calls that are taken count: the program (its number in the sandbox, from 1) that takes over; `None`: the caller goes on.
 ///
 /// # Errors
 ///
