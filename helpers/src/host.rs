@@ -123,6 +123,10 @@ pub trait Host {
     fn task_by_pid(&self, _pid: u32) -> Option<u64> {
         None
     }
+    /// When the task at `_task` started; `None` if there is no task.
+    fn task_start(&self, _task: u64) -> Option<u64> {
+        None
+    }
     /// The address of the registers with which the task at `_task` entered the kernel; 0 if there is no task.
     fn task_registers(&self, _task: u64) -> u64 {
         0

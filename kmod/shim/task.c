@@ -112,6 +112,19 @@ u64 wp_task_by_pid(u32 number)
 	return (u64)task;
 }
 
+/* [probe] When the task at an address started, in nanoseconds since boot; 0 if there is no task. */
+u64 wp_task_start(u64 address)
+{
+	struct task_struct *task;
+	u64 start;
+
+	rcu_read_lock();
+	task = wprobe_task_at(address);
+	start = task ? task->start_boottime : 0;
+	rcu_read_unlock();
+	return start;
+}
+
 /* [probe] */
 u64 wp_task_registers(u64 address)
 {

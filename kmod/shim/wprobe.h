@@ -113,6 +113,7 @@ void wprobe_task_exit(void);
 struct task_struct *wprobe_task_at(u64 address);
 long wp_send_signal(u32 number, bool process);
 u64 wp_task_by_pid(u32 number);
+u64 wp_task_start(u64 address);
 u64 wp_task_registers(u64 address);
 bool wp_namespace_ids(u32 device, u64 inode, u32 *pid, u32 *tgid);
 u64 wp_cgroup_get(u32 fd, long *error);

@@ -72,6 +72,10 @@ impl Host for Kernel {
         Some(services::task_by_pid(pid)).filter(|task| *task != 0)
     }
 
+    fn task_start(&self, task: u64) -> Option<u64> {
+        Some(services::task_start(task)).filter(|start| *start != 0)
+    }
+
     fn task_registers(&self, task: u64) -> u64 {
         services::task_registers(task)
     }

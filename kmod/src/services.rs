@@ -108,6 +108,7 @@ unsafe extern "C" {
     fn wp_task_stack(task: u64, user: bool, skip: u32, to: *mut u8, room: u32) -> i64;
     safe fn wp_send_signal(number: u32, process: bool) -> i64;
     safe fn wp_task_by_pid(number: u32) -> u64;
+    safe fn wp_task_start(task: u64) -> u64;
     safe fn wp_task_registers(task: u64) -> u64;
     fn wp_namespace_ids(device: u32, inode: u64, pid: *mut u32, tgid: *mut u32) -> bool;
     fn wp_cgroup_get(fd: u32, error: *mut i64) -> u64;
@@ -399,6 +400,11 @@ pub(crate) fn send_signal(number: u32, process: bool) -> Result<(), i32> {
 /// *probe* The address of the task with a thread id, 0 if there is none.
 pub(crate) fn task_by_pid(number: u32) -> u64 {
     wp_task_by_pid(number)
+}
+
+/// *probe* When the task at `task` started, 0 if there is no task.
+pub(crate) fn task_start(task: u64) -> u64 {
+    wp_task_start(task)
 }
 
 /// *probe* The address of a task's user registers, 0 if there is no task at `task`.

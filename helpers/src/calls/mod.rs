@@ -14,6 +14,7 @@ mod map;
 mod packet;
 mod probe;
 mod stack;
+mod storage;
 mod string;
 mod task;
 mod time;
@@ -94,6 +95,8 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
         141 => stack::get_task_stack,
         153 => task::per_cpu_ptr,
         154 => task::this_cpu_ptr,
+        156 => storage::task_storage_get,
+        157 => storage::task_storage_delete,
         160 => time::ktime_get_coarse_ns,
         165 => format::snprintf,
         174 => task::get_attach_cookie,

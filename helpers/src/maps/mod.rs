@@ -16,6 +16,7 @@ mod queue;
 mod references;
 mod ringbuf;
 pub mod stack_trace;
+mod task_storage;
 
 use abi::map_types::MapType;
 use abi::traps::Trap;
@@ -34,6 +35,7 @@ use queue::{Order, Queue};
 pub use references::References;
 pub use ringbuf::{Commit, Ringbuf};
 use stack_trace::StackTrace;
+pub use task_storage::TaskStorage;
 
 /// `BPF_ANY`: create or replace.
 pub const ANY: u64 = 0;
@@ -162,6 +164,7 @@ pub fn area_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
         MapType::Ringbuf => ringbuf::area_bytes(spec),
         MapType::PerfEventArray => perf_event_array::area_bytes(spec),
         MapType::StackTrace => stack_trace::area_bytes(spec, cpus),
+        MapType::TaskStorage => task_storage::area_bytes(spec, cpus),
         _ => Err(Errno::EOPNOTSUPP),
     }
 }
@@ -184,6 +187,7 @@ enum Kind {
     PerfEventArray(PerfEventArray),
     StackTrace(StackTrace),
     References(References),
+    TaskStorage(TaskStorage),
 }
 
 impl Map {
@@ -207,6 +211,7 @@ impl Map {
             MapType::Ringbuf => Kind::Ringbuf(Ringbuf::new(&spec, area)),
             MapType::PerfEventArray => Kind::PerfEventArray(PerfEventArray::new(&spec)?),
             MapType::StackTrace => Kind::StackTrace(StackTrace::new(&spec, area, cpus)?),
+            MapType::TaskStorage => Kind::TaskStorage(TaskStorage::new(&spec, area, cpus)?),
             _ => return Err(Errno::EOPNOTSUPP),
         };
         Ok(Self { spec, kind })
@@ -257,6 +262,14 @@ impl Map {
         }
     }
 
+    /// The values, if it is a map of tasks.
+    pub fn as_task_storage(&self) -> Option<&TaskStorage> {
+        match &self.kind {
+            Kind::TaskStorage(storage) => Some(storage),
+            _ => None,
+        }
+    }
+
     /// The index of the map under `key` in a map of maps. It may be no map: a hash has its values in guest memory.
     pub fn inner(&self, memory: &GuestMemory, key: &Key) -> Option<u32> {
         let number = match &self.kind {
@@ -288,6 +301,7 @@ impl Map {
     pub fn read(&self, memory: &GuestMemory, key: &Key, value: &mut [u8]) -> Result<(), Errno> {
         match &self.kind {
             Kind::Queue(queue) => return queue.pop(memory, false, |from| from.read(value)),
+            Kind::TaskStorage(_) => return Err(Errno::EOPNOTSUPP),
             Kind::StackTrace(stacks) => return stacks.read(memory, key.index(), value),
             Kind::References(_) if self.spec.map_type == MapType::CgroupArray => {
                 return Err(Errno::ENOTSUPP);
@@ -365,6 +379,7 @@ impl Map {
             Kind::StackTrace(stacks) => stacks.next_key(key.map(Key::index), next),
             Kind::References(references) => references.next_key(key.map(Key::index), next),
             Kind::Queue(_) => Err(Errno::EINVAL),
+            Kind::TaskStorage(_) => Err(Errno::ENOTSUPP),
             _ => Err(Errno::EOPNOTSUPP),
         }
     }
@@ -450,6 +465,7 @@ impl Value<'_> {
         match self {
             Value::Guest(bytes) => bytes.word_at(0) as u32,
             Value::Host(bytes) => bytes.first_chunk().map_or(0, |b| u32::from_ne_bytes(*b)),
+            Value::Zero => 0,
         }
     }
 
@@ -458,6 +474,7 @@ impl Value<'_> {
         match self {
             Value::Guest(bytes) => Key::from_guest(*bytes),
             Value::Host(bytes) => Key::from_host(bytes),
+            Value::Zero => Key::from_host(&[]),
         }
     }
 }
@@ -469,6 +486,8 @@ pub enum Value<'a> {
     Guest(GuestSlice<'a>),
     /// In host memory: [`MapSpec::control_value_size`] bytes, for all CPUs.
     Host(&'a [u8]),
+    /// As many zeros as it takes.
+    Zero,
 }
 
 /// A vector with room for exactly `capacity` elements.

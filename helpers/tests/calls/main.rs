@@ -4,6 +4,7 @@ mod control;
 mod host;
 mod references;
 mod stack;
+mod storage;
 mod task;
 
 use std::ptr::NonNull;
