@@ -10,10 +10,10 @@ use anyhow::{Context, Result, ensure};
 use libbpf_rs::{MapCore, MapFlags};
 
 use super::Case;
-use crate::compare::counters;
+use crate::compare::{counters, difference};
 use crate::oracle::native::Native;
 use crate::wasm::Wasm;
-use crate::workload::syscalls;
+use crate::workload::{on_every_cpu, syscalls};
 use crate::{corpus, guest};
 
 /// The tests of this area.
@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
     ("tasks::groups_and_namespaces_equal_native", equal),
     ("tasks::signals_arrive", signals),
     ("tasks::clocks_are_the_kernels", clocks),
+    ("tasks::storage_equals_native", storage),
 ];
 
 /// Words of `.bss` before the results: device, inode, signal.
@@ -213,8 +214,7 @@ fn signals() -> Result<()> {
 fn clocks() -> Result<()> {
     let (native, wasm) = load()?;
     for _ in 0..50 {
-        // SAFETY: takes no argument and changes nothing.
-        unsafe { libc::syscall(libc::SYS_getppid) };
+        getppid();
         let [native, wasm] = [native.section(".bss")?, wasm.section(".bss")?].map(|b| counters(&b));
         let apart = |at: usize| native[SETTINGS + at].abs_diff(wasm[SETTINGS + at]);
         // Both ran in one and the same call; two ticks may have come in between.
@@ -225,5 +225,66 @@ fn clocks() -> Result<()> {
             apart(17)
         );
     }
+    Ok(())
+}
+
+/// Calls getppid(2).
+fn getppid() {
+    // SAFETY: takes no argument and changes nothing.
+    unsafe { libc::syscall(libc::SYS_getppid) };
+}
+
+/// A child that calls getpgrp(2) so often, and ends.
+fn child(calls: u64) -> Result<()> {
+    // SAFETY: the child makes system calls only, so no lock or buffer of the parent matters.
+    match unsafe { libc::syscall(libc::SYS_fork) } {
+        0 => {
+            syscalls::getpgrp(calls);
+            // SAFETY: ends the child without running anything of the parent's.
+            unsafe { libc::_exit(0) }
+        }
+        pid => {
+            ensure!(pid > 0, "fork: {}", std::io::Error::last_os_error());
+            // SAFETY: waits for the child just made; a null status is allowed.
+            unsafe { libc::waitpid(pid as i32, std::ptr::null_mut(), 0) };
+            Ok(())
+        }
+    }
+}
+
+fn storage() -> Result<()> {
+    const CHILDREN: u64 = 200;
+    let device = guest::device()?;
+    let object = corpus::object("storage")?;
+    let programs = ["getpgrp_entry", "getppid_entry"];
+    let mut native = Native::load(object, "storage", &programs)?;
+    let mut wasm = Wasm::load(&device, object, "storage", &programs)?;
+    native.attach()?;
+    wasm.attach()?;
+    on_every_cpu(|cpu| {
+        getppid();
+        for turn in 0..20 {
+            syscalls::getpgrp(turn + cpu as u64);
+            if turn % 7 == 3 {
+                getppid();
+            }
+        }
+        Ok(())
+    })?;
+    for calls in 0..CHILDREN {
+        child(calls % 5)?;
+    }
+    for map in ["seen", "deleted"] {
+        let [native, wasm] = [native.dump(map)?, wasm.dump(map)?];
+        if let Some(difference) = difference(&native, &wasm) {
+            anyhow::bail!("{map}: {difference}");
+        }
+        println!("{map}: {} tasks", native.len());
+        ensure!(native.len() > 1, "{map}: {native:?}");
+    }
+    ensure!(
+        native.dump("seen")?.len() as u64 > CHILDREN / 2,
+        "too few tasks"
+    );
     Ok(())
 }
