@@ -60,6 +60,20 @@ fn string_results(bss: &[u8]) -> Vec<StringResult> {
     bss.chunks(80).map(result).collect()
 }
 
+/// Loops and walks over maps, with and without an end.
+#[test]
+fn callbacks_are_called_as_by_the_kernel() {
+    for program in ["loops", "elements"] {
+        let expected = diff_tests::compare::counters(&native("callbacks", program).unwrap());
+        assert!(expected.iter().filter(|result| **result != 0).count() > 7);
+        for engine in [EngineKind::Wasmi, EngineKind::Wasmtime] {
+            let found = translated("callbacks", program, engine).unwrap();
+            let found = diff_tests::compare::counters(&found);
+            assert_eq!(found, expected, "{program}, {engine:?}");
+        }
+    }
+}
+
 #[test]
 fn strings_are_formatted_parsed_and_compared_as_by_the_kernel() {
     for program in ["format", "parse", "order"] {

@@ -20,6 +20,7 @@ impl Errno {
     pub const EPERM: Errno = Errno(1);
     pub const ENOENT: Errno = Errno(2);
     pub const E2BIG: Errno = Errno(7);
+    pub const EBADF: Errno = Errno(9);
     pub const EAGAIN: Errno = Errno(11);
     pub const ENOMEM: Errno = Errno(12);
     pub const EFAULT: Errno = Errno(14);
@@ -32,12 +33,37 @@ impl Errno {
     pub const ENOTSUPP: Errno = Errno(524);
 }
 
-/// Host primitives. Every method may run inside a probe: none sleeps, allocates or faults.
+/// Which stack to walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walk {
+    /// Whose.
+    pub from: From,
+    /// The user stack, from where the task entered the kernel.
+    pub user: bool,
+    /// Addresses to leave out first. They count among the [`crate::maps::stack_trace::MAX_DEPTH`] there are at most.
+    pub skip: u32,
+}
+
+/// Where a stack is walked from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The current task, from the native context at an address (0: there is none).
+    Context(u64),
+    /// The task at an address, where there may be none.
+    Task(u64),
+}
+
+/// Host primitives. Every method may run inside a probe: none sleeps, allocates or faults. Those with a body are
+/// what a host may lack.
 pub trait Host {
     /// `ktime_get_mono_fast_ns()`.
     fn ktime_ns(&self) -> u64;
     /// `ktime_get_boot_fast_ns()`.
     fn boottime_ns(&self) -> u64;
+    /// `ktime_get_tai_fast_ns()`.
+    fn tai_ns(&self) -> u64;
+    /// Timer ticks since boot, and what the kernel begins to count at.
+    fn jiffies(&self) -> u64;
     /// The CPU this run is bound to.
     fn cpu(&self) -> u32;
     /// `tgid << 32 | pid` of the current task, in the initial namespace.
@@ -63,6 +89,48 @@ pub trait Host {
     /// Copies a NUL-terminated user string, cut to fit; the length with NUL, but 0 for an empty one
     /// (`strncpy_from_user_nofault`).
     fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno>;
+    /// Walks a stack and stores its addresses in `to` while they fit; how many. `EFAULT` if there are fewer
+    /// than are to be skipped, or no such stack.
+    fn stack(&self, _: Walk, _to: GuestSlice<'_>) -> Result<usize, Errno> {
+        Err(Errno::EFAULT)
+    }
+    /// The NUMA node of this CPU.
+    fn numa_node(&self) -> u32 {
+        0
+    }
+    /// The address of `cpu`'s instance of the per-CPU variable at `address`, for a possible CPU.
+    fn per_cpu(&self, address: u64, _cpu: u32) -> u64 {
+        address
+    }
+    /// The id of the current task's control group (version 2), or of its ancestor at that level from the root; 0 if
+    /// there is none.
+    fn cgroup_id(&self, _level: Option<i32>) -> u64 {
+        0
+    }
+    /// Whether the current task is in, or below, a control group that the runtime has put into a map.
+    fn is_under_cgroup(&self, _cgroup: u64) -> bool {
+        false
+    }
+    /// Sends a signal to the current task, or to its whole process.
+    fn send_signal(&self, _signal: u32, _process: bool) -> Result<(), Errno> {
+        Err(Errno::EPERM)
+    }
+    /// The current task's thread and process id in its innermost namespace, if that is inode `_inode` of device `_device`.
+    fn namespace_ids(&self, _device: u32, _inode: u64) -> Result<(u32, u32), Errno> {
+        Err(Errno::EINVAL)
+    }
+    /// The address of the task with thread id `_pid` in the initial namespace, if there is one.
+    fn task_by_pid(&self, _pid: u32) -> Option<u64> {
+        None
+    }
+    /// When the task at `_task` started; `None` if there is no task.
+    fn task_start(&self, _task: u64) -> Option<u64> {
+        None
+    }
+    /// The address of the registers with which the task at `_task` entered the kernel; 0 if there is no task.
+    fn task_registers(&self, _task: u64) -> u64 {
+        0
+    }
     /// Wakes whoever waits for `waker`, which the runtime chose when it made the ring.
     fn wake(&self, waker: usize);
     /// Writes a line to the trace log (`trace_pipe`).

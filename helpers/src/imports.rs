@@ -1,13 +1,13 @@
 //! The imported functions of a translated module, resolved to code: one call per import, for every engine.
 //!
-//! An engine registers [`HostFunction::run`] under the import's name with [`HostFunction::params`] i64
+//! An engine registers [`HostFunction::action`] under the import's name with [`HostFunction::params`] i64
 //! parameters and one i64 result, and needs to know no more. `env.trap` is the engine's own.
 
 use abi::imports::{ATOMIC, ATOMICS, AtomicOp, BPF, KFUNC, PACKET_LOADS, PROBE_LOADS};
 use abi::traps::Trap;
 
 use crate::atomics;
-use crate::calls::{self, Implementation, Run};
+use crate::calls::{self, CallbackImplementation, Implementation, Run};
 use crate::host::{Host, Result0};
 
 /// What an imported function is.
@@ -16,10 +16,24 @@ pub struct HostFunction<H> {
     /// How many i64 parameters it has.
     pub params: usize,
     /// What it does.
-    pub run: Implementation<H>,
+    pub action: Action<H>,
     /// Whether this crate provides it; if not, calling it traps with [`Trap::NoHelper`].
     pub provided: bool,
 }
+
+/// What an imported function does, by what it needs of the engine.
+#[derive(Clone, Copy, Debug)]
+pub enum Action<H> {
+    /// Returns to the program, or ends the run with a trap.
+    Call(Implementation<H>),
+    /// [`calls::tail_call`]: may end the program in favour of another.
+    TailCall,
+    /// Calls functions of the module meanwhile.
+    Callback(CallbackImplementation<H>),
+}
+
+/// `bpf_tail_call`.
+const TAIL_CALL: u32 = 12;
 
 /// The function `module.name`; `None` if no translated module imports such a thing.
 pub fn host_function<H: Host>(module: &str, name: &str) -> Option<HostFunction<H>> {
@@ -29,7 +43,10 @@ pub fn host_function<H: Host>(module: &str, name: &str) -> Option<HostFunction<H
             .or_else(|| helper(name)),
         ATOMIC => atomic(name),
         // Whatever the kernel calls it: eBPF passes five registers at most.
-        KFUNC => Some(missing(5)),
+        KFUNC => Some(match calls::kfunc(name) {
+            Some(run) => provided(5, run),
+            None => missing(5),
+        }),
         _ => None,
     }
 }
@@ -37,8 +54,18 @@ pub fn host_function<H: Host>(module: &str, name: &str) -> Option<HostFunction<H
 fn helper<H: Host>(name: &str) -> Option<HostFunction<H>> {
     let row = abi::helpers::by_name(name)?;
     let params = row.args.len();
-    Some(match calls::implementation(row.id) {
-        Some(run) => provided(params, run),
+    let action = match row.id {
+        TAIL_CALL => Some(Action::TailCall),
+        id => calls::implementation(id)
+            .map(Action::Call)
+            .or_else(|| calls::callback_implementation(id).map(Action::Callback)),
+    };
+    Some(match action {
+        Some(action) => HostFunction {
+            params,
+            action,
+            provided: true,
+        },
         None => missing(params),
     })
 }
@@ -107,7 +134,7 @@ fn read_modify_write<H: Host, const WIDTH: u32>(op: AtomicOp) -> Implementation<
 fn provided<H>(params: usize, run: Implementation<H>) -> HostFunction<H> {
     HostFunction {
         params,
-        run,
+        action: Action::Call(run),
         provided: true,
     }
 }
@@ -115,7 +142,7 @@ fn provided<H>(params: usize, run: Implementation<H>) -> HostFunction<H> {
 fn missing<H>(params: usize) -> HostFunction<H> {
     HostFunction {
         params,
-        run: |_, _| Err(Trap::NoHelper),
+        action: Action::Call(|_, _| Err(Trap::NoHelper)),
         provided: false,
     }
 }

@@ -14,7 +14,7 @@ use abi::traps::Trap;
 
 use crate::guest::GuestMemory;
 use crate::host::Errno;
-use crate::maps::{self, Map, MapSpec};
+use crate::maps::{self, Key, Map, MapSpec, Value};
 
 /// Maps a space has room for.
 pub const MAX_MAPS: usize = 256;
@@ -108,6 +108,33 @@ impl Space {
                 (end <= self.memory.size()).then_some(end)
             })
             .map_err(|_| Errno::ENOMEM)
+    }
+
+    /// Stores a value from the host. What a map of maps is given is the number of a map in this space, from 1.
+    ///
+    /// # Errors
+    ///
+    /// As [`Map::update`]; `EBADF` for a number that is no map's, `EINVAL` for a map of another shape.
+    pub fn update(
+        &self,
+        map: &Map,
+        cpu: u32,
+        key: &Key,
+        value: &[u8],
+        flags: u64,
+    ) -> Result<(), Errno> {
+        let value = Value::Host(value);
+        if let Some(references) = map.as_references() {
+            references.check(key.index(), flags)?;
+        }
+        if map.spec().is_of_maps() {
+            let inner = value.number().checked_sub(1);
+            let inner = inner.and_then(|index| self.map(index));
+            if !map.spec().takes(inner.ok_or(Errno::EBADF)?.spec()) {
+                return Err(Errno::EINVAL);
+            }
+        }
+        map.update(&self.memory, cpu, key, value, flags)
     }
 
     /// Map `index`.

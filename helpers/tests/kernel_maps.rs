@@ -10,7 +10,7 @@ use abi::map_types::MapType;
 use kernel::KernelMap;
 use wprobe_helpers::guest::GuestMemory;
 use wprobe_helpers::host::Errno;
-use wprobe_helpers::maps::{Key, Map, MapSpec, Value, area_bytes};
+use wprobe_helpers::maps::{Inner, Key, Map, MapSpec, Value, area_bytes};
 use wprobe_helpers::space::Space;
 
 const MEMORY: u32 = 1 << 22;
@@ -46,10 +46,7 @@ impl Ours {
                 read.map(|()| value).map_err(|e| e.0)
             }
             Operation::Update(k, v, flags) => {
-                nothing(
-                    self.map()
-                        .update(memory, 0, &key(k), Value::Host(v), *flags),
-                )
+                nothing(self.space.update(self.map(), 0, &key(k), v, *flags))
             }
             Operation::Delete(k) => nothing(self.map().delete(0, &key(k))),
             Operation::Take(_) => {
@@ -202,6 +199,7 @@ fn spec(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> 
         value_size,
         max_entries,
         flags: 0,
+        inner: None,
     }
 }
 
@@ -277,6 +275,79 @@ fn a_bloom_filter_knows_all_it_was_given() {
     );
 }
 
+/// The kernel takes an inner map's descriptor and gives its id; ours takes and gives its number.
+#[test]
+fn maps_of_maps() {
+    let array = spec(MapType::Array, 4, 8, 3);
+    let longer = spec(MapType::Array, 4, 8, 4);
+    let resizable = |n| MapSpec {
+        flags: 1 << 12,
+        ..spec(MapType::Array, 4, 8, n)
+    };
+    let hash = |n| spec(MapType::Hash, 4, 8, n);
+    for inners in [
+        [array, array, longer, hash(3)],
+        [resizable(3), resizable(4), array, hash(3)],
+        [hash(3), hash(4), spec(MapType::LruHash, 4, 8, 3), array],
+    ] {
+        compare_of_maps(spec(MapType::ArrayOfMaps, 4, 4, 5), &inners);
+        compare_of_maps(spec(MapType::HashOfMaps, 4, 4, 5), &inners);
+    }
+}
+
+/// Random operations on `outer`, made for maps like the first of `inners`.
+fn compare_of_maps(mut outer: MapSpec, inners: &[MapSpec]) {
+    let first = &inners[0];
+    let kernel_inners: Vec<_> = inners
+        .iter()
+        .map(|spec| KernelMap::create(spec).unwrap())
+        .collect();
+    let theirs = KernelMap::create_of(&outer, Some(&kernel_inners[0])).unwrap();
+    outer.inner = Some(Inner {
+        map_type: first.map_type,
+        key_size: first.key_size,
+        value_size: first.value_size,
+        max_entries: first.max_entries,
+        flags: first.flags,
+    });
+    let ours = Ours::new(&outer, 1).unwrap();
+    let numbers: Vec<_> = inners
+        .iter()
+        .map(|spec| ours.space.create_map(spec).unwrap().index + 1)
+        .collect();
+    let mut random = Random(u64::from(outer.map_type as u32) << 8 | 1);
+    let mut succeeded = 0;
+    for step in 0..2_000 {
+        let key = number(&outer, random.below(7) as u32);
+        let (theirs_does, ours_does) = match random.below(4) {
+            0 => (Operation::Lookup(key.clone()), Operation::Lookup(key)),
+            1 => (Operation::Delete(key.clone()), Operation::Delete(key)),
+            _ => {
+                let which = random.below(inners.len() as u64 + 1) as usize;
+                let flags = [0, 0, 0, 1, 2, 3][random.below(6) as usize];
+                let fd = kernel_inners.get(which).map_or(u32::MAX, KernelMap::fd);
+                let number = numbers.get(which).copied().unwrap_or(99);
+                let update = |value: u32| {
+                    Operation::Update(key.clone(), value.to_ne_bytes().to_vec(), flags)
+                };
+                (update(fd), update(number))
+            }
+        };
+        // Which inner map a value stands for.
+        let place = |values: &[u32], value: Vec<u8>| match value.first_chunk() {
+            Some(value) => values.iter().position(|v| *v == u32::from_ne_bytes(*value)),
+            None => None,
+        };
+        let ids: Vec<_> = kernel_inners.iter().map(KernelMap::id).collect();
+        let expected = theirs.run(&theirs_does, 4).map(|v| place(&ids, v));
+        succeeded += u32::from(expected.is_ok());
+        let found = ours.run(&ours_does, 4).map(|v| place(&numbers, v));
+        assert_eq!(found, expected, "{outer:?}, step {step}: {ours_does:?}");
+    }
+    assert!(succeeded > 200, "{outer:?}: a comparison of errors only");
+    assert_eq!(ours.keys(4), theirs.keys(4), "{outer:?}");
+}
+
 #[test]
 fn shapes_are_accepted_and_refused_alike() {
     let types = [
@@ -292,11 +363,14 @@ fn shapes_are_accepted_and_refused_alike() {
         MapType::LruPercpuHash,
         MapType::PerfEventArray,
         MapType::Ringbuf,
+        MapType::StackTrace,
+        MapType::ProgArray,
+        MapType::CgroupArray,
     ];
     let cpus = kernel::possible_cpus();
     for map_type in types {
         for key_size in [0, 1, 4, 8, 260, 261] {
-            for value_size in [0, 1, 8, 40_000] {
+            for value_size in [0, 1, 4, 8, 40_000] {
                 for max_entries in [0, 1, 4096, 12288] {
                     for flag in (0..33).map(|bit| 1u64 << bit).chain([1 | 4, 1 | 32]) {
                         let mut spec = spec(map_type, key_size, value_size, max_entries);

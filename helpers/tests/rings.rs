@@ -27,6 +27,12 @@ impl Host for CountingHost {
     fn boottime_ns(&self) -> u64 {
         0
     }
+    fn tai_ns(&self) -> u64 {
+        0
+    }
+    fn jiffies(&self) -> u64 {
+        0
+    }
     fn cpu(&self) -> u32 {
         0
     }
@@ -100,6 +106,7 @@ impl Scene {
             value_size: size,
             max_entries,
             flags: 0,
+            inner: None,
         };
         let space = Space::new(memory(1 << 20), 1);
         let handle = space.create_map(&spec).unwrap().handle;
@@ -116,6 +123,8 @@ impl Scene {
             space: &self.space,
             context: 0,
             cookie: 0,
+            tail_calls: 0,
+            depth: 0,
         };
         let row = abi::helpers::by_name(name).unwrap();
         implementation(row.id).unwrap()(&run, args)

@@ -103,10 +103,14 @@ struct wprobe_map_create {
 	__u32 value_size; /* in: bytes of a value */
 	__u32 max_entries; /* in: elements at most */
 	__u32 map_flags; /* in: map_flags as in bpf(2) */
-	__u32 reserved; /* in: 0 */
+	__u32 inner_type; /* in: for a map of maps, the type of its maps, else 0 */
 	__u64 handle; /* out: the value of the import map.NAME of a true map */
 	__u64 values; /* out: guest pointer of element 0 where elements lie in order (arrays), else 0 */
-}; /* 104 bytes */
+	__u32 inner_key_size; /* in: bytes of a key of the inner maps */
+	__u32 inner_value_size; /* in: bytes of a value of the inner maps */
+	__u32 inner_max_entries; /* in: elements of the inner maps, where arrays, at most */
+	__u32 inner_flags; /* in: map_flags of the inner maps */
+}; /* 120 bytes */
 
 /* Loads a wasm module into a sandbox. */
 struct wprobe_module_load {
@@ -158,7 +162,9 @@ struct wprobe_program_info {
 	__u32 last_trap; /* out: enum wprobe_trap of the last one, 0 if none */
 	__u32 last_site; /* out: site of the last one (see the manifest), ~0 if not known */
 	__u64 nanoseconds; /* out: nanoseconds spent in runs */
-}; /* 176 bytes */
+	__u32 number; /* out: its number in its sandbox, from 1, what a program array is given and gives; 0: none */
+	__u32 reserved; /* out: 0 */
+}; /* 184 bytes */
 
 /* A sandbox. */
 struct wprobe_sandbox_info {
@@ -182,7 +188,8 @@ struct wprobe_map_info {
 	__u32 max_entries; /* out: elements at most */
 	__u32 map_flags; /* out: map_flags */
 	__u32 pinned; /* out: 1 if pinned */
-}; /* 96 bytes */
+	__u32 number; /* out: its number in its sandbox, from 1: what a map of maps is given and gives */
+}; /* 100 bytes */
 
 /* A module. Its bytes can be read with read(2) from its descriptor. */
 struct wprobe_module_info {

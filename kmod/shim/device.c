@@ -169,6 +169,7 @@ static int __init wprobe_init(void)
 	control_stack = vmalloc(CONTROL_STACK);
 	if (!control_stack)
 		return -ENOMEM;
+	wprobe_task_init();
 	error = ask(&request);
 	if (!error)
 		error = misc_register(&device);
@@ -185,6 +186,7 @@ static void __exit wprobe_exit(void)
 	mutex_lock(&control);
 	control_locked(&request);
 	mutex_unlock(&control);
+	wprobe_task_exit();
 	vfree(control_stack);
 }
 

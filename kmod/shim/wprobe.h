@@ -110,6 +110,29 @@ long wp_read_kernel_str(char *to, u64 from, size_t size);
 long wp_read_user_str(char *to, u64 from, size_t size);
 void wp_trace(const char *text, size_t length);
 
+/* stack.c */
+long wp_stack(u64 context, bool user, u32 skip, u64 *to, u32 room);
+long wp_task_stack(u64 address, bool user, u32 skip, u64 *to, u32 room);
+
+/* task.c */
+struct task_struct;
+void wprobe_task_init(void);
+void wprobe_task_exit(void);
+struct task_struct *wprobe_task_at(u64 address);
+long wp_send_signal(u32 number, bool process);
+u64 wp_task_by_pid(u32 number);
+u64 wp_task_start(u64 address);
+u64 wp_task_registers(u64 address);
+bool wp_namespace_ids(u32 device, u64 inode, u32 *pid, u32 *tgid);
+u64 wp_cgroup_get(u32 fd, long *error);
+void wp_cgroup_put(u64 group);
+bool wp_is_under_cgroup(u64 group);
+u64 wp_cgroup_id(bool ancestor, int level);
+u64 wp_tai(void);
+u64 wp_jiffies(void);
+u32 wp_numa_node(void);
+u64 wp_per_cpu(u64 address, u32 cpu);
+
 /*
  * hit.c. A probe of any kind begins with this. An attach function registers one that hits `attachment`,
  * and returns 0 or a negative errno; names it is given need only live as long as the call, unless it

@@ -10,21 +10,24 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use abi::imports::CALLBACKS;
 use abi::layout;
 use abi::traps::Trap;
 use abi::uapi::{self, Kind, SYSCALL_ARGS};
 use helpers::host::Errno;
 use wasmi::errors::ErrorKind;
-use wasmi::{Error, ExternType, Instance, Memory, Module as Code, Store, TypedFunc, Val, ValType};
+use wasmi::{
+    Error, ExternType, Instance, Memory, Module as Code, Nullable, Ref, Store, Val, ValType,
+};
 
 use crate::engine::config::{Start, engine};
 use crate::engine::imports::{self, Environment, ImportError};
-use crate::engine::slot::{RunState, Slot, SlotGuard};
+use crate::engine::slot::{Callbacks, RunState, Slot, SlotGuard};
 use crate::engine::trap;
 use crate::module::{Module, Own};
 use crate::program::{Budget, Buffer, Entry, Program};
 use crate::registry::{Object, Registry};
-use crate::sandbox::{CpuSlot, MAX_LOADS, Sandbox, Shared};
+use crate::sandbox::{CpuSlot, MAX_LOADS, NamedPrograms, Sandbox, Shared};
 use crate::services::{self, Limits};
 use crate::stats::Stats;
 use crate::user::{self, Bytes, Call, Log, Refusal, refused};
@@ -146,6 +149,7 @@ pub(crate) fn load(
         name,
         wasm,
         budget,
+        first_program: built.first_program,
         programs: built.programs,
         own: built.own,
     });
@@ -174,6 +178,8 @@ fn globals(args: &uapi::ModuleLoad) -> Result<Vec<u64>, Errno> {
 
 /// What came of a module's bytes.
 struct Built {
+    /// The number of the first in its sandbox; 0 for an exclusive module's.
+    first_program: u32,
     programs: Vec<Program>,
     own: Option<Own>,
     missing: Vec<String>,
@@ -222,7 +228,7 @@ fn build_shared(
 ) -> Result<Built, LoadError> {
     let missing = imports::missing(&first);
     let mut first = Some(first);
-    let mut funcs: Vec<(String, Vec<TypedFunc<i64, i64>>)> = Vec::new();
+    let mut funcs: Vec<NamedPrograms> = Vec::new();
     for (index, cpu) in (0..).zip(&shared.cpus) {
         let mut store = lock(cpu)?;
         let code = match first.take() {
@@ -248,7 +254,9 @@ fn build_shared(
             place += 1;
         }
     }
+    let first_program = shared.add_programs(&funcs).ok_or(LoadError::Poisoned)?;
     Ok(Built {
+        first_program,
         programs: funcs
             .into_iter()
             .map(|(name, funcs)| program(name, Entry::Context(funcs.into())))
@@ -283,7 +291,22 @@ fn instantiate(
     store.data_mut().limiter.reopen();
     let result = Instance::new(&mut *store, code, &items);
     store.data_mut().limiter.close();
-    result.map_err(|error| why(store.data_mut(), error))
+    let instance = result.map_err(|error| why(store.data_mut(), error))?;
+    let callbacks = callbacks(store, &instance);
+    store.data_mut().callbacks.push(callbacks);
+    Ok(instance)
+}
+
+/// What the module's table of callbacks holds.
+fn callbacks(store: &Store<RunState>, instance: &Instance) -> Callbacks {
+    let Some(table) = instance.get_table(store, CALLBACKS) else {
+        return Callbacks::new();
+    };
+    let function = |index| match table.get(store, index)? {
+        Ref::Func(Nullable::Val(function)) => function.typed(store).ok(),
+        _ => None,
+    };
+    (0..table.size(store)).map(function).collect()
 }
 
 /// Why a module was not instantiated.
@@ -329,6 +352,7 @@ fn build_exclusive(wasm: &[u8], globals: &[u64], fuel: u64) -> Result<Built, Loa
         )
     };
     Ok(Built {
+        first_program: 0,
         programs,
         own: Some(Own {
             slot,

@@ -7,14 +7,14 @@ use alloc::vec::Vec;
 use abi::map_types::MapType;
 use abi::uapi::{self, Kind};
 use helpers::host::Errno;
-use helpers::maps::{Key, Map as SpaceMap, MapSpec, Value};
+use helpers::maps::{Inner, Key, Map as SpaceMap, MapSpec, References};
 use helpers::space::Space;
 
 use crate::cpu::{self, Running};
 use crate::registry::{Object, Registry};
 use crate::ring::{self, Ring};
-use crate::sandbox::Sandbox;
-use crate::services::Window;
+use crate::sandbox::{Sandbox, Shared};
+use crate::services::{self, Cgroup, Window};
 use crate::user::{self, Call};
 
 /// A map's name and place.
@@ -35,17 +35,8 @@ impl Map {
     ) -> Result<Object, Errno> {
         let mut args: uapi::MapCreate = call.read()?;
         let space = space(sandbox)?;
-        if args.reserved != 0 {
-            return Err(Errno::EINVAL);
-        }
         let name = user::text(&args.name)?;
-        let created = space.create_map(&MapSpec {
-            map_type: MapType::from_id(args.map_type).ok_or(Errno::EINVAL)?,
-            key_size: args.key_size,
-            value_size: args.value_size,
-            max_entries: args.max_entries,
-            flags: args.map_flags,
-        })?;
+        let created = space.create_map(&spec(&args)?)?;
         args.handle = created.handle;
         args.values = created.values;
         call.write(&args)?;
@@ -70,10 +61,68 @@ impl Map {
     }
 }
 
+fn spec(args: &uapi::MapCreate) -> Result<MapSpec, Errno> {
+    let map_type = |number| MapType::from_id(number).ok_or(Errno::EINVAL);
+    let inner = match args.inner_type {
+        0 => None,
+        number => Some(Inner {
+            map_type: map_type(number)?,
+            key_size: args.inner_key_size,
+            value_size: args.inner_value_size,
+            max_entries: args.inner_max_entries,
+            flags: args.inner_flags,
+        }),
+    };
+    Ok(MapSpec {
+        map_type: map_type(args.map_type)?,
+        key_size: args.key_size,
+        value_size: args.value_size,
+        max_entries: args.max_entries,
+        flags: args.map_flags,
+        inner,
+    })
+}
+
+/// The control groups of a map of them.
+fn cgroups(map: &SpaceMap) -> Option<&References> {
+    let groups = map.as_references()?;
+    (map.spec().map_type == MapType::CgroupArray).then_some(groups)
+}
+
+/// Puts a control group at `index`, or none; whether there was one. That one is let go of when no run can see it.
+fn set_cgroup(groups: &References, index: u32, group: Option<Cgroup>) -> Result<bool, Errno> {
+    if index >= groups.len() {
+        return Err(Errno::E2BIG);
+    }
+    let had = groups.set(index, group.map_or(0, Cgroup::into_raw))?;
+    if had != 0 {
+        services::wait_for_runs();
+        // SAFETY: only groups come into such a map, here; it was taken out, and runs that saw it have ended.
+        drop(unsafe { Cgroup::from_raw(had) });
+    }
+    Ok(had != 0)
+}
+
+/// Lets go of all control groups in maps of `space`, whose runs have all ended.
+pub(crate) fn release_cgroups(space: &Space) {
+    let maps = (0..space.map_count()).filter_map(|index| space.map(index));
+    for groups in maps.filter_map(cgroups) {
+        for index in 0..groups.len() {
+            if let Ok(group @ 1..) = groups.set(index, 0) {
+                // SAFETY: as in `set_cgroup`; no run is left.
+                drop(unsafe { Cgroup::from_raw(group) });
+            }
+        }
+    }
+}
+
 /// The space that a sandbox's maps are in.
 pub(crate) fn space(sandbox: &Sandbox) -> Result<&Space, Errno> {
-    let shared = sandbox.shared.as_ref().ok_or(Errno::EINVAL)?;
-    Ok(&shared.space)
+    shared(sandbox).map(|shared| &*shared.space)
+}
+
+fn shared(sandbox: &Sandbox) -> Result<&Shared, Errno> {
+    sandbox.shared.as_ref().ok_or(Errno::EINVAL)
 }
 
 /// Answers an ioctl of a map's descriptor.
@@ -86,9 +135,11 @@ pub(crate) fn ioctl(
     if call.is(uapi::RING_OPEN) {
         return Ring::open(registry, sandbox, map, call).map(Some);
     }
-    let space = space(sandbox)?;
+    let shared = shared(sandbox)?;
+    let space = &shared.space;
     let of_space = map.of(space)?;
     let access = Access {
+        shared,
         space,
         map: of_space,
     };
@@ -126,12 +177,14 @@ fn info(
         max_entries: spec.max_entries,
         map_flags: spec.flags,
         pinned: registry.is_pinned(&object).into(),
+        number: map.index + 1,
     })
 }
 
 /// The control path's view of a map. User memory is copied before and after, never during the
 /// operation itself, which runs like a probe does (see [`cpu::quietly`]).
 struct Access<'a> {
+    shared: &'a Shared,
     space: &'a Space,
     map: &'a SpaceMap,
 }
@@ -159,15 +212,26 @@ impl Access<'_> {
     fn update(&self, args: &uapi::MapElement) -> Result<(), Errno> {
         let key = self.key(args.key)?;
         let value = user::bytes(args.value, self.value()?.len())?;
+        if self.map.spec().is_of_programs() {
+            self.check_program(&value)?;
+        }
+        if let Some(groups) = cgroups(self.map) {
+            groups.check(key.index(), args.flags)?;
+            let fd = value.first_chunk().map_or(0, |fd| u32::from_ne_bytes(*fd));
+            let group = Cgroup::from_fd(fd).map_err(Errno)?;
+            return set_cgroup(groups, key.index(), Some(group)).map(drop);
+        }
         cpu::quietly(|running: &Running| {
-            self.map.update(
-                self.space.memory(),
-                running.index(),
-                &key,
-                Value::Host(&value),
-                args.flags,
-            )
+            self.space
+                .update(self.map, running.index(), &key, &value, args.flags)
         })
+    }
+
+    /// Whether `value` is a program's number.
+    fn check_program(&self, value: &[u8]) -> Result<(), Errno> {
+        let number = value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
+        let known = number.is_some_and(|number| self.shared.has_program(number));
+        known.then_some(()).ok_or(Errno::EBADF)
     }
 
     fn delete(&self, args: &uapi::MapElement) -> Result<(), Errno> {
@@ -175,6 +239,10 @@ impl Access<'_> {
             return Err(Errno::EINVAL);
         }
         let key = self.key(args.key)?;
+        if let Some(groups) = cgroups(self.map) {
+            let had = set_cgroup(groups, key.index(), None)?;
+            return had.then_some(()).ok_or(Errno::ENOENT);
+        }
         cpu::quietly(|running| self.map.delete(running.index(), &key))
     }
 

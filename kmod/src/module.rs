@@ -35,6 +35,8 @@ pub(crate) struct Module {
     pub(crate) wasm: Vec<u8>,
     pub(crate) budget: Budget,
     pub(crate) programs: Vec<Program>,
+    /// The first one's number in the sandbox; 0: they have none.
+    pub(crate) first_program: u32,
     /// None: it runs in its sandbox's stores.
     pub(crate) own: Option<Own>,
 }
@@ -115,6 +117,11 @@ impl Module {
             last_trap,
             last_site,
             nanoseconds: totals.nanoseconds,
+            number: match self.first_program {
+                0 => 0,
+                first => first + args.index,
+            },
+            reserved: 0,
         })
     }
 

@@ -11,7 +11,7 @@ use helpers::space::Space;
 use wasmi::{Error, Func, Memory, Store, TypedFunc, Val, ValType};
 
 use crate::cpu::Running;
-use crate::engine::slot::{RunState, Slot};
+use crate::engine::slot::{Flow, RunState, Slot};
 use crate::engine::trap;
 use crate::services;
 use crate::stats::{Counters, Stats};
@@ -98,6 +98,7 @@ impl Run<'_> {
         let state = store.data_mut();
         state.context = self.context;
         state.cookie = self.cookie;
+        state.flow = Flow::default();
         self.counters.run();
         let result = store.set_fuel(self.budget.fuel).and_then(|()| call(store));
         if let Err(error) = result {
@@ -127,7 +128,14 @@ impl Run<'_> {
         context.copy(space, base);
         let pointer = layout::guest_ptr(base) as i64;
         self.go(slot, &mut store, |store| {
-            func.call(store, pointer).map(|_| ())
+            let mut result = func.call(&mut *store, pointer);
+            while result.is_err()
+                && let Some(next) = store.data_mut().next_program()
+            {
+                store.data_mut().trap = None;
+                result = next.call(&mut *store, pointer);
+            }
+            result.map(|_| ())
         });
     }
 

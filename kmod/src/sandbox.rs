@@ -22,13 +22,13 @@ use abi::uapi::{self, Kind};
 use helpers::guest::GuestMemory;
 use helpers::host::Errno;
 use helpers::space::Space;
-use wasmi::{Error, Memory, MemoryType};
+use wasmi::{Error, Memory, MemoryType, TypedFunc};
 
 use crate::cpu;
 use crate::engine::config::{Start, engine};
 use crate::engine::slot::Slot;
 use crate::load;
-use crate::map::Map;
+use crate::map::{self, Map};
 use crate::memory;
 use crate::registry::{Object, Registry};
 use crate::services;
@@ -76,6 +76,8 @@ pub(crate) struct CpuSlot {
 /// What a sandbox with a memory has. Fields are dropped in this order: pages last.
 pub(crate) struct Shared {
     pub(crate) cpus: Box<[CpuSlot]>,
+    /// How many programs there are: the number of the last.
+    programs: AtomicU32,
     pub(crate) space: Arc<Space>,
     _pages: GuestPages,
 }
@@ -94,11 +96,40 @@ impl Shared {
             .map_err(|_| Errno::ENOMEM)?;
         Ok(Self {
             cpus: cpus.into(),
+            programs: AtomicU32::new(0),
             space,
             _pages: pages,
         })
     }
 }
+
+impl Shared {
+    /// Numbers a module's programs, each with its function in every CPU's store; the first one's number. `None` if the
+    /// sandbox is damaged, which then takes no more modules.
+    pub(crate) fn add_programs(&self, programs: &[NamedPrograms]) -> Option<u32> {
+        for (index, cpu) in self.cpus.iter().enumerate() {
+            let mut store = cpu.slot.lock()?;
+            let functions = programs.iter().filter_map(|(_, funcs)| funcs.get(index));
+            store.data_mut().programs.extend(functions);
+        }
+        let before = self.programs.fetch_add(programs.len() as u32, Relaxed);
+        Some(before + 1)
+    }
+
+    /// Whether there is a program `number`.
+    pub(crate) fn has_program(&self, number: u32) -> bool {
+        (1..=self.programs.load(Relaxed)).contains(&number)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        map::release_cgroups(&self.space);
+    }
+}
+
+/// A program's name, and its function in each CPU's store.
+pub(crate) type NamedPrograms = (String, Vec<TypedFunc<i64, i64>>);
 
 fn cpu_slot(space: &Arc<Space>, base: NonNull<u8>, size: u32) -> Result<CpuSlot, Error> {
     let engine = engine(Start::Refused);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use abi::layout::{WASM_PAGE, values_base};
-use abi::manifest::{DATA_SECTION, DataKind, DataSection, Manifest, Map};
+use abi::manifest::{DATA_SECTION, DataKind, DataSection, Manifest, Map, MapInit};
 use abi::map_types::MapType;
 use helpers::maps;
 
@@ -19,6 +19,8 @@ pub struct Options {
     pub fuel: u64,
     /// Traps of one program after which it is disabled; 0: never.
     pub trap_limit: u32,
+    /// Bytes of linear memory for maps that are created later, such as further inner maps.
+    pub spare: u64,
     /// BTF of the target kernel, where it is not the running one's own.
     pub btf: Option<PathBuf>,
 }
@@ -72,14 +74,17 @@ impl From<device::Error> for Error {
 pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded, Error> {
     let cpus = device.about()?.cpus;
     let described = input.manifest.as_ref().map_or_else(Vec::new, created);
-    let specs: Vec<_> = described.iter().map(|map| spec(map, cpus)).collect();
+    let specs: Vec<_> = described
+        .iter()
+        .map(|(map, inner)| spec(map, *inner, cpus))
+        .collect();
     let memory = match input.manifest.is_some() {
-        true => memory(&specs, cpus)?,
+        true => memory(&specs, options.spare, cpus)?,
         false => 0,
     };
     let sandbox = device.create_sandbox(&input.name, memory)?;
     let mut maps = Vec::new();
-    for (spec, described) in specs.iter().zip(described) {
+    for (spec, (described, _)) in specs.iter().zip(&described) {
         let map = sandbox.create_map(spec)?;
         if let Some(bytes) = initial(input, described)? {
             map.update(&0u32.to_ne_bytes(), &bytes, 0)?;
@@ -95,6 +100,13 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
         trap_limit: options.trap_limit,
         fuel: options.fuel,
     })?;
+    for (map, (described, _)) in maps.iter().zip(&described) {
+        for element in &described.values {
+            let number = number(input, &maps, &module, &element.name)?;
+            let number = number.ok_or_else(|| no_such(described, element))?;
+            map.update(&element.index.to_ne_bytes(), &number.to_ne_bytes(), 0)?;
+        }
+    }
     Ok(Loaded {
         sandbox,
         maps,
@@ -103,17 +115,46 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
     })
 }
 
-/// The maps to create: all but those that only describe the inner maps of another.
-pub(crate) fn created(manifest: &Manifest) -> Vec<&Map> {
+/// The number of the map or program `name`, which a map refers to.
+fn number(
+    input: &Input,
+    maps: &[device::Map],
+    module: &Module,
+    name: &str,
+) -> Result<Option<u32>, Error> {
+    if let Some(map) = maps.iter().find(|m| m.name() == name) {
+        return Ok(Some(map.number()));
+    }
+    let programs = input.manifest.as_ref().map_or(&[][..], |m| &m.programs);
+    let Some(described) = programs.iter().find(|p| p.name == name) else {
+        return Ok(None);
+    };
+    let programs = module.programs()?;
+    let program = programs
+        .iter()
+        .find(|p| device::text(&p.name) == described.export);
+    Ok(program.map(|p| p.number))
+}
+
+/// Why `element` cannot be put into `described`.
+pub(crate) fn no_such(described: &Map, element: &MapInit) -> Error {
+    let why = format!("element {}: there is no {}", element.index, element.name);
+    Error::Map(described.name.clone(), why)
+}
+
+/// The maps to create: all but those that only describe the inner maps of another, each with such a description.
+pub(crate) fn created(manifest: &Manifest) -> Vec<(&Map, Option<&Map>)> {
     let is_description = |i| manifest.maps.iter().any(|m| m.inner == Some(i));
     let maps = (0..)
         .zip(&manifest.maps)
         .filter(|(i, _)| !is_description(*i));
-    maps.map(|(_, map)| map).collect()
+    let inner = |map: &Map| manifest.maps.get(map.inner? as usize);
+    maps.map(|(_, map)| (map, inner(map))).collect()
 }
 
-/// How to create `map`. A perf event array without a size has one entry a CPU, as under libbpf.
-pub(crate) fn spec(map: &Map, cpus: u32) -> MapSpec<'_> {
+/// How to create `map`, whose maps `inner` describes. A perf event array without a size has one entry a CPU, as
+/// under libbpf.
+pub(crate) fn spec<'m>(map: &'m Map, inner: Option<&Map>, cpus: u32) -> MapSpec<'m> {
     let per_cpu = map.map_type == MapType::PerfEventArray as u32 && map.max_entries == 0;
     MapSpec {
         name: &map.name,
@@ -122,12 +163,21 @@ pub(crate) fn spec(map: &Map, cpus: u32) -> MapSpec<'_> {
         value_size: map.value_size,
         max_entries: if per_cpu { cpus } else { map.max_entries },
         flags: map.flags,
+        inner: inner.and_then(|inner| {
+            Some(maps::Inner {
+                map_type: MapType::from_id(inner.map_type)?,
+                key_size: inner.key_size,
+                value_size: inner.value_size,
+                max_entries: inner.max_entries,
+                flags: inner.flags,
+            })
+        }),
     }
 }
 
 /// Bytes of linear memory the maps and the per-CPU areas need.
-fn memory(specs: &[MapSpec<'_>], cpus: u32) -> Result<u64, Error> {
-    let mut bytes = u64::from(values_base(cpus));
+fn memory(specs: &[MapSpec<'_>], spare: u64, cpus: u32) -> Result<u64, Error> {
+    let mut bytes = u64::from(values_base(cpus)) + spare;
     for spec in specs {
         let (_, area) = shape(spec, cpus)?;
         bytes += area.next_multiple_of(64);
@@ -146,6 +196,7 @@ pub(crate) fn shape(spec: &MapSpec<'_>, cpus: u32) -> Result<(maps::MapSpec, u64
         value_size: spec.value_size,
         max_entries: spec.max_entries,
         flags: spec.flags,
+        inner: spec.inner,
     };
     let area = maps::area_bytes(&shape, cpus).map_err(|errno| {
         refuse(format!(
@@ -193,21 +244,23 @@ mod tests {
             value_size: 8,
             max_entries,
             flags: 0,
+            inner: None,
         }
     }
 
     #[test]
     fn memory_holds_the_cpu_areas_and_the_maps() {
         let array = map(MapType::Array as u32, 10_000);
-        let bytes = memory(&[array], 2).unwrap();
+        let bytes = memory(&[array], 0, 2).unwrap();
         assert!(bytes >= u64::from(values_base(2)) + 80_000 && bytes.is_multiple_of(65536));
+        assert!(memory(&[array], 1 << 20, 2).unwrap() >= bytes + (1 << 20) - 65536);
     }
 
     #[test]
     fn maps_the_runtime_does_not_have_are_named() {
-        let refusal = memory(&[map(99, 1)], 2).unwrap_err().to_string();
+        let refusal = memory(&[map(99, 1)], 0, 2).unwrap_err().to_string();
         assert_eq!(refusal, "map m: unknown type 99");
-        let refusal = memory(&[map(MapType::Array as u32, 0)], 2)
+        let refusal = memory(&[map(MapType::Array as u32, 0)], 0, 2)
             .unwrap_err()
             .to_string();
         assert!(refusal.starts_with("map m: array with key 4"), "{refusal}");

@@ -58,10 +58,12 @@ pub fn all(
 
 /// Whether a map of this type is a set of elements that user space can walk.
 fn has_elements(map_type: u32) -> bool {
-    use MapType::{Array, Hash, LruHash, LruPercpuHash, PercpuArray, PercpuHash};
+    use MapType::{Array, Hash, LruHash, LruPercpuHash, PercpuArray, PercpuHash, StackTrace};
     let map_type = MapType::from_id(map_type);
-    let walkable = [Array, Hash, LruHash, LruPercpuHash, PercpuArray, PercpuHash];
-    map_type.is_some_and(|t| walkable.contains(&t))
+    matches!(
+        map_type,
+        Some(Array | Hash | LruHash | LruPercpuHash | PercpuArray | PercpuHash | StackTrace)
+    )
 }
 
 fn hex(bytes: &[u8]) -> Value {

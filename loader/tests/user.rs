@@ -17,6 +17,7 @@ fn sandbox(engine: EngineKind, body: &str) -> UserSandbox {
         value_size: 8,
         max_entries: 8,
         flags: 0,
+        inner: None,
     };
     let (mut sandbox, maps) = UserSandbox::new(engine, FUEL, &[("counts".into(), spec)]).unwrap();
     let text = format!(

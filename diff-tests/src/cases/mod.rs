@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod attach_load;
 pub mod attach_user;
+pub mod callbacks;
 pub mod cli;
 pub mod core_values;
 pub mod counters;
@@ -10,7 +11,10 @@ pub mod hostile;
 pub mod lifecycle;
 pub mod objects;
 pub mod privileges;
+pub mod references;
 pub mod rings;
+pub mod stacks;
+pub mod tasks;
 pub mod vfsstat;
 
 use anyhow::Result;
@@ -30,7 +34,11 @@ pub fn all() -> Vec<Case> {
         attach_load::CASES,
         hostile::CASES,
         privileges::CASES,
+        references::CASES,
+        callbacks::CASES,
         rings::CASES,
+        stacks::CASES,
+        tasks::CASES,
         cli::CASES,
         lifecycle::CASES,
     ]

@@ -3,6 +3,8 @@
 use anyhow::{Context, Result};
 use libbpf_rs::{Link, Map, MapCore, MapFlags, Object, ObjectBuilder, ProgramInput, ProgramMut};
 
+use crate::compare::Elements;
+
 /// An object loaded natively, with its attachments.
 pub struct Native {
     object: Object,
@@ -48,6 +50,16 @@ impl Native {
         Ok(())
     }
 
+    /// Attaches `program` alone, as its section says.
+    pub fn attach_only(&mut self, program: &str) -> Result<()> {
+        let found = self.object.progs_mut().find(|p| p.name() == program);
+        let found = found.with_context(|| format!("no native program {program}"))?;
+        let link = found.attach();
+        self.links
+            .push(link.with_context(|| format!("{program}: native attach"))?);
+        Ok(())
+    }
+
     /// Runs `program` once, without an event, as `BPF_PROG_TEST_RUN` does; its return value.
     pub fn test_run(&mut self, program: &str) -> Result<u32> {
         let found = self.object.progs_mut().find(|p| p.name() == program);
@@ -63,13 +75,23 @@ impl Native {
         self.links.clear();
     }
 
-    /// The bytes of data section `section` (`.bss`).
-    pub fn section(&self, section: &str) -> Result<Vec<u8>> {
+    fn section_map(&self, section: &str) -> Result<Map<'_>> {
         let map = self
             .object
             .maps()
             .find(|m| m.name().to_string_lossy().ends_with(section));
-        let map = map.with_context(|| format!("no native section {section}"))?;
+        map.with_context(|| format!("no native section {section}"))
+    }
+
+    /// Sets the bytes of data section `section`.
+    pub fn set_section(&self, section: &str, bytes: &[u8]) -> Result<()> {
+        let map = self.section_map(section)?;
+        Ok(map.update(&0u32.to_ne_bytes(), bytes, MapFlags::ANY)?)
+    }
+
+    /// The bytes of data section `section` (`.bss`).
+    pub fn section(&self, section: &str) -> Result<Vec<u8>> {
+        let map = self.section_map(section)?;
         let bytes = map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY)?;
         bytes.with_context(|| format!("native section {section} is empty"))
     }
@@ -78,6 +100,20 @@ impl Native {
     pub fn map(&self, name: &str) -> Result<Map<'_>> {
         let map = self.object.maps().find(|m| m.name() == name);
         map.with_context(|| format!("no native map {name}"))
+    }
+
+    /// Every element of map `name`, sorted by key.
+    pub fn dump(&self, name: &str) -> Result<Elements> {
+        let map = self.map(name)?;
+        let mut elements = Vec::new();
+        for key in map.keys() {
+            // An element deleted meanwhile is simply not there.
+            if let Some(value) = map.lookup(&key, MapFlags::ANY)? {
+                elements.push((key, value));
+            }
+        }
+        elements.sort();
+        Ok(elements)
     }
 
     /// The kernel's id of map `name`.

@@ -85,6 +85,23 @@ pub fn getpgid(n: u64) {
     }
 }
 
+/// Calls getpgrp(2) with `frame` as frame pointer, whatever is there.
+pub fn getpgrp_in_frame(frame: u64) {
+    // SAFETY: the frame pointer is put back before anything else uses it; the kernel preserves all registers but these.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbp, {frame}",
+            "syscall",
+            "xchg rbp, {frame}",
+            frame = inout(reg) frame => _,
+            inlateout("rax") libc::SYS_getpgrp => _,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+}
+
 fn c_path(path: &Path) -> io::Result<CString> {
     use std::os::unix::ffi::OsStrExt;
     Ok(CString::new(path.as_os_str().as_bytes())?)

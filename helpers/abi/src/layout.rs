@@ -3,7 +3,7 @@
 //! ```text
 //! 0 ─────────── NULL_GUARD ── per-CPU areas ─────────────── map values, data sections ── size
 //!   never used                CPU_AREA bytes each:
-//!                             context copy │ stack
+//!                             context copy │ stack │ keys
 //! ```
 //!
 //! All of it is the guest's to scribble over; nothing outside the sandbox depends on its contents.
@@ -28,8 +28,14 @@ pub const FUNCTION_RETURNS: u64 = 1 << 32;
 /// Bytes of a CPU's stack: eight frames of the kernel's 512 (`MAX_CALL_FRAMES * MAX_BPF_STACK`).
 pub const STACK_SIZE: u32 = 0x1000;
 
-/// Bytes of the area a CPU owns: its context copy, then its stack.
-pub const CPU_AREA: u32 = CONTEXT_SIZE + STACK_SIZE;
+/// How deep helpers that call functions of the module may nest. A runtime's own stack bounds it.
+pub const CALLBACK_DEPTH: u32 = 2;
+
+/// Bytes of a key as a callback sees it: the longest one.
+pub const KEY_SIZE: u32 = 512;
+
+/// Bytes of the area a CPU owns: its context copy, its stack, a key for each level of callbacks.
+pub const CPU_AREA: u32 = CONTEXT_SIZE + STACK_SIZE + CALLBACK_DEPTH * KEY_SIZE;
 
 /// The kernel's `MAX_BPF_STACK`: the frame of one function.
 pub const FRAME_SIZE: u32 = 512;
@@ -81,6 +87,11 @@ pub const fn context_base(cpu: u32) -> u32 {
 /// Offset of the lowest byte of `cpu`'s stack.
 pub const fn stack_base(cpu: u32) -> u32 {
     context_base(cpu) + CONTEXT_SIZE
+}
+
+/// Offset of the key that `cpu`'s callbacks see which are called from `depth` callbacks deep.
+pub const fn key_base(cpu: u32, depth: u32) -> u32 {
+    stack_base(cpu) + STACK_SIZE + depth * KEY_SIZE
 }
 
 /// Offset of the first byte after the per-CPU areas of `cpus` CPUs.

@@ -145,12 +145,20 @@ uapi! {
         max_entries: u32,
         #[doc = "in: map_flags as in bpf(2)"]
         map_flags: u32,
-        #[doc = "in: 0"]
-        reserved: u32,
+        #[doc = "in: for a map of maps, the type of its maps, else 0"]
+        inner_type: u32,
         #[doc = "out: the value of the import map.NAME of a true map"]
         handle: u64,
         #[doc = "out: guest pointer of element 0 where elements lie in order (arrays), else 0"]
         values: u64,
+        #[doc = "in: bytes of a key of the inner maps"]
+        inner_key_size: u32,
+        #[doc = "in: bytes of a value of the inner maps"]
+        inner_value_size: u32,
+        #[doc = "in: elements of the inner maps, where arrays, at most"]
+        inner_max_entries: u32,
+        #[doc = "in: map_flags of the inner maps"]
+        inner_flags: u32,
     }
 
     #[doc = "Loads a wasm module into a sandbox."]
@@ -239,6 +247,10 @@ uapi! {
         last_site: u32,
         #[doc = "out: nanoseconds spent in runs"]
         nanoseconds: u64,
+        #[doc = "out: its number in its sandbox, from 1, what a program array is given and gives; 0: none"]
+        number: u32,
+        #[doc = "out: 0"]
+        reserved: u32,
     }
 
     #[doc = "A sandbox."]
@@ -279,6 +291,8 @@ uapi! {
         map_flags: u32,
         #[doc = "out: 1 if pinned"]
         pinned: u32,
+        #[doc = "out: its number in its sandbox, from 1: what a map of maps is given and gives"]
+        number: u32,
     }
 
     #[doc = "A module. Its bytes can be read with read(2) from its descriptor."]

@@ -1,6 +1,6 @@
 //! Helpers on maps.
 
-use abi::layout::guest_ptr;
+use abi::layout::{guest_ptr, map_handle};
 use abi::map_types::MapType;
 use abi::traps::Trap;
 
@@ -20,12 +20,26 @@ fn key<H>(run: &Run<'_, H>, map: &Map, pointer: u64) -> Result<Key, Trap> {
 pub(super) fn lookup_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
     let map = run.space.map_of(args[0])?;
     let key = key(run, map, args[1])?;
+    if map.spec().is_of_maps() {
+        // Whether the handle is one is checked where it is used, as with any handle.
+        let inner = map.inner(run.space.memory(), &key);
+        return Ok(inner.map_or(0, map_handle));
+    }
     Ok(map.lookup(run.host.cpu(), &key).map_or(0, guest_ptr))
+}
+
+/// The map behind `handle`, whose elements a program may change (`check_map_func_compatibility`).
+fn changeable<'a, H>(run: &Run<'a, H>, handle: u64) -> Result<&'a Map, Trap> {
+    let map = run.space.map_of(handle)?;
+    if map.spec().is_of_maps() || map.as_references().is_some() || map.as_stack_trace().is_some() {
+        return Err(Trap::BadMap);
+    }
+    Ok(map)
 }
 
 pub(super) fn update_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
     let [map, key_at, value_at, flags, _] = args;
-    let map = run.space.map_of(map)?;
+    let map = changeable(run, map)?;
     let key = key(run, map, key_at)?;
     let memory = run.space.memory();
     let value = memory.slice(value_at, u64::from(map.spec().value_size))?;
@@ -39,7 +53,7 @@ pub(super) fn update_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u
 }
 
 pub(super) fn delete_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
-    let map = run.space.map_of(args[0])?;
+    let map = changeable(run, args[0])?;
     let key = key(run, map, args[1])?;
     Ok(r0(map.delete(run.host.cpu(), &key)))
 }

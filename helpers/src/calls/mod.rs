@@ -4,12 +4,18 @@
 //! where the kernel's prototype has a `u32`. A bad *guest* pointer is a broken program and traps; a
 //! bad *kernel or user* address is daily business and gives a negative errno, as in the kernel.
 
+mod cgroup;
+mod control;
 mod event;
 mod format;
 mod function;
+mod kfunc;
+mod lock;
 mod map;
 mod packet;
 mod probe;
+mod stack;
+mod storage;
 mod string;
 mod task;
 mod time;
@@ -18,6 +24,8 @@ use abi::traps::Trap;
 
 use crate::host::{Errno, Host};
 use crate::space::Space;
+pub use control::{Callback, CallbackImplementation, callback_implementation, tail_call};
+pub use kfunc::kfunc;
 pub use packet::packet_load;
 pub use probe::probe_load;
 
@@ -32,6 +40,10 @@ pub struct Run<'a, H> {
     pub context: u64,
     /// Value of `bpf_get_attach_cookie()`.
     pub cookie: u64,
+    /// Tail calls so far.
+    pub tail_calls: u32,
+    /// How many callbacks deep it is.
+    pub depth: u32,
 }
 
 /// A helper's implementation: registers `r1` to `r5` in, `r0` out.
@@ -52,31 +64,51 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
         15 => task::get_current_uid_gid,
         16 => task::get_current_comm,
         25 => event::perf_event_output,
+        27 => stack::get_stackid,
         35 | 158 => task::get_current_task,
+        37 => cgroup::current_task_under_cgroup,
+        42 => task::get_numa_node_id,
         45 => probe::read_str,
+        67 => stack::get_stack,
+        80 => cgroup::get_current_cgroup_id,
         87 => map::push_elem,
         88 => map::pop_elem,
         89 => map::peek_elem,
+        93 => lock::spin_lock,
+        94 => lock::spin_unlock,
         105 => string::strtol,
         106 => string::strtoul,
-        112 => probe::read_user,
+        109 => task::send_signal,
+        112 | 148 => probe::read_user,
         113 => probe::read_kernel,
         114 => probe::read_user_str,
         115 => probe::read_kernel_str,
+        117 => task::send_signal_thread,
+        118 => time::jiffies64,
+        120 => task::get_ns_current_pid_tgid,
+        123 => cgroup::get_current_ancestor_cgroup_id,
         125 => time::ktime_get_boot_ns,
         130 => event::ringbuf_output,
         131 => event::ringbuf_reserve,
         132 => event::ringbuf_submit,
         133 => event::ringbuf_discard,
         134 => event::ringbuf_query,
+        141 => stack::get_task_stack,
+        153 => task::per_cpu_ptr,
+        154 => task::this_cpu_ptr,
+        156 => storage::task_storage_get,
+        157 => storage::task_storage_delete,
+        160 => time::ktime_get_coarse_ns,
         165 => format::snprintf,
         174 => task::get_attach_cookie,
+        175 => task::task_pt_regs,
         177 => format::trace_vprintk,
         182 => string::strncmp,
         183 => function::get_func_arg,
         184 => function::get_func_ret,
         185 => function::get_func_arg_cnt,
         195 => map::lookup_percpu_elem,
+        208 => time::ktime_get_tai_ns,
         _ => return None,
     })
 }

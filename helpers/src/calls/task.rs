@@ -1,7 +1,7 @@
 //! The current task and CPU, and the run's own attributes.
 
-use super::Run;
-use crate::host::{Host, Result0};
+use super::{Run, r0};
+use crate::host::{Errno, Host, Result0};
 
 pub(super) fn get_smp_processor_id<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Result0 {
     Ok(u64::from(run.host.cpu()))
@@ -17,6 +17,53 @@ pub(super) fn get_current_uid_gid<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Res
 
 pub(super) fn get_current_task<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Result0 {
     Ok(run.host.task())
+}
+
+pub(super) fn get_numa_node_id<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Result0 {
+    Ok(run.host.numa_node().into())
+}
+
+/// 0 for a CPU that is not possible.
+pub(super) fn per_cpu_ptr<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    let cpu = args[1] as u32;
+    if cpu >= run.space.cpus() {
+        return Ok(0);
+    }
+    Ok(run.host.per_cpu(args[0], cpu))
+}
+
+pub(super) fn this_cpu_ptr<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    Ok(run.host.per_cpu(args[0], run.host.cpu()))
+}
+
+pub(super) fn task_pt_regs<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    Ok(run.host.task_registers(args[0]))
+}
+
+pub(super) fn send_signal<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    Ok(r0(run.host.send_signal(args[0] as u32, true)))
+}
+
+pub(super) fn send_signal_thread<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    Ok(r0(run.host.send_signal(args[0] as u32, false)))
+}
+
+/// Bytes of `struct bpf_pidns_info`.
+const PIDNS_INFO: usize = 8;
+
+/// An error leaves zeros.
+pub(super) fn get_ns_current_pid_tgid<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    let [device, inode, to, size, _] = args;
+    let to = run.space.memory().slice(to, u64::from(size as u32))?;
+    let device = u32::try_from(device).map_err(|_| Errno::EINVAL);
+    let ids = match to.len() {
+        PIDNS_INFO => device.and_then(|device| run.host.namespace_ids(device, inode)),
+        _ => Err(Errno::EINVAL),
+    };
+    to.clear();
+    Ok(r0(ids.map(|(pid, tgid)| {
+        to.write(&(u64::from(tgid) << 32 | u64::from(pid)).to_le_bytes());
+    })))
 }
 
 pub(super) fn get_attach_cookie<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Result0 {

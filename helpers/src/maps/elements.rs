@@ -75,6 +75,7 @@ impl Elements {
         match value {
             Value::Guest(from) => self.one(memory, element, cpu)?.copy_from(from),
             Value::Host(from) => self.all(memory, element)?.write(from),
+            Value::Zero => self.all(memory, element)?.clear(),
         }
         Ok(())
     }

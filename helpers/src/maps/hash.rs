@@ -17,11 +17,12 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use abi::map_types::MapType;
+use abi::traps::Trap;
 
 use super::elements::Elements;
 use super::freelist::FreeList;
 use super::{EXIST, Key, MAX_KEY, MAX_PERCPU_VALUE, MapSpec, NOEXIST, Value, host_vec};
-use crate::guest::GuestMemory;
+use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::Errno;
 use crate::lock::SpinLock;
 
@@ -206,11 +207,29 @@ impl Hash {
         if flags > EXIST {
             return Err(Errno::EINVAL);
         }
-        // Before the bucket is locked, for evicting locks another.
-        let mut fresh = match self.hand.is_some() {
-            true => Some(self.take_or_evict(cpu).ok_or(Errno::ENOMEM)?),
-            false => None,
+        if self.hand.is_none() {
+            return self.replace(memory, cpu, key, value, flags, &mut None);
+        }
+        let unused = |slot: u32, passed| {
+            let referenced = &self.slots[slot as usize].referenced;
+            !referenced.swap(false, Ordering::Relaxed) || passed >= MOST_SPARED
         };
+        self.update_evicting(memory, cpu, key, value, flags, unused)
+    }
+
+    /// As [`Self::update`] of an LRU map, where a full one evicts an element whose slot `may_go` after so many others
+    /// were passed.
+    pub(super) fn update_evicting(
+        &self,
+        memory: &GuestMemory,
+        cpu: u32,
+        key: &Key,
+        value: Value<'_>,
+        flags: u64,
+        may_go: impl Fn(u32, u32) -> bool,
+    ) -> Result<(), Errno> {
+        // Before the bucket is locked, for evicting locks another.
+        let mut fresh = Some(self.take_or_evict(cpu, may_go).ok_or(Errno::ENOMEM)?);
         let result = self.replace(memory, cpu, key, value, flags, &mut fresh);
         if let Some(slot) = fresh {
             self.free.give(cpu, slot);
@@ -264,8 +283,8 @@ impl Hash {
     }
 
     /// A slot that is in no chain: a free one, or one whose element goes for it. `None` if all that
-    /// the hand came by were just being filled by other CPUs.
-    fn take_or_evict(&self, cpu: u32) -> Option<u32> {
+    /// the hand came by may not go, or were just being filled by other CPUs.
+    fn take_or_evict(&self, cpu: u32, may_go: impl Fn(u32, u32) -> bool) -> Option<u32> {
         if let Some(slot) = self.free.take(cpu) {
             return Some(slot);
         }
@@ -273,14 +292,13 @@ impl Hash {
         let count = self.slots.len() as u32;
         for passed in 0..2 * MOST_SPARED {
             let number = hand.fetch_add(1, Ordering::Relaxed) % count;
-            let slot = &self.slots[number as usize];
-            if slot.referenced.swap(false, Ordering::Relaxed) && passed < MOST_SPARED {
-                continue;
-            }
-            let hash = slot.hash.load(Ordering::Relaxed);
+            let hash = self.slots[number as usize].hash.load(Ordering::Relaxed);
             let bucket = &self.buckets[self.bucket_number(hash) as usize];
             let _held = bucket.lock.lock();
-            if let Some(found) = self.search_by(bucket, |at| at == number) {
+            // In its chain, and that locked, its key does not change.
+            if let Some(found) = self.search_by(bucket, |at| at == number)
+                && may_go(number, passed)
+            {
                 self.unlink(bucket, found.before, number);
                 return Some(number);
             }
@@ -323,6 +341,33 @@ impl Hash {
         Ok(())
     }
 
+    /// Writes each key to `key` and hands its slot to `each`, until that says no. How many were handed over. Elements
+    /// that come, go or move meanwhile may be passed over or seen twice, but never more of them than there is room for.
+    pub(super) fn for_each(
+        &self,
+        key: GuestSlice<'_>,
+        mut each: impl FnMut(u32) -> Result<bool, Trap>,
+    ) -> Result<u32, Trap> {
+        let mut seen = 0;
+        for bucket in &self.buckets {
+            let mut link = bucket.head.load(Ordering::Acquire);
+            while link & END == 0 && (seen as usize) < self.slots.len() {
+                // `each` may delete the element.
+                let next = self.slots[link as usize].next.load(Ordering::Acquire);
+                for (at, word) in (0..).step_by(8).zip(self.key(link)) {
+                    key.from(at)
+                        .write(&word.load(Ordering::Relaxed).to_ne_bytes());
+                }
+                seen += 1;
+                if !each(link)? {
+                    return Ok(seen);
+                }
+                link = next;
+            }
+        }
+        Ok(seen)
+    }
+
     fn bucket_number(&self, hash: u32) -> u32 {
         hash & (self.buckets.len() as u32 - 1)
     }
@@ -330,6 +375,12 @@ impl Hash {
     fn key(&self, slot: u32) -> &[AtomicU64] {
         let start = slot as usize * self.key_words;
         &self.keys[start..start + self.key_words]
+    }
+
+    /// The first two words of a slot's key, which has them.
+    pub(super) fn two_words(&self, slot: u32) -> [u64; 2] {
+        let key = self.key(slot);
+        [0, 1].map(|at| key[at].load(Ordering::Relaxed))
     }
 
     fn holds(&self, slot: u32, hash: u32, key: &Key) -> bool {

@@ -13,9 +13,13 @@ mod key;
 mod lpm_trie;
 mod perf_event_array;
 mod queue;
+mod references;
 mod ringbuf;
+pub mod stack_trace;
+mod task_storage;
 
 use abi::map_types::MapType;
+use abi::traps::Trap;
 
 use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::Errno;
@@ -28,7 +32,10 @@ pub use key::{Key, MAX_KEY};
 use lpm_trie::LpmTrie;
 pub use perf_event_array::{PerfEventArray, PerfRing};
 use queue::{Order, Queue};
+pub use references::References;
 pub use ringbuf::{Commit, Ringbuf};
+use stack_trace::StackTrace;
+pub use task_storage::TaskStorage;
 
 /// `BPF_ANY`: create or replace.
 pub const ANY: u64 = 0;
@@ -61,6 +68,39 @@ pub struct MapSpec {
     pub max_entries: u32,
     /// `map_flags`.
     pub flags: u32,
+    /// For a map of maps: what its maps must be.
+    pub inner: Option<Inner>,
+}
+
+/// What the inner maps of a map of maps must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inner {
+    /// Their type.
+    pub map_type: MapType,
+    /// Bytes of a key.
+    pub key_size: u32,
+    /// Bytes of a value.
+    pub value_size: u32,
+    /// Elements, which only arrays must have as many of.
+    pub max_entries: u32,
+    /// `map_flags`.
+    pub flags: u32,
+}
+
+/// `BPF_F_INNER_MAP`: an array in a map of maps may have any number of elements.
+const INNER_MAP: u32 = 1 << 12;
+
+impl Inner {
+    /// Whether `spec` is that (`bpf_map_meta_equal`, `array_map_meta_equal`).
+    fn fits(&self, spec: &MapSpec) -> bool {
+        let counted = matches!(spec.map_type, MapType::Array | MapType::PercpuArray)
+            && self.flags & INNER_MAP == 0;
+        self.map_type == spec.map_type
+            && self.key_size == spec.key_size
+            && self.value_size == spec.value_size
+            && self.flags == spec.flags
+            && (!counted || self.max_entries == spec.max_entries)
+    }
 }
 
 impl MapSpec {
@@ -70,6 +110,21 @@ impl MapSpec {
             self.map_type,
             MapType::PercpuArray | MapType::PercpuHash | MapType::LruPercpuHash
         )
+    }
+
+    /// Whether its values are maps.
+    pub fn is_of_maps(&self) -> bool {
+        matches!(self.map_type, MapType::ArrayOfMaps | MapType::HashOfMaps)
+    }
+
+    /// Whether its values are programs.
+    pub fn is_of_programs(&self) -> bool {
+        self.map_type == MapType::ProgArray
+    }
+
+    /// Whether `inner` may be a value of this map of maps.
+    pub fn takes(&self, inner: &MapSpec) -> bool {
+        self.inner.is_some_and(|shape| shape.fits(inner))
     }
 
     /// Values of an element on `cpus` CPUs.
@@ -98,11 +153,18 @@ pub fn area_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
         MapType::Hash | MapType::PercpuHash | MapType::LruHash | MapType::LruPercpuHash => {
             hash::area_bytes(spec, cpus, spec.copies(cpus))
         }
+        MapType::HashOfMaps if spec.value_size != 4 || spec.inner.is_none() => Err(Errno::EINVAL),
+        MapType::HashOfMaps => hash::area_bytes(spec, cpus, 1),
+        MapType::ArrayOfMaps | MapType::ProgArray | MapType::CgroupArray => {
+            references::area_bytes(spec)
+        }
         MapType::Queue | MapType::Stack => queue::area_bytes(spec),
         MapType::LpmTrie => lpm_trie::area_bytes(spec),
         MapType::BloomFilter => bloom_filter::area_bytes(spec),
         MapType::Ringbuf => ringbuf::area_bytes(spec),
         MapType::PerfEventArray => perf_event_array::area_bytes(spec),
+        MapType::StackTrace => stack_trace::area_bytes(spec, cpus),
+        MapType::TaskStorage => task_storage::area_bytes(spec, cpus),
         _ => Err(Errno::EOPNOTSUPP),
     }
 }
@@ -123,6 +185,9 @@ enum Kind {
     BloomFilter(BloomFilter),
     Ringbuf(Ringbuf),
     PerfEventArray(PerfEventArray),
+    StackTrace(StackTrace),
+    References(References),
+    TaskStorage(TaskStorage),
 }
 
 impl Map {
@@ -131,8 +196,13 @@ impl Map {
         let copies = spec.copies(cpus);
         let kind = match spec.map_type {
             MapType::Array | MapType::PercpuArray => Kind::Array(Array::new(&spec, area, copies)),
-            MapType::Hash | MapType::PercpuHash | MapType::LruHash | MapType::LruPercpuHash => {
-                Kind::Hash(Hash::new(&spec, area, cpus, copies)?)
+            MapType::Hash
+            | MapType::PercpuHash
+            | MapType::LruHash
+            | MapType::LruPercpuHash
+            | MapType::HashOfMaps => Kind::Hash(Hash::new(&spec, area, cpus, copies)?),
+            MapType::ArrayOfMaps | MapType::ProgArray | MapType::CgroupArray => {
+                Kind::References(References::new(&spec)?)
             }
             MapType::Queue => Kind::Queue(Queue::new(&spec, area, Order::First)),
             MapType::Stack => Kind::Queue(Queue::new(&spec, area, Order::Last)),
@@ -140,6 +210,8 @@ impl Map {
             MapType::BloomFilter => Kind::BloomFilter(BloomFilter::new(&spec)?),
             MapType::Ringbuf => Kind::Ringbuf(Ringbuf::new(&spec, area)),
             MapType::PerfEventArray => Kind::PerfEventArray(PerfEventArray::new(&spec)?),
+            MapType::StackTrace => Kind::StackTrace(StackTrace::new(&spec, area, cpus)?),
+            MapType::TaskStorage => Kind::TaskStorage(TaskStorage::new(&spec, area, cpus)?),
             _ => return Err(Errno::EOPNOTSUPP),
         };
         Ok(Self { spec, kind })
@@ -174,6 +246,44 @@ impl Map {
         }
     }
 
+    /// The stacks, if it is a map of them.
+    pub fn as_stack_trace(&self) -> Option<&StackTrace> {
+        match &self.kind {
+            Kind::StackTrace(stacks) => Some(stacks),
+            _ => None,
+        }
+    }
+
+    /// The things, if it is an array of them.
+    pub fn as_references(&self) -> Option<&References> {
+        match &self.kind {
+            Kind::References(references) => Some(references),
+            _ => None,
+        }
+    }
+
+    /// The values, if it is a map of tasks.
+    pub fn as_task_storage(&self) -> Option<&TaskStorage> {
+        match &self.kind {
+            Kind::TaskStorage(storage) => Some(storage),
+            _ => None,
+        }
+    }
+
+    /// The index of the map under `key` in a map of maps. It may be no map: a hash has its values in guest memory.
+    pub fn inner(&self, memory: &GuestMemory, key: &Key) -> Option<u32> {
+        let number = match &self.kind {
+            Kind::References(references) => references.get(key.index())?,
+            Kind::Hash(hash) => hash
+                .elements()
+                .all(memory, hash.find(key)?)
+                .ok()?
+                .word_at(0),
+            _ => return None,
+        };
+        (number as u32).checked_sub(1)
+    }
+
     /// Offset of `cpu`'s value under `key`.
     pub fn lookup(&self, cpu: u32, key: &Key) -> Option<u32> {
         if let Kind::Hash(hash) = &self.kind {
@@ -189,8 +299,19 @@ impl Map {
     ///
     /// `ENOENT`, also for an array's index out of range.
     pub fn read(&self, memory: &GuestMemory, key: &Key, value: &mut [u8]) -> Result<(), Errno> {
-        if let Kind::Queue(queue) = &self.kind {
-            return queue.pop(memory, false, |from| from.read(value));
+        match &self.kind {
+            Kind::Queue(queue) => return queue.pop(memory, false, |from| from.read(value)),
+            Kind::TaskStorage(_) => return Err(Errno::EOPNOTSUPP),
+            Kind::StackTrace(stacks) => return stacks.read(memory, key.index(), value),
+            Kind::References(_) if self.spec.map_type == MapType::CgroupArray => {
+                return Err(Errno::ENOTSUPP);
+            }
+            Kind::References(references) => {
+                let number = references.get(key.index()).ok_or(Errno::ENOENT)? as u32;
+                value.copy_from_slice(&number.to_ne_bytes());
+                return Ok(());
+            }
+            _ => {}
         }
         let (elements, element) = self.element(key).ok_or(Errno::ENOENT)?;
         elements.all(memory, element)?.read(value);
@@ -223,6 +344,8 @@ impl Map {
             Kind::Array(array) => array.update(memory, cpu, key.index(), value, flags),
             Kind::Hash(hash) => hash.update(memory, cpu, key, value, flags),
             Kind::LpmTrie(trie) => trie.update(memory, key, value, flags),
+            Kind::StackTrace(_) => Err(Errno::EINVAL),
+            Kind::References(references) => references.update(key.index(), value.number(), flags),
             _ => self.push(memory, value, flags),
         }
     }
@@ -237,6 +360,8 @@ impl Map {
             Kind::Array(_) | Kind::Queue(_) => Err(Errno::EINVAL),
             Kind::Hash(hash) => hash.delete(cpu, key),
             Kind::LpmTrie(trie) => trie.delete(key),
+            Kind::StackTrace(stacks) => stacks.delete(cpu, key.index()),
+            Kind::References(references) => references.delete(key.index()),
             _ => Err(Errno::EOPNOTSUPP),
         }
     }
@@ -251,8 +376,40 @@ impl Map {
             Kind::Array(array) => array.next_key(key.map(Key::index), next),
             Kind::Hash(hash) => hash.next_key(key, next),
             Kind::LpmTrie(trie) => trie.next_key(key, next),
+            Kind::StackTrace(stacks) => stacks.next_key(key.map(Key::index), next),
+            Kind::References(references) => references.next_key(key.map(Key::index), next),
             Kind::Queue(_) => Err(Errno::EINVAL),
+            Kind::TaskStorage(_) => Err(Errno::ENOTSUPP),
             _ => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    /// Writes each key to `key` and hands its value's offset for `cpu` to `each`, until that says no. How many were handed over.
+    ///
+    /// # Errors
+    ///
+    /// [`Trap::BadMap`] for other maps than arrays and hashes, and what `each` gives.
+    pub fn for_each(
+        &self,
+        cpu: u32,
+        key: GuestSlice<'_>,
+        mut each: impl FnMut(u32) -> Result<bool, Trap>,
+    ) -> Result<u32, Trap> {
+        if self.spec.is_of_maps() {
+            return Err(Trap::BadMap);
+        }
+        match &self.kind {
+            Kind::Array(array) => {
+                for index in 0..self.spec.max_entries {
+                    key.write(&index.to_ne_bytes());
+                    if !each(array.elements().offset(index, cpu))? {
+                        return Ok(index + 1);
+                    }
+                }
+                Ok(self.spec.max_entries)
+            }
+            Kind::Hash(hash) => hash.for_each(key, |slot| each(hash.elements().offset(slot, cpu))),
+            _ => Err(Trap::BadMap),
         }
     }
 
@@ -303,11 +460,21 @@ impl Map {
 }
 
 impl Value<'_> {
+    /// The value as a number; bytes it has not are zero.
+    pub(crate) fn number(&self) -> u32 {
+        match self {
+            Value::Guest(bytes) => bytes.word_at(0) as u32,
+            Value::Host(bytes) => bytes.first_chunk().map_or(0, |b| u32::from_ne_bytes(*b)),
+            Value::Zero => 0,
+        }
+    }
+
     /// The value as what is hashed.
     fn as_key(&self) -> Result<Key, Errno> {
         match self {
             Value::Guest(bytes) => Key::from_guest(*bytes),
             Value::Host(bytes) => Key::from_host(bytes),
+            Value::Zero => Key::from_host(&[]),
         }
     }
 }
@@ -319,6 +486,8 @@ pub enum Value<'a> {
     Guest(GuestSlice<'a>),
     /// In host memory: [`MapSpec::control_value_size`] bytes, for all CPUs.
     Host(&'a [u8]),
+    /// As many zeros as it takes.
+    Zero,
 }
 
 /// A vector with room for exactly `capacity` elements.

@@ -12,8 +12,8 @@ use super::{MapSpec, host_vec};
 use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::{Errno, Host};
 
-/// `BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG | BPF_F_PRESERVE_ELEMS`, and `BPF_F_NUMA_NODE`.
-const FLAGS: u32 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7 | 1 << 8 | 1 << 11;
+/// `BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PRESERVE_ELEMS`.
+const FLAGS: u32 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 11;
 
 /// `BPF_F_CURRENT_CPU`, which is also the mask of an index.
 const CURRENT_CPU: u64 = 0xffff_ffff;

@@ -13,6 +13,7 @@ const MAP_LOOKUP_ELEM: i64 = 1;
 const MAP_UPDATE_ELEM: i64 = 2;
 const MAP_DELETE_ELEM: i64 = 3;
 const MAP_GET_NEXT_KEY: i64 = 4;
+const OBJ_GET_INFO_BY_FD: i64 = 15;
 const MAP_LOOKUP_AND_DELETE_ELEM: i64 = 21;
 
 /// The part of `union bpf_attr` for `BPF_MAP_CREATE`.
@@ -23,6 +24,7 @@ struct Create {
     value_size: u32,
     max_entries: u32,
     map_flags: u32,
+    inner_map_fd: u32,
 }
 
 /// The part of `union bpf_attr` for `BPF_MAP_*_ELEM`.
@@ -33,6 +35,14 @@ struct Element {
     key: u64,
     value: u64,
     flags: u64,
+}
+
+/// The part of `union bpf_attr` for `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct ObjectInfo {
+    fd: u32,
+    length: u32,
+    info: u64,
 }
 
 fn bpf<T>(command: i64, attr: &mut T) -> Result<i64, i32> {
@@ -57,16 +67,39 @@ pub(crate) struct KernelMap(OwnedFd);
 
 impl KernelMap {
     pub(crate) fn create(spec: &MapSpec) -> Result<Self, Errno> {
+        Self::create_of(spec, None)
+    }
+
+    /// A map of maps like `inner`, if given.
+    pub(crate) fn create_of(spec: &MapSpec, inner: Option<&KernelMap>) -> Result<Self, Errno> {
         let mut attr = Create {
             map_type: spec.map_type as u32,
             key_size: spec.key_size,
             value_size: spec.value_size,
             max_entries: spec.max_entries,
             map_flags: spec.flags,
+            inner_map_fd: inner.map_or(0, KernelMap::fd),
         };
         let fd = bpf(MAP_CREATE, &mut attr).map_err(Errno)?;
         // SAFETY: a descriptor the kernel just made for us.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
+    }
+
+    pub(crate) fn fd(&self) -> u32 {
+        self.0.as_raw_fd() as u32
+    }
+
+    /// The number by which a map of maps shows it.
+    pub(crate) fn id(&self) -> u32 {
+        let mut info = [0u32; 22];
+        let mut attr = ObjectInfo {
+            fd: self.fd(),
+            length: size_of_val(&info) as u32,
+            info: info.as_mut_ptr() as u64,
+        };
+        bpf(OBJ_GET_INFO_BY_FD, &mut attr).unwrap();
+        // struct bpf_map_info: type, id, …
+        info[1]
     }
 
     fn call(&self, command: i64, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), i32> {

@@ -9,17 +9,19 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use abi::imports as names;
-use abi::layout::WASM_PAGE;
+use abi::layout::{CALLBACK_DEPTH, WASM_PAGE};
 use abi::traps::Trap;
-use helpers::calls::{Implementation, Run};
-use helpers::imports::host_function;
+use helpers::calls::{self, CallbackImplementation, Run};
+use helpers::host::Errno;
+use helpers::imports::{Action, host_function};
+use helpers::space::Space;
 use wasmi::{
     Caller, Error, Extern, ExternType, Func, FuncType, Global, GlobalType, ImportType, Memory,
     Module, Mutability, Store, TrapCode, Val,
 };
 
 use super::slot::RunState;
-use super::trap::NO_SITE;
+use super::trap::{self, NO_SITE};
 use crate::host::Kernel;
 use crate::user::Bytes;
 
@@ -190,14 +192,15 @@ fn definition(
     environment: Option<Environment<'_>>,
 ) -> Result<Extern, ImportError> {
     if import.module() == names::ENV && import.name() == names::TRAP {
-        let trap = Func::wrap(&mut *store, trap);
+        let trap = Func::wrap(&mut *store, env_trap);
         return function(store, import, trap);
     }
     if let Some(found) = host_function::<Kernel>(import.module(), import.name()) {
         if environment.is_none() {
             return Err(unknown(import, OWN_MEMORY));
         }
-        let item = wrap(store, found.params, found.run);
+        let module = store.data().callbacks.len();
+        let item = wrap(store, found.params, found.action, module);
         return function(store, import, item);
     }
     match (import.module(), import.name(), environment) {
@@ -247,36 +250,107 @@ fn function(
 }
 
 /// `env.trap`.
-fn trap(mut caller: Caller<'_, RunState>, code: i32, site: i32) -> Result<(), Error> {
+fn env_trap(mut caller: Caller<'_, RunState>, code: i32, site: i32) -> Result<(), Error> {
     let trap = Trap::from_code(code as u32).unwrap_or(Trap::Engine);
     Err(end_run(&mut caller, trap, site as u32))
 }
 
 /// Notes why the run ends; the engine's own trap then ends it.
 fn end_run(caller: &mut Caller<'_, RunState>, trap: Trap, site: u32) -> Error {
-    caller.data_mut().trap = Some((trap, site));
+    // What ended a callback is the reason also for the helper that called it.
+    caller.data_mut().trap.get_or_insert((trap, site));
     TrapCode::UnreachableCodeReached.into()
 }
 
 type Hit<'a> = Caller<'a, RunState>;
 
-/// A function of `arity` i64 parameters and an i64 result that runs `call`.
-fn wrap(store: &mut Store<RunState>, arity: usize, call: Implementation<Kernel>) -> Func {
+/// What the import sees of the run.
+fn run<'a>(state: &RunState, space: &'a Space) -> Run<'a, Kernel> {
+    Run {
+        host: &Kernel,
+        space,
+        context: state.context,
+        cookie: state.cookie,
+        tail_calls: state.flow.tail_calls,
+        depth: state.flow.depth,
+    }
+}
+
+/// A function of `arity` i64 parameters and an i64 result that does `action` for the store's module number `module`.
+fn wrap(store: &mut Store<RunState>, arity: usize, action: Action<Kernel>, module: usize) -> Func {
+    match action {
+        Action::Call(helper) => host_func(store, arity, move |caller, args| {
+            let state = caller.data();
+            let space = state.space.as_ref().ok_or(Trap::NoHelper)?;
+            helper(&run(state, space), args)
+        }),
+        Action::TailCall => host_func(store, arity, tail_call),
+        Action::Callback(helper) => host_func(store, arity, move |caller, args| {
+            callback(caller, helper, module, args)
+        }),
+    }
+}
+
+/// Notes the program that takes over and ends this one; goes on if there is none.
+fn tail_call(caller: &mut Hit<'_>, args: [u64; 5]) -> Result<u64, Trap> {
+    let state = caller.data_mut();
+    let space = state.space.as_ref().ok_or(Trap::NoHelper)?;
+    let next = calls::tail_call(&run(state, space), args)?;
+    match next.filter(|number| state.program(*number).is_some()) {
+        None => Ok(Errno::ENOENT.as_r0()),
+        // It would end the helper that called back, too.
+        Some(_) if state.flow.depth > 0 => Err(Trap::NoHelper),
+        Some(number) => {
+            state.flow.next = Some(number);
+            Err(Trap::Unreachable)
+        }
+    }
+}
+
+fn callback(
+    caller: &mut Hit<'_>,
+    helper: CallbackImplementation<Kernel>,
+    module: usize,
+    args: [u64; 5],
+) -> Result<u64, Trap> {
+    let state = caller.data_mut();
+    let space = state.space.clone().ok_or(Trap::NoHelper)?;
+    if state.flow.depth >= CALLBACK_DEPTH {
+        return Err(Trap::StackOverflow);
+    }
+    let run = run(state, &space);
+    state.flow.depth += 1;
+    let result = helper(&run, args, &mut |index, args| {
+        invoke(caller, module, index, args)
+    });
+    caller.data_mut().flow.depth -= 1;
+    result
+}
+
+/// Calls the function with number `index` of the module.
+fn invoke(caller: &mut Hit<'_>, module: usize, index: u64, args: [u64; 5]) -> Result<u64, Trap> {
+    let callbacks = caller.data().callbacks.get(module);
+    let index = usize::try_from(index).map_err(|_| Trap::BadCall)?;
+    let function = callbacks.and_then(|callbacks| callbacks.get(index).copied().flatten());
+    let [a, b, c, d, e] = args.map(|arg| arg as i64);
+    let result = function
+        .ok_or(Trap::BadCall)?
+        .call(&mut *caller, (a, b, c, d, e));
+    result.map(|r0| r0 as u64).map_err(|error| {
+        let state = caller.data_mut();
+        let why = trap::reason(state, &error);
+        state.trap = Some(why);
+        why.0
+    })
+}
+
+/// A function of `arity` i64 parameters and an i64 result.
+fn host_func<F>(store: &mut Store<RunState>, arity: usize, action: F) -> Func
+where
+    F: Fn(&mut Hit<'_>, [u64; 5]) -> Result<u64, Trap> + Copy + Send + Sync + 'static,
+{
     let run = move |mut caller: Hit<'_>, args: [i64; 5]| {
-        let state = caller.data();
-        let result = match &state.space {
-            Some(space) => {
-                let run = Run {
-                    host: &Kernel,
-                    space,
-                    context: state.context,
-                    cookie: state.cookie,
-                };
-                call(&run, args.map(|arg| arg as u64))
-            }
-            None => Err(Trap::NoHelper),
-        };
-        result
+        action(&mut caller, args.map(|arg| arg as u64))
             .map(|value| value as i64)
             .map_err(|trap| end_run(&mut caller, trap, NO_SITE))
     };

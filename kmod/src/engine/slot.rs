@@ -8,13 +8,14 @@
 //! this CPU was refused before (see [`crate::cpu::Running`]).
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use abi::traps::Trap;
 use helpers::space::Space;
-use wasmi::{Engine, Error, ResourceLimiter, Store};
+use wasmi::{Engine, Error, ResourceLimiter, Store, TypedFunc};
 use wasmi_core::LimiterError;
 
 use super::config::MAX_TABLE;
@@ -30,8 +31,46 @@ pub(crate) struct RunState {
     pub(crate) cookie: u64,
     /// Why and where a host function ended the run.
     pub(crate) trap: Option<(Trap, u32)>,
+    /// How far the run has got.
+    pub(crate) flow: Flow,
+    /// The programs of the sandbox in this store, by their numbers, which begin with 1.
+    pub(crate) programs: Vec<TypedFunc<i64, i64>>,
+    /// Of each module in this store, the functions that helpers may call.
+    pub(crate) callbacks: Vec<Callbacks>,
     /// What the store may allocate.
     pub(crate) limiter: Limiter,
+}
+
+/// Functions that helpers may call, by the number a program has for them; none where the type is another.
+pub(crate) type Callbacks = Vec<Option<TypedFunc<CallbackArgs, i64>>>;
+
+/// What a callback takes.
+pub(crate) type CallbackArgs = (i64, i64, i64, i64, i64);
+
+/// How far a run has got through its module.
+#[derive(Default)]
+pub(crate) struct Flow {
+    /// Number of the program that takes over from the one that has just ended.
+    pub(crate) next: Option<u32>,
+    /// Tail calls so far.
+    pub(crate) tail_calls: u32,
+    /// How many callbacks deep it is.
+    pub(crate) depth: u32,
+}
+
+impl RunState {
+    /// The sandbox's program `number`.
+    pub(crate) fn program(&self, number: u32) -> Option<TypedFunc<i64, i64>> {
+        let index = number.checked_sub(1)? as usize;
+        self.programs.get(index).copied()
+    }
+
+    /// The program that takes over, if the last one has ended by a tail call.
+    pub(crate) fn next_program(&mut self) -> Option<TypedFunc<i64, i64>> {
+        let number = self.flow.next.take()?;
+        self.flow.tail_calls += 1;
+        self.program(number)
+    }
 }
 
 /// Decides what a module may allocate: while it is instantiated so much memory, afterwards nothing.
@@ -139,6 +178,9 @@ impl Slot {
             context: 0,
             cookie: 0,
             trap: None,
+            flow: Flow::default(),
+            programs: Vec::new(),
+            callbacks: Vec::new(),
             limiter: Limiter::new(memory),
         };
         let mut store = Store::new(engine, state);

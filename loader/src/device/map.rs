@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use abi::map_types::MapType;
 use abi::uapi::{self, MapElement, MapInfo};
+use helpers::maps::Inner;
 
 use super::ioctl::{call, text, zeroed};
 use super::{Object, Result};
@@ -24,6 +25,8 @@ pub struct MapSpec<'a> {
     pub max_entries: u32,
     /// `map_flags`.
     pub flags: u32,
+    /// For a map of maps: what its maps must be.
+    pub inner: Option<Inner>,
 }
 
 /// A map.
@@ -63,6 +66,11 @@ impl Map {
     /// Its name.
     pub fn name(&self) -> String {
         text(&self.info.name)
+    }
+
+    /// Its number in its sandbox: what a map of maps is given.
+    pub fn number(&self) -> u32 {
+        self.info.number
     }
 
     /// Where it is, for the module's imports.

@@ -23,6 +23,13 @@ impl Sandbox {
             map_flags: spec.flags,
             ..zeroed()
         };
+        if let Some(inner) = &spec.inner {
+            arg.inner_type = inner.map_type as u32;
+            arg.inner_key_size = inner.key_size;
+            arg.inner_value_size = inner.value_size;
+            arg.inner_max_entries = inner.max_entries;
+            arg.inner_flags = inner.flags;
+        }
         let about = format!("map {}", spec.name);
         let fd = call(&self.0, "MAP_CREATE", uapi::MAP_CREATE, &mut arg, &about)?;
         let mut map = Map::from_fd(owned(fd))?;

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use abi::layout::CALLBACK_DEPTH;
 use abi::traps::Trap;
-use helpers::calls::Run;
-use helpers::imports::{HostFunction, host_function};
+use helpers::calls::{self, CallbackImplementation, Run};
+use helpers::host::Errno;
+use helpers::imports::{Action, HostFunction, host_function};
 use helpers::space::Space;
 
 use super::{Error, UserHost};
@@ -56,27 +59,92 @@ impl std::error::Error for Trapped {}
 pub(super) struct State {
     pub(super) space: Space,
     host: UserHost,
+    /// Number of the program that takes over, 0 if none does.
+    next: AtomicU32,
+    tail_calls: AtomicU32,
+    depth: AtomicU32,
 }
+
+/// Calls the function with a number of the module's table.
+pub(super) type Invoke<'i> = &'i mut dyn FnMut(u64, [u64; 5]) -> Result<u64, Trapped>;
 
 impl State {
     pub(super) fn new(space: Space) -> Self {
-        let host = UserHost;
-        Self { space, host }
+        Self {
+            space,
+            host: UserHost,
+            next: AtomicU32::new(0),
+            tail_calls: AtomicU32::new(0),
+            depth: AtomicU32::new(0),
+        }
     }
 
-    /// Calls an imported function.
+    /// Begins a run.
+    pub(super) fn begin(&self) {
+        for part in [&self.next, &self.tail_calls, &self.depth] {
+            part.store(0, Relaxed);
+        }
+    }
+
+    /// The program that takes over, if the last one has ended by a tail call.
+    pub(super) fn next_program(&self) -> Option<u32> {
+        let number = self.next.swap(0, Relaxed);
+        self.tail_calls.fetch_add(1, Relaxed);
+        (number != 0).then_some(number)
+    }
+
+    /// Calls an imported function, which may call functions of the module by `invoke`.
     pub(super) fn call(
         &self,
         function: &HostFunction<UserHost>,
         args: [u64; 5],
+        invoke: Invoke<'_>,
     ) -> Result<u64, Trapped> {
         let run = Run {
             host: &self.host,
             space: &self.space,
             context: 0,
             cookie: 0,
+            tail_calls: self.tail_calls.load(Relaxed),
+            depth: self.depth.load(Relaxed),
         };
-        (function.run)(&run, args).map_err(Trapped::somewhere)
+        match function.action {
+            Action::Call(helper) => helper(&run, args).map_err(Trapped::somewhere),
+            Action::TailCall => self.tail_call(&run, args).map_err(Trapped::somewhere),
+            Action::Callback(helper) => self.callback(&run, helper, args, invoke),
+        }
+    }
+
+    fn tail_call(&self, run: &Run<'_, UserHost>, args: [u64; 5]) -> Result<u64, Trap> {
+        match calls::tail_call(run, args)? {
+            None => Ok(Errno::ENOENT.as_r0()),
+            // It would end the helper that called back, too.
+            Some(_) if run.depth > 0 => Err(Trap::NoHelper),
+            Some(number) => {
+                self.next.store(number, Relaxed);
+                Err(Trap::Unreachable)
+            }
+        }
+    }
+
+    fn callback(
+        &self,
+        run: &Run<'_, UserHost>,
+        helper: CallbackImplementation<UserHost>,
+        args: [u64; 5],
+        invoke: Invoke<'_>,
+    ) -> Result<u64, Trapped> {
+        if run.depth >= CALLBACK_DEPTH {
+            return Err(Trapped::somewhere(Trap::StackOverflow));
+        }
+        self.depth.store(run.depth + 1, Relaxed);
+        // Where it ended is known to the callback's own trap.
+        let mut ended = None;
+        let result = helper(run, args, &mut |index, args| {
+            invoke(index, args).map_err(|trapped| ended.insert(trapped).trap)
+        });
+        self.depth.store(run.depth, Relaxed);
+        result.map_err(|trap| ended.unwrap_or(Trapped::somewhere(trap)))
     }
 }
 
@@ -91,6 +159,9 @@ pub(super) trait Instance {
     /// Compiles and instantiates; `globals` are the values of the imported i64 globals in import order.
     fn load(&mut self, wasm: &[u8], globals: &[u64], state: Arc<State>) -> Result<(), Error>;
 
-    /// Runs an export of type `(i64) -> i64`.
+    /// Gives the next run its budget.
+    fn refuel(&mut self) -> Result<(), Trapped>;
+
+    /// Runs an export of type `(i64) -> i64`, on what is left of the budget.
     fn call(&mut self, export: &str, argument: u64) -> Result<u64, Trapped>;
 }

@@ -18,11 +18,12 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use abi::layout;
+use abi::traps::Trap;
 use helpers::guest::GuestMemory;
-use helpers::maps::{self, Key, MapSpec, Value};
+use helpers::maps::{self, Key, MapSpec};
 use helpers::space::{CreatedMap, Space};
 
-use crate::load::{self, created, initial, shape, spec};
+use crate::load::{self, created, initial, no_such, shape, spec};
 use crate::open::Input;
 use crate::values::{self, Placed};
 
@@ -84,15 +85,24 @@ pub fn load(
     btf: Option<&Path>,
 ) -> Result<UserSandbox, Error> {
     let described = input.manifest.as_ref().map_or_else(Vec::new, created);
-    let specs = described.iter().map(|map| {
-        let spec = spec(map, CPUS);
+    let specs = described.iter().map(|(map, inner)| {
+        let spec = spec(map, *inner, CPUS);
         Ok((map.name.clone(), shape(&spec, CPUS)?.0))
     });
     let specs: Vec<_> = specs.collect::<Result<_, load::Error>>()?;
     let (mut sandbox, maps) = UserSandbox::new(engine, fuel, &specs)?;
-    for (map, described) in maps.iter().zip(&described) {
+    let programs = input.manifest.as_ref().map_or(&[][..], |m| &m.programs);
+    sandbox.programs = programs.iter().map(|p| p.export.clone()).collect();
+    for (map, (described, _)) in maps.iter().zip(&described) {
         if let Some(bytes) = initial(input, described)? {
-            sandbox.set(map, &bytes)?;
+            sandbox.set(map, 0, &bytes)?;
+        }
+        for element in &described.values {
+            let map_number = || specs.iter().position(|(name, _)| *name == element.name);
+            let program_number = || programs.iter().position(|p| p.name == element.name);
+            let number = map_number().or_else(program_number);
+            let number = number.ok_or_else(|| no_such(described, element))? as u32 + 1;
+            sandbox.set(map, element.index, &number.to_ne_bytes())?;
         }
     }
     let placed = specs.iter().zip(&maps).map(|((name, _), map)| Placed {
@@ -113,6 +123,8 @@ pub struct UserSandbox {
     instance: Box<dyn Instance>,
     state: Arc<State>,
     packet: u32,
+    /// Exports by the numbers that program arrays have for them, which begin with 1.
+    programs: Vec<String>,
 }
 
 impl UserSandbox {
@@ -153,6 +165,7 @@ impl UserSandbox {
             instance,
             state,
             packet,
+            programs: Vec::new(),
         };
         Ok((sandbox, created))
     }
@@ -166,13 +179,13 @@ impl UserSandbox {
         self.instance.load(wasm, globals, Arc::clone(&self.state))
     }
 
-    /// Sets element 0 of an array just created.
-    fn set(&self, map: &CreatedMap, bytes: &[u8]) -> Result<(), Error> {
+    /// Sets element `index` of a map just created.
+    fn set(&self, map: &CreatedMap, index: u32, bytes: &[u8]) -> Result<(), Error> {
         let space = self.space();
-        let key = Key::from_host(&0u32.to_ne_bytes());
+        let key = Key::from_host(&index.to_ne_bytes());
         let update = |key: &Key| {
             let map = space.map(map.index).ok_or(helpers::host::Errno::ENOENT)?;
-            map.update(space.memory(), 0, key, Value::Host(bytes), maps::ANY)
+            space.update(map, 0, key, bytes, maps::ANY)
         };
         key.and_then(|key| update(&key))
             .map_err(|errno| Error::Map("data".into(), errno.0))
@@ -201,8 +214,18 @@ impl UserSandbox {
         self.bytes(layout::context_base(0), layout::CONTEXT_SIZE)
             .write(context);
         assert!(context.len() <= layout::CONTEXT_SIZE as usize);
-        self.instance
-            .call(export, layout::guest_ptr(layout::context_base(0)))
+        let context = layout::guest_ptr(layout::context_base(0));
+        self.state.begin();
+        self.instance.refuel()?;
+        let mut result = self.instance.call(export, context);
+        while result.is_err()
+            && let Some(number) = self.state.next_program()
+        {
+            let export = self.programs.get(number as usize - 1);
+            let export = export.ok_or(Trapped::somewhere(Trap::BadCall))?;
+            result = self.instance.call(export, context);
+        }
+        result
     }
 
     /// The first `len` bytes of the context, as the last run left them.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use abi::imports::{ENV, MEMORY, STACK_BASE, TRAP};
+use abi::imports::{CALLBACKS, ENV, MEMORY, STACK_BASE, TRAP};
 use abi::layout;
 use abi::traps::Trap;
 use wasmi::errors::HostError;
 use wasmi::{
-    CompilationMode, Config, Engine, ExternType, Func, FuncType, Global, Linker, Memory,
-    MemoryType, Module, Mutability, Store, TrapCode, TypedFunc, Val, ValType,
+    Caller, CompilationMode, Config, Engine, Extern, ExternType, Func, FuncType, Global, Linker,
+    Memory, MemoryType, Module, Mutability, Nullable, Ref, Store, TrapCode, TypedFunc, Val,
+    ValType,
 };
 
 use super::engine::{Instance, State, Trapped, import};
@@ -71,16 +72,36 @@ impl Wasmi {
         Ok(Func::new(
             &mut self.store,
             expected,
-            move |_, params, results| {
+            move |mut caller, params, results| {
                 let mut args = [0; 5];
                 for (arg, param) in args.iter_mut().zip(params) {
                     *arg = param.i64().expect("all parameters are i64") as u64;
                 }
-                let r0 = state.call(&function, args).map_err(wasmi::Error::host)?;
-                results[0] = Val::I64(r0 as i64);
+                let r0 = state.call(&function, args, &mut |index, args| {
+                    Self::invoke(&mut caller, index, args)
+                });
+                results[0] = Val::I64(r0.map_err(wasmi::Error::host)? as i64);
                 Ok(())
             },
         ))
+    }
+
+    /// Calls function `index` of the module's table.
+    fn invoke(caller: &mut Caller<'_, ()>, index: u64, args: [u64; 5]) -> Result<u64, Trapped> {
+        let table = caller.get_export(CALLBACKS).and_then(Extern::into_table);
+        let function = match table.and_then(|table| table.get(&*caller, index)) {
+            Some(Ref::Func(Nullable::Val(function))) => function
+                .typed::<(i64, i64, i64, i64, i64), i64>(&*caller)
+                .ok(),
+            _ => None,
+        };
+        let [a, b, c, d, e] = args.map(|arg| arg as i64);
+        let result = function
+            .ok_or(Trapped::somewhere(Trap::BadCall))?
+            .call(caller, (a, b, c, d, e));
+        result
+            .map(|r0| r0 as u64)
+            .map_err(|error| Self::trapped(&error))
     }
 
     fn trapped(error: &wasmi::Error) -> Trapped {
@@ -136,15 +157,17 @@ impl Instance for Wasmi {
         Ok(())
     }
 
+    fn refuel(&mut self) -> Result<(), Trapped> {
+        let refueled = self.store.set_fuel(self.fuel);
+        refueled.map_err(|_| Trapped::somewhere(Trap::Engine))
+    }
+
     fn call(&mut self, export: &str, argument: u64) -> Result<u64, Trapped> {
         let no_such = Trapped::somewhere(Trap::BadCall);
         let instance = self.instance.ok_or(no_such)?;
         let function: TypedFunc<i64, i64> = instance
             .get_typed_func(&self.store, export)
             .map_err(|_| no_such)?;
-        self.store
-            .set_fuel(self.fuel)
-            .map_err(|_| Trapped::somewhere(Trap::Engine))?;
         let result = function.call(&mut self.store, argument as i64);
         result
             .map(|r0| r0 as u64)

@@ -1,101 +1,23 @@
 //! Helper functions on a host of which every primitive is known.
 
-use std::cell::RefCell;
+mod control;
+mod host;
+mod references;
+mod stack;
+mod storage;
+mod task;
+
 use std::ptr::NonNull;
 
 use abi::layout::guest_ptr;
 use abi::map_types::MapType;
 use abi::traps::Trap;
+use host::{KERNEL, KnownHost, OTHER_TASK, TRACED, USER};
 use wprobe_helpers::calls::{Run, implementation, packet_load, probe_load};
-use wprobe_helpers::guest::{GuestMemory, GuestSlice};
-use wprobe_helpers::host::{Errno, Host};
+use wprobe_helpers::guest::GuestMemory;
+use wprobe_helpers::host::Errno;
 use wprobe_helpers::maps::MapSpec;
 use wprobe_helpers::space::Space;
-
-/// Where the known host has memory: "kernel text" up, "user text" down.
-const KERNEL: u64 = 0xffff_8880_0000_0000;
-const USER: u64 = 0x7fff_0000_0000;
-const TEXT: &[u8] = b"a string\0and more";
-
-struct KnownHost;
-
-std::thread_local! {
-    /// What was traced on this thread.
-    static TRACED: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-}
-
-impl KnownHost {
-    fn bytes(base: u64, address: u64, len: usize) -> Result<&'static [u8], Errno> {
-        let at = address.checked_sub(base).ok_or(Errno::EFAULT)? as usize;
-        TEXT.get(at..at.checked_add(len).ok_or(Errno::EFAULT)?)
-            .ok_or(Errno::EFAULT)
-    }
-
-    fn number(base: u64, width: u32, address: u64) -> Result<u64, Errno> {
-        let mut bytes = [0; 8];
-        bytes[..width as usize].copy_from_slice(Self::bytes(base, address, width as usize)?);
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    fn string(base: u64, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
-        let text = Self::bytes(base, address, 9)?;
-        let len = to.len().min(text.len());
-        to.write(&text[..len]);
-        to.set(len - 1, 0);
-        Ok(len)
-    }
-}
-
-impl Host for KnownHost {
-    fn ktime_ns(&self) -> u64 {
-        111
-    }
-    fn boottime_ns(&self) -> u64 {
-        222
-    }
-    fn cpu(&self) -> u32 {
-        1
-    }
-    fn pid_tgid(&self) -> u64 {
-        0x10_0000_0020
-    }
-    fn uid_gid(&self) -> u64 {
-        0x30_0000_0040
-    }
-    fn task(&self) -> u64 {
-        KERNEL
-    }
-    fn comm(&self) -> [u8; 16] {
-        *b"comm\0\0\0\0\0\0\0\0\0\0\0\0"
-    }
-    fn random_u32(&self) -> u32 {
-        4
-    }
-    fn read_kernel(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {
-        to.write(Self::bytes(KERNEL, address, to.len())?);
-        Ok(())
-    }
-    fn load_kernel(&self, width: u32, address: u64) -> Result<u64, Errno> {
-        Self::number(KERNEL, width, address)
-    }
-    fn load_user(&self, width: u32, address: u64) -> Result<u64, Errno> {
-        Self::number(USER, width, address)
-    }
-    fn read_user(&self, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {
-        to.write(Self::bytes(USER, address, to.len())?);
-        Ok(())
-    }
-    fn read_kernel_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
-        Self::string(KERNEL, to, address)
-    }
-    fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
-        Self::string(USER, to, address)
-    }
-    fn wake(&self, _: usize) {}
-    fn trace(&self, text: &[u8]) {
-        TRACED.with_borrow_mut(|traced| traced.push(text.to_vec()));
-    }
-}
 
 const PAGE: u32 = 1 << 16;
 
@@ -112,8 +34,10 @@ fn call(space: &Space, name: &str, args: &[u64]) -> Result<u64, Trap> {
     let run = Run {
         host: &KnownHost,
         space,
-        context: 0,
+        context: KERNEL,
         cookie: 77,
+        tail_calls: 0,
+        depth: 0,
     };
     let row = abi::helpers::by_name(name).unwrap();
     assert_eq!(row.args.len(), args.len(), "{name}");
@@ -134,6 +58,11 @@ fn attributes_come_from_the_host_and_the_run() {
     for (name, value) in [
         ("ktime_get_ns", 111),
         ("ktime_get_boot_ns", 222),
+        ("ktime_get_coarse_ns", 111),
+        ("ktime_get_tai_ns", 333),
+        ("jiffies64", 444),
+        ("get_numa_node_id", 5),
+        ("get_current_cgroup_id", 600),
         ("get_smp_processor_id", 1),
         ("get_current_pid_tgid", 0x10_0000_0020),
         ("get_current_uid_gid", 0x30_0000_0040),
@@ -265,6 +194,8 @@ fn probe_loads_are_zero_extended_and_zero_on_a_fault() {
         space: &space,
         context: 0,
         cookie: 0,
+        tail_calls: 0,
+        depth: 0,
     };
     assert_eq!(probe_load(&run, 1, KERNEL), u64::from(b'a'));
     assert_eq!(
@@ -283,6 +214,7 @@ fn map_helpers_take_handles_and_guest_pointers_only() {
         value_size: 8,
         max_entries: 1,
         flags: 0,
+        inner: None,
     };
     let map = space.create_map(&spec).unwrap().handle;
     let (key, value) = (guest_ptr(0), guest_ptr(8));
@@ -349,15 +281,20 @@ fn every_import_of_the_contract_resolves_with_its_arity() {
 #[test]
 fn imports_do_what_their_names_say() {
     use abi::imports::{ATOMIC, BPF};
-    use wprobe_helpers::imports::host_function;
+    use wprobe_helpers::imports::{Action, host_function};
     let space = space();
     let run = Run {
         host: &KnownHost,
         space: &space,
         context: 0,
         cookie: 0,
+        tail_calls: 0,
+        depth: 0,
     };
-    let call = |module, name, args| (host_function(module, name).unwrap().run)(&run, args);
+    let call = |module, name, args| match host_function(module, name).unwrap().action {
+        Action::Call(call) => call(&run, args),
+        _ => panic!("{name} needs the engine"),
+    };
     let cell = guest_ptr(8);
     assert_eq!(call(ATOMIC, "add64", [cell, 5, 0, 0, 0]), Ok(0));
     assert_eq!(call(ATOMIC, "or32", [cell, 2, 0, 0, 0]), Ok(5));
@@ -381,6 +318,8 @@ fn packet_loads_are_in_network_order_and_end_with_the_packet() {
         space: &space,
         context: 0,
         cookie: 0,
+        tail_calls: 0,
+        depth: 0,
     };
     let load = |width, at: i64| packet_load(&run, width, guest_ptr(0), at as u64);
     assert_eq!(load(1, 5), Ok(6));

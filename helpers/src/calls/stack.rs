@@ -1,0 +1,68 @@
+//! Stacks: `get_stackid`, `get_stack`, `get_task_stack` (`kernel/bpf/stackmap.c`).
+//!
+//! Build ids are not to be had in a probe here; who asks for them gets `-EOPNOTSUPP`.
+
+use abi::traps::Trap;
+
+use super::Run;
+use crate::host::{Errno, From, Host, Result0, Walk};
+use crate::maps::stack_trace::{FAST_STACK_CMP, REUSE_STACKID, SKIP, USER_BUILD_ID, USER_STACK};
+
+/// The walk that `flags` ask for.
+fn walk(from: From, flags: u64) -> Walk {
+    Walk {
+        from,
+        user: flags & USER_STACK != 0,
+        skip: (flags & SKIP) as u32,
+    }
+}
+
+pub(super) fn get_stackid<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    let [_, map, flags, ..] = args;
+    let stacks = run.space.map_of(map)?.as_stack_trace();
+    let stacks = stacks.ok_or(Trap::BadMap)?;
+    if flags & !(SKIP | USER_STACK | FAST_STACK_CMP | REUSE_STACKID) != 0 {
+        return Ok(Errno::EINVAL.as_r0());
+    }
+    let walk = walk(From::Context(run.context), flags);
+    let host = run.host;
+    let id = stacks.id(run.space.memory(), host.cpu(), flags, |to| {
+        host.stack(walk, to)
+    });
+    Ok(id.map_or_else(Errno::as_r0, u64::from))
+}
+
+/// Fills the guest's buffer `(to, size)`; what is not filled becomes zero. Gives the bytes that were.
+fn fill<H: Host>(run: &Run<'_, H>, from: From, to: u64, size: u64, flags: u64) -> Result0 {
+    let to = run.space.memory().slice(to, u64::from(size as u32))?;
+    let build_id = flags & USER_BUILD_ID != 0;
+    let unit = if build_id { 32 } else { 8 };
+    let known = flags & !(SKIP | USER_STACK | USER_BUILD_ID) == 0;
+    let kernel_build_id = build_id && flags & USER_STACK == 0;
+    let result = if !known || kernel_build_id || !to.len().is_multiple_of(unit) {
+        Err(Errno::EINVAL)
+    } else if build_id {
+        Err(Errno::EOPNOTSUPP)
+    } else {
+        run.host
+            .stack(walk(from, flags), to)
+            .map(|stored| stored * 8)
+    };
+    to.from(result.unwrap_or(0)).clear();
+    Ok(result.map_or_else(Errno::as_r0, |bytes| bytes as u64))
+}
+
+pub(super) fn get_stack<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    let [_, to, size, flags, _] = args;
+    fill(run, From::Context(run.context), to, size, flags)
+}
+
+/// The current task's own kernel stack is the one above the probe: of the engine's frames nobody knows.
+pub(super) fn get_task_stack<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    let [task, to, size, flags, _] = args;
+    let from = match task == run.host.task() {
+        true => From::Context(run.context),
+        false => From::Task(task),
+    };
+    fill(run, from, to, size, flags)
+}
