@@ -63,6 +63,8 @@ fn for_each_map_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5], call: Callback<'
     if flags != 0 {
         return Ok(Errno::EINVAL.as_r0());
     }
+    // Empty buckets are passed over without a call.
+    run.work.bytes(map.spec().max_entries.into())?;
     let cpu = run.host.cpu();
     let key = layout::key_base(cpu, run.depth.min(layout::CALLBACK_DEPTH - 1));
     let size = u64::from(map.spec().key_size);

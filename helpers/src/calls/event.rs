@@ -15,7 +15,7 @@ pub(super) fn perf_event_output<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Re
     let [_, map, flags, data, size] = args;
     let map = run.space.map_of(map)?;
     let rings = map.as_perf_event_array().ok_or(Trap::BadMap)?;
-    let data = run.space.memory().slice(data, size)?;
+    let data = run.slice(data, size)?;
     Ok(r0(rings.output(run.host, flags, data)))
 }
 
@@ -54,7 +54,7 @@ pub(super) fn ringbuf_output<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Resul
     let [map, data, size, flags, _] = args;
     let ring = ring(run, map)?;
     let memory = run.space.memory();
-    let data = memory.slice(data, size)?;
+    let data = run.slice(data, size)?;
     Ok(r0(ring.output(run.host, memory, data, flags)))
 }
 

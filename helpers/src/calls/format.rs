@@ -370,7 +370,7 @@ fn arguments<H>(
     data: u64,
     length: u64,
 ) -> Result<Result<([u64; MAX_ARGS], usize), Errno>, Trap> {
-    let slice = run.space.memory().slice(data, u64::from(length as u32))?;
+    let slice = run.slice(data, u64::from(length as u32))?;
     let count = slice.len() / 8;
     if !slice.len().is_multiple_of(8) || count > MAX_ARGS {
         return Ok(Err(Errno::EINVAL));
@@ -386,9 +386,9 @@ fn arguments<H>(
 pub(super) fn snprintf<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let [to, size, fmt, data, length] = args;
     let memory = run.space.memory();
-    let to = memory.slice(to, u64::from(size as u32))?;
+    let to = run.slice(to, u64::from(size as u32))?;
     let room = abi::layout::guest_offset(fmt).map_or(0, |at| memory.size().saturating_sub(at));
-    let fmt = memory.slice(fmt, u64::from(room))?;
+    let fmt = run.slice(fmt, u64::from(room))?;
     let (args, count) = match arguments(run, data, length)? {
         Ok(args) => args,
         Err(errno) => return Ok(errno.as_r0()),
@@ -428,18 +428,12 @@ fn print<H: Host>(run: &Run<'_, H>, fmt: GuestSlice<'_>, args: &[u64]) -> u64 {
 }
 
 pub(super) fn trace_printk<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    let fmt = run
-        .space
-        .memory()
-        .slice(args[0], u64::from(args[1] as u32))?;
+    let fmt = run.slice(args[0], u64::from(args[1] as u32))?;
     Ok(print(run, fmt, &args[2..]))
 }
 
 pub(super) fn trace_vprintk<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    let fmt = run
-        .space
-        .memory()
-        .slice(args[0], u64::from(args[1] as u32))?;
+    let fmt = run.slice(args[0], u64::from(args[1] as u32))?;
     Ok(match arguments(run, args[2], args[3])? {
         Ok((args, count)) => print(run, fmt, &args[..count]),
         Err(errno) => errno.as_r0(),

@@ -10,16 +10,15 @@ use crate::host::{Errno, Host, Result0};
 /// How many arguments there are, and whether a result follows them.
 fn info<H: Host>(run: &Run<'_, H>, context: u64) -> Result<(u32, bool), Trap> {
     let at = context.wrapping_add(u64::from(FUNCTION_INFO));
-    let info = run.space.memory().slice(at, 8)?.word_at(0);
+    let info = run.slice(at, 8)?.word_at(0);
     Ok((info as u32, info & FUNCTION_RETURNS != 0))
 }
 
 /// Copies word `index` of the context to `to`.
 fn copy<H: Host>(run: &Run<'_, H>, context: u64, index: u32, to: u64) -> Result0 {
-    let memory = run.space.memory();
     let at = context.wrapping_add(8 * u64::from(index));
-    let word = memory.slice(at, 8)?.word_at(0);
-    memory.slice(to, 8)?.write(&word.to_le_bytes());
+    let word = run.slice(at, 8)?.word_at(0);
+    run.slice(to, 8)?.write(&word.to_le_bytes());
     Ok(0)
 }
 

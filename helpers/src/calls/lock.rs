@@ -12,7 +12,7 @@ const MAX_TRIES: u32 = 1 << 16;
 
 /// Ends the run with [`Trap::Budget`] if the lock does not become free: its holder has trapped, or it is no lock.
 pub(super) fn spin_lock<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    let word = run.space.memory().slice(args[0], 4)?.as_atomic32();
+    let word = run.slice(args[0], 4)?.as_atomic32();
     let word = word.ok_or(Trap::Misaligned)?;
     for _ in 0..MAX_TRIES {
         let taken = word.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed);
@@ -25,7 +25,7 @@ pub(super) fn spin_lock<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
 }
 
 pub(super) fn spin_unlock<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    let word = run.space.memory().slice(args[0], 4)?.as_atomic32();
+    let word = run.slice(args[0], 4)?.as_atomic32();
     word.ok_or(Trap::Misaligned)?.store(0, Ordering::Release);
     Ok(0)
 }

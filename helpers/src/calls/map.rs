@@ -10,10 +10,7 @@ use crate::maps::{Key, Map, Value};
 
 /// The key behind `pointer`. A map's key size is at most [`crate::maps::MAX_KEY`], so it fits.
 fn key<H>(run: &Run<'_, H>, map: &Map, pointer: u64) -> Result<Key, Trap> {
-    let bytes = run
-        .space
-        .memory()
-        .slice(pointer, u64::from(map.spec().key_size))?;
+    let bytes = run.slice(pointer, u64::from(map.spec().key_size))?;
     Key::from_guest(bytes).map_err(|_| Trap::BadMap)
 }
 
@@ -42,7 +39,7 @@ pub(super) fn update_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u
     let map = changeable(run, map)?;
     let key = key(run, map, key_at)?;
     let memory = run.space.memory();
-    let value = memory.slice(value_at, u64::from(map.spec().value_size))?;
+    let value = run.slice(value_at, u64::from(map.spec().value_size))?;
     Ok(r0(map.update(
         memory,
         run.host.cpu(),
@@ -75,7 +72,7 @@ pub(super) fn lookup_percpu_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> R
 pub(super) fn push_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
     let map = run.space.map_of(args[0])?;
     let memory = run.space.memory();
-    let value = memory.slice(args[1], u64::from(map.spec().value_size))?;
+    let value = run.slice(args[1], u64::from(map.spec().value_size))?;
     Ok(r0(map.push(memory, Value::Guest(value), args[2])))
 }
 
@@ -87,10 +84,7 @@ pub(super) fn pop_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64,
 pub(super) fn peek_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
     let map = run.space.map_of(args[0])?;
     if map.spec().map_type == MapType::BloomFilter {
-        let value = run
-            .space
-            .memory()
-            .slice(args[1], u64::from(map.spec().value_size))?;
+        let value = run.slice(args[1], u64::from(map.spec().value_size))?;
         return Ok(r0(map.peek(Value::Guest(value))));
     }
     take(run, args, false)
@@ -100,7 +94,7 @@ pub(super) fn peek_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64
 fn take<H>(run: &Run<'_, H>, args: [u64; 5], remove: bool) -> Result<u64, Trap> {
     let map = run.space.map_of(args[0])?;
     let memory = run.space.memory();
-    let to = memory.slice(args[1], u64::from(map.spec().value_size))?;
+    let to = run.slice(args[1], u64::from(map.spec().value_size))?;
     let result = map.pop(memory, remove, |from| to.copy_from(from));
     if result.is_err() {
         to.clear();

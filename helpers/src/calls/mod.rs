@@ -19,15 +19,18 @@ mod storage;
 mod string;
 mod task;
 mod time;
+mod work;
 
 use abi::traps::Trap;
 
+use crate::guest::GuestSlice;
 use crate::host::{Errno, Host};
 use crate::space::Space;
 pub use control::{Callback, CallbackImplementation, callback_implementation, tail_call};
 pub use kfunc::kfunc;
 pub use packet::packet_load;
 pub use probe::probe_load;
+pub use work::Work;
 
 /// One run of one program, as its helpers see it.
 #[derive(Debug)]
@@ -44,6 +47,22 @@ pub struct Run<'a, H> {
     pub tail_calls: u32,
     /// How many callbacks deep it is.
     pub depth: u32,
+    /// What it may still do.
+    pub work: &'a Work,
+}
+
+impl<'a, H> Run<'a, H> {
+    /// The `len` bytes of guest memory that `pointer` alleges to point to. Every helper gets at memory by this, so it
+    /// is where their bytes are paid for.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::guest::GuestMemory::slice`]; [`Trap::Budget`].
+    fn slice(&self, pointer: u64, len: u64) -> Result<GuestSlice<'a>, Trap> {
+        let slice = self.space.memory().slice(pointer, len)?;
+        self.work.bytes(len)?;
+        Ok(slice)
+    }
 }
 
 /// A helper's implementation: registers `r1` to `r5` in, `r0` out.

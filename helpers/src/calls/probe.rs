@@ -21,7 +21,7 @@ pub(super) fn is_user(address: u64) -> bool {
 pub(super) fn byte<H: Host>(run: &Run<'_, H>, user: bool, address: u64) -> Option<u8> {
     let byte = match (user, layout::guest_offset(address)) {
         (true, _) => run.host.load_user(1, address).ok()?,
-        (false, Some(_)) => run.space.memory().slice(address, 1).ok()?.word_at(0),
+        (false, Some(_)) => run.slice(address, 1).ok()?.word_at(0),
         (false, None) => run.host.load_kernel(1, address).ok()?,
     };
     Some(byte as u8)
@@ -32,7 +32,7 @@ fn destination<'a, H>(
     run: &Run<'a, H>,
     args: [u64; 5],
 ) -> Result<GuestSlice<'a>, abi::traps::Trap> {
-    run.space.memory().slice(args[0], u64::from(args[1] as u32))
+    run.slice(args[0], u64::from(args[1] as u32))
 }
 
 fn finish(to: GuestSlice<'_>, result: Result<usize, Errno>) -> Result0 {
@@ -49,7 +49,7 @@ fn kernel<H: Host>(run: &Run<'_, H>, to: GuestSlice<'_>, address: u64) -> Result
     if layout::guest_offset(address).is_none() {
         return run.host.read_kernel(to, address);
     }
-    let from = run.space.memory().slice(address, to.len() as u64);
+    let from = run.slice(address, to.len() as u64);
     to.copy_from(from.map_err(|_| Errno::EFAULT)?);
     Ok(())
 }

@@ -24,6 +24,7 @@ pub(super) fn get_stackid<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 
     if flags & !(SKIP | USER_STACK | FAST_STACK_CMP | REUSE_STACKID) != 0 {
         return Ok(Errno::EINVAL.as_r0());
     }
+    run.work.units(u64::from(stacks.depth()) * FRAME)?;
     let walk = walk(From::Context(run.context), flags);
     let host = run.host;
     let id = stacks.id(run.space.memory(), host.cpu(), flags, |to| {
@@ -32,9 +33,13 @@ pub(super) fn get_stackid<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 
     Ok(id.map_or_else(Errno::as_r0, u64::from))
 }
 
+/// Units for each frame of a walk.
+const FRAME: u64 = 16;
+
 /// Fills the guest's buffer `(to, size)`; what is not filled becomes zero. Gives the bytes that were.
 fn fill<H: Host>(run: &Run<'_, H>, from: From, to: u64, size: u64, flags: u64) -> Result0 {
-    let to = run.space.memory().slice(to, u64::from(size as u32))?;
+    let to = run.slice(to, u64::from(size as u32))?;
+    run.work.units(to.len() as u64 / 8 * FRAME)?;
     let build_id = flags & USER_BUILD_ID != 0;
     let unit = if build_id { 32 } else { 8 };
     let known = flags & !(SKIP | USER_STACK | USER_BUILD_ID) == 0;

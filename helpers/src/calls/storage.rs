@@ -31,7 +31,7 @@ pub(super) fn task_storage_get<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Res
     }
     let value = match initial {
         0 => Value::Zero,
-        _ => Value::Guest(memory.slice(initial, u64::from(storage.value_size()))?),
+        _ => Value::Guest(run.slice(initial, u64::from(storage.value_size()))?),
     };
     let made = storage.create(run.host, memory, task, value);
     Ok(made.map_or(0, guest_ptr))

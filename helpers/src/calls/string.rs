@@ -17,9 +17,9 @@ const MAX_DIGITS: usize = 63;
 /// -1, 0 or 1, as the kernel's `strncmp` has it.
 pub(super) fn strncmp<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let memory = run.space.memory();
-    let left = memory.slice(args[0], u64::from(args[1] as u32))?;
+    let left = run.slice(args[0], u64::from(args[1] as u32))?;
     let room = guest_offset(args[2]).map_or(0, |at| memory.size().saturating_sub(at));
-    let right = memory.slice(args[2], u64::from(room).min(left.len() as u64))?;
+    let right = run.slice(args[2], u64::from(room).min(left.len() as u64))?;
     for at in 0..left.len() {
         let (a, b) = (byte(left, at), byte(right, at));
         match a.cmp(&b) {
@@ -92,9 +92,8 @@ fn store<H: Host>(
     convert: impl FnOnce(&Parsed) -> Result<u64, Errno>,
 ) -> Result0 {
     let [text, length, flags, to, _] = args;
-    let memory = run.space.memory();
-    let text = memory.slice(text, u64::from(length as u32))?;
-    let to = memory.slice(to, 8)?;
+    let text = run.slice(text, u64::from(length as u32))?;
+    let to = run.slice(to, 8)?;
     to.clear();
     let parsed = parse(text, flags).and_then(|parsed| Ok((convert(&parsed)?, parsed.consumed)));
     Ok(match parsed {

@@ -54,7 +54,7 @@ const PIDNS_INFO: usize = 8;
 /// An error leaves zeros.
 pub(super) fn get_ns_current_pid_tgid<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let [device, inode, to, size, _] = args;
-    let to = run.space.memory().slice(to, u64::from(size as u32))?;
+    let to = run.slice(to, u64::from(size as u32))?;
     let device = u32::try_from(device).map_err(|_| Errno::EINVAL);
     let ids = match to.len() {
         PIDNS_INFO => device.and_then(|device| run.host.namespace_ids(device, inode)),
@@ -72,10 +72,7 @@ pub(super) fn get_attach_cookie<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Resul
 
 /// `strscpy_pad(buf, current->comm, size)`: cut with a NUL, or padded with zeros.
 pub(super) fn get_current_comm<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    let buffer = run
-        .space
-        .memory()
-        .slice(args[0], u64::from(args[1] as u32))?;
+    let buffer = run.slice(args[0], u64::from(args[1] as u32))?;
     let comm = run.host.comm();
     buffer.clear();
     let text = comm

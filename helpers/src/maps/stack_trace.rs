@@ -106,6 +106,11 @@ impl StackTrace {
         })
     }
 
+    /// Frames of a stack at most.
+    pub fn depth(&self) -> u32 {
+        self.depth
+    }
+
     /// The id of the stack that `walk` leaves in the slice it is given: `walk` says how many addresses.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ fn run(space: &Space, depth: u32, tail_calls: u32) -> Run<'_, KnownHost> {
         cookie: 0,
         tail_calls,
         depth,
+        work: Box::leak(Box::new(Work::new(u64::MAX))),
     }
 }
 

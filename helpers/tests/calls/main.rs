@@ -13,7 +13,7 @@ use abi::layout::guest_ptr;
 use abi::map_types::MapType;
 use abi::traps::Trap;
 use host::{KERNEL, KnownHost, OTHER_TASK, TRACED, USER};
-use wprobe_helpers::calls::{Run, implementation, packet_load, probe_load};
+use wprobe_helpers::calls::{Run, Work, implementation, packet_load, probe_load};
 use wprobe_helpers::guest::GuestMemory;
 use wprobe_helpers::host::Errno;
 use wprobe_helpers::maps::MapSpec;
@@ -38,6 +38,7 @@ fn call(space: &Space, name: &str, args: &[u64]) -> Result<u64, Trap> {
         cookie: 77,
         tail_calls: 0,
         depth: 0,
+        work: &Work::new(u64::MAX),
     };
     let row = abi::helpers::by_name(name).unwrap();
     assert_eq!(row.args.len(), args.len(), "{name}");
@@ -187,6 +188,34 @@ fn destinations_outside_guest_memory_trap() {
 }
 
 #[test]
+fn work_is_paid_for() {
+    let space = space();
+    let read = |left, len| {
+        let work = Work::new(left);
+        let run = Run {
+            host: &KnownHost,
+            space: &space,
+            context: 0,
+            cookie: 0,
+            tail_calls: 0,
+            depth: 0,
+            work: &work,
+        };
+        let row = abi::helpers::by_name("probe_read_kernel").unwrap();
+        let read = implementation::<KnownHost>(row.id).unwrap();
+        let result = read(&run, [guest_ptr(64), len, 0, 0, 0]);
+        (result.err(), work.done())
+    };
+    let (small, large) = (read(1 << 20, 8).1, read(1 << 20, 4096).1);
+    assert!(large > small + 128, "{small} and {large} units");
+    assert_eq!(read(large, 4096).0, None);
+    assert_eq!(read(large - 1, 4096).0, Some(Trap::Budget));
+    // Before anything of it is done, and no more than a range of memory is ever paid for.
+    assert_eq!(read(1 << 20, u64::MAX).0, Some(Trap::BadPointer));
+    assert_eq!(Work::new(0).call(), Err(Trap::Budget));
+}
+
+#[test]
 fn probe_loads_are_zero_extended_and_zero_on_a_fault() {
     let space = space();
     let run = Run {
@@ -196,6 +225,7 @@ fn probe_loads_are_zero_extended_and_zero_on_a_fault() {
         cookie: 0,
         tail_calls: 0,
         depth: 0,
+        work: &Work::new(u64::MAX),
     };
     assert_eq!(probe_load(&run, 1, KERNEL), u64::from(b'a'));
     assert_eq!(
@@ -290,6 +320,7 @@ fn imports_do_what_their_names_say() {
         cookie: 0,
         tail_calls: 0,
         depth: 0,
+        work: &Work::new(u64::MAX),
     };
     let call = |module, name, args| match host_function(module, name).unwrap().action {
         Action::Call(call) => call(&run, args),
@@ -320,6 +351,7 @@ fn packet_loads_are_in_network_order_and_end_with_the_packet() {
         cookie: 0,
         tail_calls: 0,
         depth: 0,
+        work: &Work::new(u64::MAX),
     };
     let load = |width, at: i64| packet_load(&run, width, guest_ptr(0), at as u64);
     assert_eq!(load(1, 5), Ok(6));

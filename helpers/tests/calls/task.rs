@@ -114,6 +114,7 @@ fn kernel_functions_go_by_name() {
         cookie: 0,
         tail_calls: 0,
         depth: 0,
+        work: &Work::new(u64::MAX),
     };
     let call = |name, arg| match host_function(KFUNC, name).unwrap().action {
         Action::Call(function) => function(&run, [arg, 0, 0, 0, 0]),

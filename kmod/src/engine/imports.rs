@@ -11,7 +11,7 @@ use core::fmt;
 use abi::imports as names;
 use abi::layout::{CALLBACK_DEPTH, WASM_PAGE};
 use abi::traps::Trap;
-use helpers::calls::{self, CallbackImplementation, Run};
+use helpers::calls::{self, CallbackImplementation, Run, Work};
 use helpers::host::Errno;
 use helpers::imports::{Action, host_function};
 use helpers::space::Space;
@@ -265,7 +265,7 @@ fn end_run(caller: &mut Caller<'_, RunState>, trap: Trap, site: u32) -> Error {
 type Hit<'a> = Caller<'a, RunState>;
 
 /// What the import sees of the run.
-fn run<'a>(state: &RunState, space: &'a Space) -> Run<'a, Kernel> {
+fn run<'a>(state: &RunState, space: &'a Space, work: &'a Work) -> Run<'a, Kernel> {
     Run {
         host: &Kernel,
         space,
@@ -273,29 +273,30 @@ fn run<'a>(state: &RunState, space: &'a Space) -> Run<'a, Kernel> {
         cookie: state.cookie,
         tail_calls: state.flow.tail_calls,
         depth: state.flow.depth,
+        work,
     }
 }
 
 /// A function of `arity` i64 parameters and an i64 result that does `action` for the store's module number `module`.
 fn wrap(store: &mut Store<RunState>, arity: usize, action: Action<Kernel>, module: usize) -> Func {
     match action {
-        Action::Call(helper) => host_func(store, arity, move |caller, args| {
+        Action::Call(helper) => host_func(store, arity, move |caller, args, work| {
             let state = caller.data();
             let space = state.space.as_ref().ok_or(Trap::NoHelper)?;
-            helper(&run(state, space), args)
+            helper(&run(state, space, work), args)
         }),
         Action::TailCall => host_func(store, arity, tail_call),
-        Action::Callback(helper) => host_func(store, arity, move |caller, args| {
-            callback(caller, helper, module, args)
+        Action::Callback(helper) => host_func(store, arity, move |caller, args, work| {
+            callback(caller, helper, module, args, work)
         }),
     }
 }
 
 /// Notes the program that takes over and ends this one; goes on if there is none.
-fn tail_call(caller: &mut Hit<'_>, args: [u64; 5]) -> Result<u64, Trap> {
+fn tail_call(caller: &mut Hit<'_>, args: [u64; 5], work: &Work) -> Result<u64, Trap> {
     let state = caller.data_mut();
     let space = state.space.as_ref().ok_or(Trap::NoHelper)?;
-    let next = calls::tail_call(&run(state, space), args)?;
+    let next = calls::tail_call(&run(state, space, work), args)?;
     match next.filter(|number| state.program(*number).is_some()) {
         None => Ok(Errno::ENOENT.as_r0()),
         // It would end the helper that called back, too.
@@ -312,13 +313,14 @@ fn callback(
     helper: CallbackImplementation<Kernel>,
     module: usize,
     args: [u64; 5],
+    work: &Work,
 ) -> Result<u64, Trap> {
     let state = caller.data_mut();
     let space = state.space.clone().ok_or(Trap::NoHelper)?;
     if state.flow.depth >= CALLBACK_DEPTH {
         return Err(Trap::StackOverflow);
     }
-    let run = run(state, &space);
+    let run = run(state, &space, work);
     state.flow.depth += 1;
     let result = helper(&run, args, &mut |index, args| {
         invoke(caller, module, index, args)
@@ -344,15 +346,32 @@ fn invoke(caller: &mut Hit<'_>, module: usize, index: u64, args: [u64; 5]) -> Re
     })
 }
 
+/// Does `action`, and takes what it costs off the run's budget.
+fn paid(
+    caller: &mut Hit<'_>,
+    action: impl FnOnce(&mut Hit<'_>, &Work) -> Result<u64, Trap>,
+) -> Result<u64, Trap> {
+    let work = Work::new(caller.get_fuel().map_err(|_| Trap::Engine)?);
+    work.call()?;
+    let result = action(caller, &work);
+    // What it called back has taken its own part.
+    let left = caller.get_fuel().map_err(|_| Trap::Engine)?;
+    let left = left.saturating_sub(work.done());
+    caller.set_fuel(left).map_err(|_| Trap::Engine)?;
+    result
+}
+
 /// A function of `arity` i64 parameters and an i64 result.
 fn host_func<F>(store: &mut Store<RunState>, arity: usize, action: F) -> Func
 where
-    F: Fn(&mut Hit<'_>, [u64; 5]) -> Result<u64, Trap> + Copy + Send + Sync + 'static,
+    F: Fn(&mut Hit<'_>, [u64; 5], &Work) -> Result<u64, Trap> + Copy + Send + Sync + 'static,
 {
     let run = move |mut caller: Hit<'_>, args: [i64; 5]| {
-        action(&mut caller, args.map(|arg| arg as u64))
-            .map(|value| value as i64)
-            .map_err(|trap| end_run(&mut caller, trap, NO_SITE))
+        paid(&mut caller, |caller, work| {
+            action(caller, args.map(|arg| arg as u64), work)
+        })
+        .map(|value| value as i64)
+        .map_err(|trap| end_run(&mut caller, trap, NO_SITE))
     };
     // Typed wrappers: the untyped one allocates at every call.
     macro_rules! typed {

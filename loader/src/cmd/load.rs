@@ -56,6 +56,7 @@ impl How {
                 fuel,
                 trap_limit,
                 btf,
+                ..Options::default()
             },
         ))
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use abi::layout::CALLBACK_DEPTH;
 use abi::traps::Trap;
-use helpers::calls::{self, CallbackImplementation, Run};
+use helpers::calls::{self, CallbackImplementation, Run, Work};
 use helpers::host::Errno;
 use helpers::imports::{Action, HostFunction, host_function};
 use helpers::space::Space;
@@ -98,8 +98,10 @@ impl State {
         &self,
         function: &HostFunction<UserHost>,
         args: [u64; 5],
+        work: &Work,
         invoke: Invoke<'_>,
     ) -> Result<u64, Trapped> {
+        work.call().map_err(Trapped::somewhere)?;
         let run = Run {
             host: &self.host,
             space: &self.space,
@@ -107,6 +109,7 @@ impl State {
             cookie: 0,
             tail_calls: self.tail_calls.load(Relaxed),
             depth: self.depth.load(Relaxed),
+            work,
         };
         match function.action {
             Action::Call(helper) => helper(&run, args).map_err(Trapped::somewhere),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use abi::imports::{CALLBACKS, ENV, MEMORY, STACK_BASE, TRAP};
 use abi::layout;
 use abi::traps::Trap;
+use helpers::calls::Work;
 use wasmi::errors::HostError;
 use wasmi::{
     Caller, CompilationMode, Config, Engine, Extern, ExternType, Func, FuncType, Global, Linker,
@@ -77,9 +78,13 @@ impl Wasmi {
                 for (arg, param) in args.iter_mut().zip(params) {
                     *arg = param.i64().expect("all parameters are i64") as u64;
                 }
-                let r0 = state.call(&function, args, &mut |index, args| {
+                let work = Work::new(caller.get_fuel()?);
+                let r0 = state.call(&function, args, &work, &mut |index, args| {
                     Self::invoke(&mut caller, index, args)
                 });
+                // What it called back has taken its own part.
+                let left = caller.get_fuel()?.saturating_sub(work.done());
+                caller.set_fuel(left)?;
                 results[0] = Val::I64(r0.map_err(wasmi::Error::host)? as i64);
                 Ok(())
             },

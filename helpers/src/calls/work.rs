@@ -1,0 +1,57 @@
+//! What helpers cost: a run's budget bounds what it does in them too.
+//!
+//! Without this, a loop of few instructions could have a megabyte copied in each turn, and a budget of instructions
+//! would bound nothing.
+
+use core::cell::Cell;
+
+use abi::traps::Trap;
+
+/// Units for a call, whatever it does.
+const CALL: u64 = 16;
+/// Bytes that are copied, compared or formatted for one unit.
+const BYTES: u64 = 16;
+
+/// The budget of a run while a helper works, in the engine's units: about one wasm instruction each.
+#[derive(Debug)]
+pub struct Work {
+    left: Cell<u64>,
+    done: Cell<u64>,
+}
+
+impl Work {
+    /// Work for one call, of a run that has `left` units.
+    pub fn new(left: u64) -> Self {
+        Self {
+            left: Cell::new(left),
+            done: Cell::new(0),
+        }
+    }
+
+    /// What has been used up, for the engine to take off.
+    pub fn done(&self) -> u64 {
+        self.done.get()
+    }
+
+    /// Pays for the call itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Trap::Budget`] if not so much is left.
+    pub fn call(&self) -> Result<(), Trap> {
+        self.units(CALL)
+    }
+
+    /// Pays for `count` bytes, before they are touched.
+    pub(super) fn bytes(&self, count: u64) -> Result<(), Trap> {
+        self.units(count / BYTES)
+    }
+
+    /// Pays for work of another kind.
+    pub(super) fn units(&self, count: u64) -> Result<(), Trap> {
+        let left = self.left.get().checked_sub(count);
+        self.done.set(self.done.get().saturating_add(count));
+        self.left.set(left.ok_or(Trap::Budget)?);
+        Ok(())
+    }
+}
