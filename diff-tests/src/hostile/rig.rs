@@ -6,6 +6,7 @@ use abi::imports::{ENV, MAP, MAP_VALUE, MEMORY, VALUE_MODULES};
 use abi::map_types::MapType;
 use abi::uapi::AttachPoint;
 use anyhow::Result;
+use helpers::maps::Inner;
 use loader::attach::{Choice, Plan};
 use loader::device::{
     self, Device, Link, LinkSpec, Map, MapSpec, Module, ModuleSpec, Program, Sandbox, text,
@@ -40,7 +41,23 @@ pub const MAPS: &[(MapType, u32, u32, u32, u32)] = &[
     (MapType::BloomFilter, 0, 16, 8, 0),
     (MapType::Ringbuf, 0, 0, 4096, 0),
     (MapType::PerfEventArray, 4, 4, 2, 0),
+    (MapType::StackTrace, 4, 128, 8, 0),
+    (MapType::CgroupArray, 4, 4, 8, 0),
+    (MapType::ProgArray, 4, 4, 8, 0),
+    (MapType::ArrayOfMaps, 4, 4, 8, 0),
+    (MapType::HashOfMaps, 8, 4, 8, 0),
+    // As the trie.
+    (MapType::TaskStorage, 4, 16, 0, 1),
 ];
+
+/// What is in a map of maps.
+const ARRAY: Inner = Inner {
+    map_type: MapType::Array,
+    key_size: 4,
+    value_size: 16,
+    max_entries: 8,
+    flags: 0,
+};
 
 /// What became of a module.
 #[derive(Debug)]
@@ -81,7 +98,8 @@ impl<'a> Rig<'a> {
                 value_size,
                 max_entries,
                 flags,
-                inner: None,
+                inner: matches!(map_type, MapType::ArrayOfMaps | MapType::HashOfMaps)
+                    .then_some(ARRAY),
             })
         };
         let maps = MAPS.iter().map(create).collect::<device::Result<_>>()?;
