@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use loader::attach::{Choice, Plan};
-use loader::device::{Device, Link, Map, Program};
+use loader::device::{Device, Link, LinkSpec, Map, Program};
 use loader::load::{Loaded, Options, load};
 use loader::open::Input;
 
@@ -50,6 +50,11 @@ impl Wasm {
     pub fn attach(&mut self) -> Result<()> {
         self.links = self.plan.attach(&self.loaded.module, &self.loaded.maps)?;
         Ok(())
+    }
+
+    /// Attaches as `spec` says, whatever the plan is; the reason if the device refuses.
+    pub fn attach_as(&self, spec: &LinkSpec) -> Result<Link> {
+        Ok(self.loaded.module.attach(spec)?)
     }
 
     /// Detaches them; memory stays.

@@ -12,6 +12,8 @@
 struct user_probe {
 	struct wprobe_probe probe;
 	struct uprobe_consumer consumer;
+	/* held, so that the file system is not unmounted */
+	struct path path;
 	struct inode *inode;
 	loff_t offset;
 	/* the process whose hits count; 0: any */
@@ -68,61 +70,41 @@ static void user_detach(struct wprobe_probe *probe)
 	struct user_probe *user = container_of(probe, struct user_probe, probe);
 
 	user_unregister(user);
-	iput(user->inode);
+	path_put(&user->path);
 	kfree(user);
 }
 
 static const struct wprobe_probe_ops user_ops = { .detach = user_detach };
 
-static struct inode *find_inode(const char *name)
-{
-	struct path path;
-	struct inode *inode;
-	int error = kern_path(name, LOOKUP_FOLLOW, &path);
-
-	if (error)
-		return ERR_PTR(error);
-	inode = igrab(d_real_inode(path.dentry));
-	path_put(&path);
-	if (!inode)
-		return ERR_PTR(-ENOENT);
-	if (!S_ISREG(inode->i_mode)) {
-		iput(inode);
-		return ERR_PTR(-EINVAL);
-	}
-	return inode;
-}
-
 /* At `offset` of the file; `semaphore`: offset of a counter to keep above 0, or 0. */
 int wp_uprobe_attach(const char *path, u64 offset, u64 semaphore, u32 pid, bool returns,
 		     void *attachment, struct wprobe_probe **made)
 {
-	struct user_probe *user;
-	struct inode *inode = find_inode(path);
+	struct user_probe *user = kzalloc(sizeof(*user), GFP_KERNEL);
 	int error;
 
-	if (IS_ERR(inode))
-		return PTR_ERR(inode);
-	user = kzalloc(sizeof(*user), GFP_KERNEL);
-	if (!user) {
-		iput(inode);
+	if (!user)
 		return -ENOMEM;
-	}
+	error = kern_path(path, LOOKUP_FOLLOW, &user->path);
+	if (error)
+		goto free;
 	user->probe.attachment = attachment;
 	user->probe.ops = &user_ops;
-	user->inode = inode;
+	user->inode = d_real_inode(user->path.dentry);
 	user->offset = offset;
 	user->pid = pid;
 	if (returns)
 		user->consumer.ret_handler = on_return;
 	else
 		user->consumer.handler = on_entry;
-	error = user_register(user, semaphore);
-	if (error) {
-		iput(inode);
-		kfree(user);
-	} else {
-		*made = &user->probe;
-	}
+	error = S_ISREG(user->inode->i_mode) ? user_register(user, semaphore) : -EINVAL;
+	if (error)
+		goto put;
+	*made = &user->probe;
+	return 0;
+put:
+	path_put(&user->path);
+free:
+	kfree(user);
 	return error;
 }

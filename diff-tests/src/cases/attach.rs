@@ -6,8 +6,10 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use abi::uapi::{AttachPoint, LINK_ARGS};
 use anyhow::{Context, Result, ensure};
 use loader::attach::Choice;
+use loader::device::{LinkSpec, Rate, Sampling};
 
 use super::Case;
 use crate::oracle::native::Native;
@@ -96,6 +98,7 @@ pub const CASES: &[Case] = &[
         "attach::what_cannot_be_probed_is_refused_with_the_reason",
         refusals,
     ),
+    ("attach::the_device_checks_what_it_is_given", checks),
 ];
 
 /// Events of every workload at least, if nothing else is said.
@@ -219,6 +222,143 @@ fn refusals() -> Result<()> {
     ] {
         let said = refusal(program, section)?;
         ensure!(said.contains(expected), "{program} {section:?}: {said}");
+    }
+    Ok(())
+}
+
+/// Attachments that no loader of ours asks for.
+fn checks() -> Result<()> {
+    use AttachPoint::{
+        Fentry, Fexit, Kprobe, PerfEvent, RawTracepoint, Tracepoint, Uprobe, Uretprobe,
+    };
+    let elf = corpus::object("attach_kprobe")?;
+    let wasm = Wasm::load(&guest::device()?, elf, "attach_kprobe", &["enter"])?;
+    let program = "kprobe:__x64_sys_getpgrp:pre";
+    let spec = |target, attach| LinkSpec::new(program, target, attach);
+    let read = |attach| spec("vfs_read", attach);
+    let path = std::env::current_exe()?;
+    let path = path.to_str().context("an odd path")?;
+    let sampling = |rate| {
+        Some(Sampling {
+            rate,
+            ..Sampling::default()
+        })
+    };
+    let args = |count, size| {
+        let mut args = [0; LINK_ARGS];
+        args[..count].fill(size);
+        args
+    };
+    let specs = [
+        (
+            LinkSpec {
+                offset: 8,
+                ..read(Fentry)
+            },
+            "offset 8: not with this attach point",
+        ),
+        (
+            LinkSpec {
+                offset: 8,
+                ..spec("sched/sched_switch", Tracepoint)
+            },
+            "offset 8: not with",
+        ),
+        (
+            LinkSpec {
+                semaphore: 8,
+                ..read(Kprobe)
+            },
+            "not with this attach point",
+        ),
+        (
+            LinkSpec {
+                pid: 1,
+                ..read(Fexit)
+            },
+            "not with this attach point",
+        ),
+        (
+            LinkSpec {
+                sampling: sampling(Rate::Frequency(9)),
+                ..read(Kprobe)
+            },
+            "not with this",
+        ),
+        (
+            LinkSpec {
+                sampling: sampling(Rate::Frequency(0)),
+                ..spec("", PerfEvent)
+            },
+            "neither a frequency",
+        ),
+        (
+            LinkSpec {
+                context: 16,
+                args: args(1, 8),
+                ..read(Fentry)
+            },
+            "context of 16 bytes, there are 8",
+        ),
+        (
+            LinkSpec {
+                context: 24,
+                args: args(1, 8),
+                ..read(Fexit)
+            },
+            "context of 24 bytes, there are 16",
+        ),
+        (
+            LinkSpec {
+                context: 4096,
+                ..spec("sched/sched_switch", Tracepoint)
+            },
+            "there are 4088",
+        ),
+        (
+            LinkSpec {
+                context: 65,
+                ..spec("syscalls/sys_enter_openat", Tracepoint)
+            },
+            "there are 64",
+        ),
+        (
+            LinkSpec {
+                context: 8,
+                args: args(13, 8),
+                ..spec("sys_enter", RawTracepoint)
+            },
+            "more arguments",
+        ),
+        (
+            LinkSpec {
+                context: 8,
+                args: args(2, 9),
+                ..spec("sys_enter", RawTracepoint)
+            },
+            "more arguments",
+        ),
+        (spec("sched_switch", Tracepoint), "no event's SYSTEM/NAME"),
+        (spec("sched/no_such", Tracepoint), "no such tracepoint"),
+        (spec("no_such", RawTracepoint), "no such tracepoint"),
+        (spec("no_such", Fentry), "no such symbol"),
+        (spec("no_such", Fexit), "no such symbol"),
+        (spec("/no/such/file", Uprobe), "no such file"),
+        (spec("/tmp", Uretprobe), "no regular file"),
+        (
+            LinkSpec {
+                offset: 1 << 40,
+                ..spec(path, Uprobe)
+            },
+            "uprobe",
+        ),
+    ];
+    for (spec, expected) in specs {
+        let said = match wasm.attach_as(&spec) {
+            Ok(_) => anyhow::bail!("{spec:?} was attached"),
+            Err(error) => format!("{error:#}"),
+        };
+        ensure!(said.contains(expected), "{spec:?}: {said}");
     }
     Ok(())
 }

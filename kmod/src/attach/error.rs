@@ -27,6 +27,8 @@ pub(crate) enum LinkError {
     Strings { program: String, why: &'static str },
     /// The offset makes no sense here.
     Offset(u64),
+    /// What belongs to another attach point.
+    Unused,
     /// The target is no `SYSTEM/NAME`, or not text.
     Event,
     /// Arguments that no function has.
@@ -64,6 +66,9 @@ impl fmt::Display for LinkError {
                 )
             }
             Self::Offset(offset) => write!(f, "offset {offset}: not with this attach point"),
+            Self::Unused => {
+                f.write_str("a semaphore, process or sampling: not with this attach point")
+            }
             Self::Event => f.write_str("the target is no event's SYSTEM/NAME"),
             Self::Arguments => f.write_str("more arguments, or larger ones, than a function has"),
             Self::Sample => f.write_str("neither a frequency nor a period is given"),

@@ -135,6 +135,14 @@ pub(super) fn place<'n>(
     if args.offset != 0 && !has_offset {
         return Err(LinkError::Offset(args.offset));
     }
+    let in_file = matches!(attach, AttachPoint::Uprobe | AttachPoint::Uretprobe);
+    let sampled = attach == AttachPoint::PerfEvent;
+    if !in_file && (args.semaphore != 0 || args.pid != 0)
+        || !sampled
+            && (args.sample != 0 || args.event != 0 || args.event_type != 0 || args.flags != 0)
+    {
+        return Err(LinkError::Unused);
+    }
     let count = args.args.iter().take_while(|size| **size != 0).count() as u32;
     let uprobe = |returns| Place::Uprobe {
         path: name,

@@ -55,6 +55,7 @@ impl How {
             Options {
                 fuel,
                 trap_limit,
+                spare: 0,
                 btf,
                 ..Options::default()
             },

@@ -47,8 +47,8 @@ pub struct LinkSpec {
     pub semaphore: u64,
     /// For uprobes: the process whose hits count; 0: any.
     pub pid: u32,
-    /// For perf events.
-    pub sampling: Sampling,
+    /// For perf events, and only for them.
+    pub sampling: Option<Sampling>,
 }
 
 impl LinkSpec {
@@ -64,7 +64,7 @@ impl LinkSpec {
             args: [0; LINK_ARGS],
             semaphore: 0,
             pid: 0,
-            sampling: Sampling::default(),
+            sampling: None,
         }
     }
 }
@@ -111,10 +111,12 @@ impl Module {
     /// Attaches a program.
     pub fn attach(&self, spec: &LinkSpec) -> Result<Link> {
         let mut log = Log::new();
-        let (sample, flags) = match spec.sampling.rate {
-            _ if spec.attach != AttachPoint::PerfEvent => (0, 0),
-            Rate::Frequency(frequency) => (frequency, 0),
-            Rate::Period(period) => (period, LINK_PERIOD),
+        let (event_type, event, sample, flags) = match spec.sampling {
+            None => (0, 0, 0, 0),
+            Some(sampling) => match sampling.rate {
+                Rate::Frequency(rate) => (sampling.event_type, sampling.event, rate, 0),
+                Rate::Period(period) => (sampling.event_type, sampling.event, period, LINK_PERIOD),
+            },
         };
         let mut arg = LinkCreate {
             program: bytes(&spec.program)?,
@@ -126,8 +128,8 @@ impl Module {
             args: spec.args,
             semaphore: spec.semaphore,
             pid: spec.pid,
-            event_type: spec.sampling.event_type,
-            event: spec.sampling.event,
+            event_type,
+            event,
             sample,
             flags,
             log: log.address(),
