@@ -1,5 +1,5 @@
 //! Compiles `corpus/src/*.bpf.c` with clang and `corpus/modules/**/*.wat` to wasm, and lists the results in
-//! `corpus.rs`: `OBJECTS` and `MODULES`, name and bytes.
+//! `corpus.rs`: `OBJECTS` and `MODULES`, name and bytes; `HOSTILE`, name, first line and bytes.
 
 use std::env;
 use std::error::Error;
@@ -22,17 +22,37 @@ fn main() -> Result<()> {
         compile(&source, &object)?;
         objects.push((name, object));
     }
-    let mut modules = Vec::new();
-    for directory in ["modules", "modules/hostile"] {
-        for source in files(&corpus.join(directory), ".wat")? {
-            let name = stem(&source, ".wat");
-            let module = out.join(format!("{name}.wasm"));
-            fs::write(&module, wat::parse_file(&source)?)?;
-            modules.push((name, module));
-        }
-    }
-    let list = list("OBJECTS", &objects) + &list("MODULES", &modules);
+    let modules = assemble(&corpus.join("modules"), &out)?;
+    let hostile = assemble(&corpus.join("modules/hostile"), &out)?;
+    let list =
+        list("OBJECTS", &objects) + &list("MODULES", &named(&modules)) + &hostile_list(&hostile);
     Ok(fs::write(out.join("corpus.rs"), list)?)
+}
+
+/// A `.wat` file assembled.
+struct Module {
+    name: String,
+    /// Its first line, a comment.
+    first_line: String,
+    path: PathBuf,
+}
+
+fn assemble(directory: &Path, out: &Path) -> Result<Vec<Module>> {
+    let mut modules = Vec::new();
+    for source in files(directory, ".wat")? {
+        let name = stem(&source, ".wat");
+        let path = out.join(format!("{name}.wasm"));
+        fs::write(&path, wat::parse_file(&source)?)?;
+        let text = fs::read_to_string(&source)?;
+        let first_line = text.lines().next().unwrap_or_default();
+        let first_line = first_line.trim_start_matches([';', ' ']).to_owned();
+        modules.push(Module {
+            name,
+            first_line,
+            path,
+        });
+    }
+    Ok(modules)
 }
 
 fn compile(source: &Path, object: &Path) -> Result<()> {
@@ -46,8 +66,12 @@ fn compile(source: &Path, object: &Path) -> Result<()> {
             "-g",
             "-Wall",
             "-Werror",
+            // Where usdt.bpf.h finds errno.h.
+            "-I/usr/include/x86_64-linux-gnu",
             "-c",
         ])
+        // libbpf-sys's headers.
+        .args(env::var("DEP_BPF_INCLUDE").map(|path| format!("-I{path}")))
         .arg(source)
         .arg("-o")
         .arg(object)
@@ -85,4 +109,22 @@ fn list(name: &str, items: &[(String, PathBuf)]) -> String {
     let row = |(name, path): &(String, PathBuf)| format!("({name:?}, include_bytes!({path:?})),\n");
     let rows: String = items.iter().map(row).collect();
     format!("pub(crate) const {name}: &[(&str, &[u8])] = &[\n{rows}];\n")
+}
+
+fn named(modules: &[Module]) -> Vec<(String, PathBuf)> {
+    let name = |m: &Module| (m.name.clone(), m.path.clone());
+    modules.iter().map(name).collect()
+}
+
+fn hostile_list(modules: &[Module]) -> String {
+    let row = |m: &Module| {
+        let Module {
+            name,
+            first_line,
+            path,
+        } = m;
+        format!("({name:?}, {first_line:?}, include_bytes!({path:?})),\n")
+    };
+    let rows: String = modules.iter().map(row).collect();
+    format!("pub(crate) const HOSTILE: &[(&str, &str, &[u8])] = &[\n{rows}];\n")
 }

@@ -8,7 +8,7 @@ use abi::layout::STACK_SIZE;
 use crate::cfg::{Blocks, CallGraph, Structured, structure};
 use crate::error::{Error, FlowError, Result};
 use crate::object::Object;
-use crate::types::{Entry, Facts, Live, Scope, infer, live};
+use crate::types::{Entry, Facts, Input, Live, Scope, Webs, infer, live, webs};
 
 /// What is known about one function.
 pub(crate) struct Analysis {
@@ -16,6 +16,7 @@ pub(crate) struct Analysis {
     pub(crate) structured: Structured,
     pub(crate) facts: Facts,
     pub(crate) live: Live,
+    pub(crate) webs: Webs,
     /// How many arguments a call passes.
     pub(crate) params: u32,
     /// Where its frame lies above `stack_base`.
@@ -59,6 +60,13 @@ impl Analysed {
             } else {
                 live.params()
             };
+            let webs = webs(&Input {
+                function,
+                blocks: &blocks,
+                facts: &facts,
+                live: &live,
+                params: &params,
+            });
             functions[index] = Some(Analysis {
                 structured: structure(&blocks),
                 params: params[index],
@@ -67,6 +75,7 @@ impl Analysed {
                 blocks,
                 facts,
                 live,
+                webs,
             });
         }
         let mut site = 0;

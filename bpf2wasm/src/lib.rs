@@ -1,7 +1,7 @@
 //! Lifts eBPF ELF objects, instruction by instruction, to WebAssembly.
 //!
 //! The file list is the pipeline: `object` (ELF, BTF, maps, relocations) → `isa` (the instruction
-//! table) → `cfg` (blocks, dominators, structure) → `types` (what registers point to) → `lower`
+//! table) → `cfg` (blocks, dominators, structure) → `types` (what registers point to, and how wide they are) → `lower`
 //! (one function per lowering shape) → `emit` (the module) → `check` (the result, verified).
 //!
 //! Pure: bytes in, bytes out; no I/O, no `unsafe`, no knowledge of a runtime. What a translated
@@ -96,7 +96,7 @@ pub struct Summary {
 pub fn convert(object: &[u8], name: &str, options: &Options) -> Result<Converted> {
     let parsed = object::Object::parse(object, options);
     parsed
-        .and_then(|o| translate::translate(&o, name, options))
+        .and_then(|mut o| translate::translate(&mut o, name, options))
         .map_err(|e| e.in_object(name))
 }
 
@@ -127,7 +127,7 @@ pub fn list(object: &[u8], name: &str, options: &Options) -> Result<Vec<Listing>
 pub fn convert_raw(raw: &Raw<'_>, name: &str, options: &Options) -> Result<Converted> {
     let parsed = object::Object::from_raw(raw, name, options);
     parsed
-        .and_then(|o| translate::translate(&o, name, options))
+        .and_then(|mut o| translate::translate(&mut o, name, options))
         .map_err(|e| e.in_object(name))
 }
 

@@ -1,5 +1,6 @@
 //! An object's code for people: instructions, what they refer to, and where they come from.
 
+use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -54,7 +55,8 @@ fn lines(object: &Object<'_>, function: &Function) -> Vec<ListingLine> {
     let mut line = |insn: &crate::isa::insn::Insn| {
         let mut source = None;
         while let Some(line) = sources.next_if(|l| l.slot <= insn.slot) {
-            source = Some((line.file.clone(), line.line, line.text.clone()));
+            let (file, text) = (object.string(line.file), object.string(line.text));
+            source = Some((file.to_owned(), line.line, text.trim().to_owned()));
         }
         let reference = function.refs.get(&insn.slot).map(|r| describe(object, *r));
         ListingLine {

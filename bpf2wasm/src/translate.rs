@@ -6,17 +6,27 @@ use alloc::vec::Vec;
 use abi::manifest::Manifest;
 
 use crate::analysis::Analysed;
-use crate::emit::body::Code;
+use crate::emit::body::{Body, Callee, Code};
 use crate::emit::imports::{Functions, Globals};
 use crate::emit::module::{Defined, Encoded, Parts, encode};
+use crate::emit::resized::{self, Resized};
 use crate::emit::{lines, manifest};
 use crate::error::{Error, ModuleError, Result};
+use crate::isa::pairs;
 use crate::lower::{Lowered, Shared, lower};
 use crate::object::Object;
 use crate::{Converted, Options, ProgramCheck, Span, Summary, check};
 
 /// Translates a parsed object.
-pub(crate) fn translate(object: &Object<'_>, name: &str, options: &Options) -> Result<Converted> {
+pub(crate) fn translate(
+    object: &mut Object<'_>,
+    name: &str,
+    options: &Options,
+) -> Result<Converted> {
+    for function in &mut object.functions {
+        pairs::join(&mut function.insns, &function.refs);
+    }
+    let object = &*object;
     let analysed = Analysed::new(object)?;
     let globals = Globals::new(object);
     let lowered = lower_all(object, &analysed, &globals, options)?;
@@ -114,9 +124,12 @@ fn assemble(
     exports: &[Option<String>],
     lowered: Vec<(usize, Lowered)>,
 ) -> Result<(Encoded, Vec<Span>)> {
-    let order: Vec<usize> = lowered.iter().map(|(index, _)| *index).collect();
     let callees = lowered.iter().flat_map(|(_, l)| l.body.callees());
-    let functions = Functions::new(callees, &order, &object.externs);
+    let added: Vec<(Resized, Body)> = resized::bodies(callees.clone());
+    let callees = callees.chain(added.iter().flat_map(|(_, body)| body.callees()));
+    let own = lowered.iter().map(|(index, _)| Callee::Local(*index));
+    let own = own.chain(added.iter().map(|(kind, _)| Callee::Resized(*kind)));
+    let functions = Functions::new(callees, own, &object.externs);
     let define = |(index, lowered): (usize, Lowered)| Defined {
         name: &object.functions[index].name,
         params: analysed.wasm_params(index),
@@ -126,7 +139,15 @@ fn assemble(
             .body
             .finish(&lowered.prologue, |callee| functions.index(callee)),
     };
-    let defined: Vec<Defined<'_>> = lowered.into_iter().map(define).collect();
+    let add = |(kind, body): (Resized, Body)| Defined {
+        name: kind.name(),
+        params: kind.params(),
+        export: None,
+        callback: None,
+        code: body.finish(&[], |callee| functions.index(callee)),
+    };
+    let defined = lowered.into_iter().map(define);
+    let defined: Vec<Defined<'_>> = defined.chain(added.into_iter().map(add)).collect();
     let unwritable = |e: serde_json::Error| Error::new(ModuleError::Manifest(e.to_string()));
     let json = serde_json::to_vec(manifest).map_err(unwritable)?;
     let lines = lines::build(object, analysed);

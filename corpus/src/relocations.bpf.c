@@ -14,7 +14,9 @@ struct task_struct {
 	char comm[16];
 } CORE;
 
-__u64 values[18];
+struct pt_regs___narrow { unsigned int di; } CORE;
+
+__u64 values[19];
 
 SEC("kprobe/__x64_sys_getpgrp")
 int relocations(void *ctx)
@@ -39,6 +41,8 @@ int relocations(void *ctx)
 	values[15] = BPF_CORE_READ(task, group_leader, pid);
 	values[16] = BPF_CORE_READ(task, comm[3]);
 	values[17]++;
+	/* All 64 bits: the load becomes as wide as the kernel's field. */
+	values[18] = ((struct pt_regs___narrow *)ctx)->di;
 	return 0;
 }
 

@@ -11,9 +11,47 @@ pub fn object(name: &str) -> Result<&'static [u8]> {
     find(built::OBJECTS, name)
 }
 
-/// The module assembled from `corpus/modules/NAME.wat`, hostile ones included.
+/// A module of `corpus/modules/hostile`.
+#[derive(Clone, Copy, Debug)]
+pub struct Hostile {
+    /// The file's name.
+    pub name: &'static str,
+    /// Its first line: what is to become of it.
+    pub fate: &'static str,
+    /// The module.
+    pub bytes: &'static [u8],
+}
+
+/// The module assembled from `corpus/modules/hostile/NAME.wat`.
+pub fn hostile_module(name: &str) -> Result<&'static [u8]> {
+    let module = hostile().find(|module| module.name == name);
+    let module = module.with_context(|| format!("no hostile module {name}"))?;
+    Ok(module.bytes)
+}
+
+/// Every module of `corpus/modules/hostile`.
+pub fn hostile() -> impl Iterator<Item = Hostile> {
+    let row = |&(name, fate, bytes): &(&'static str, &'static str, &'static [u8])| Hostile {
+        name,
+        fate,
+        bytes,
+    };
+    built::HOSTILE.iter().map(row)
+}
+
+/// The module assembled from `corpus/modules/NAME.wat`.
 pub fn module(name: &str) -> Result<&'static [u8]> {
     find(built::MODULES, name)
+}
+
+/// Every compiled object, by name.
+pub fn objects() -> &'static [(&'static str, &'static [u8])] {
+    built::OBJECTS
+}
+
+/// Every hand-written module that means well, by name.
+pub fn modules() -> &'static [(&'static str, &'static [u8])] {
+    built::MODULES
 }
 
 fn find(list: &[(&str, &'static [u8])], name: &str) -> Result<&'static [u8]> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use loader::attach::Plan;
+use loader::attach::{Choice, Plan};
 use loader::device::{Device, Link, Map, Program};
 use loader::load::{Loaded, Options, load};
 use loader::open::Input;
@@ -23,9 +23,18 @@ pub struct Wasm {
 impl Wasm {
     /// Loads a BPF object or a wasm module; `programs` are those to attach, none meaning the default.
     pub fn load(device: &Device, bytes: &[u8], name: &str, programs: &[&str]) -> Result<Self> {
+        let programs = programs.iter().map(|p| (*p).to_owned()).collect();
+        let choice = Choice {
+            programs,
+            ..Choice::default()
+        };
+        Wasm::choose(device, bytes, name, &choice)
+    }
+
+    /// As [`Wasm::load`], with more to say about the attachments.
+    pub fn choose(device: &Device, bytes: &[u8], name: &str, choice: &Choice) -> Result<Self> {
         let input = Input::from_bytes(bytes, name, Path::new(name), None)?;
-        let programs: Vec<_> = programs.iter().map(|p| (*p).to_owned()).collect();
-        let plan = Plan::new(&input, &programs)?;
+        let plan = Plan::new(&input, choice)?;
         let loaded = load(device, &input, &Options::default())?;
         let cpus = device.about()?.cpus;
         Ok(Wasm {
@@ -39,9 +48,7 @@ impl Wasm {
 
     /// Attaches its programs.
     pub fn attach(&mut self) -> Result<()> {
-        for spec in &self.plan.links {
-            self.links.push(self.loaded.module.attach(spec)?);
-        }
+        self.links = self.plan.attach(&self.loaded.module, &self.loaded.maps)?;
         Ok(())
     }
 

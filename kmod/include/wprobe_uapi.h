@@ -10,6 +10,9 @@
 #define WPROBE_NAME_SIZE 64
 #define WPROBE_TARGET_SIZE 128
 #define WPROBE_SYSCALL_ARGS 6
+#define WPROBE_FUNCTION_ARGS 12
+#define WPROBE_LINK_ARGS 16
+#define WPROBE_LINK_PERIOD 1
 
 /* Kinds of objects. */
 enum wprobe_kind {
@@ -20,19 +23,27 @@ enum wprobe_kind {
 	WPROBE_KIND_RING = 5,
 };
 
+/* How a syscall's parameter is handed to a hand-written module. */
+enum wprobe_arg {
+	WPROBE_ARG_NONE = 0,
+	WPROBE_ARG_SCALAR = 1,
+	WPROBE_ARG_STRING = 2,
+};
+
 /* Where a link attaches. */
 enum wprobe_attach {
 	WPROBE_ATTACH_KPROBE = 1,
 	WPROBE_ATTACH_KRETPROBE = 2,
 	WPROBE_ATTACH_SYSCALL_PRE = 3,
 	WPROBE_ATTACH_SYSCALL_POST = 4,
-};
-
-/* How a syscall's parameter is handed to a hand-written module. */
-enum wprobe_arg {
-	WPROBE_ARG_NONE = 0,
-	WPROBE_ARG_SCALAR = 1,
-	WPROBE_ARG_STRING = 2,
+	WPROBE_ATTACH_RAW_TRACEPOINT = 5,
+	WPROBE_ATTACH_TRACEPOINT = 6,
+	WPROBE_ATTACH_FENTRY = 7,
+	WPROBE_ATTACH_FEXIT = 8,
+	WPROBE_ATTACH_FMOD_RET = 9,
+	WPROBE_ATTACH_PERF_EVENT = 10,
+	WPROBE_ATTACH_UPROBE = 11,
+	WPROBE_ATTACH_URETPROBE = 12,
 };
 
 /* Why a run ended early. */
@@ -118,16 +129,21 @@ struct wprobe_module_load {
 /* Attaches a program. The link is active until it is gone. */
 struct wprobe_link_create {
 	__u8 program[WPROBE_TARGET_SIZE]; /* in: the export's name, NUL-terminated */
-	__u8 target[WPROBE_TARGET_SIZE]; /* in: what to attach to, NUL-terminated */
+	__u8 target[WPROBE_TARGET_SIZE]; /* in: what to attach to: a symbol, a tracepoint, SYSTEM/NAME of an event, a path; NUL-terminated */
 	__u32 attach; /* in: ATTACH_* */
 	__u32 context; /* in: bytes of context to copy in at a hit */
 	__u64 offset; /* in: offset from the start of the target */
 	__u64 cookie; /* in: value of bpf_get_attach_cookie() */
-	__u8 args[8]; /* in: ARG_* of each parameter, for ATTACH_SYSCALL_* */
+	__u8 args[WPROBE_LINK_ARGS]; /* in: up to the first 0, of each argument: its bytes (tracepoints and functions), ARG_* (ATTACH_SYSCALL_*) */
+	__u64 semaphore; /* in: for ATTACH_U*PROBE: offset in the file of a counter to keep above 0 (usdt semaphore); 0: none */
+	__u32 pid; /* in: for ATTACH_U*PROBE: process whose hits count; 0: any */
+	__u32 event_type; /* in: for ATTACH_PERF_EVENT: perf_event_attr.type */
+	__u64 event; /* in: for ATTACH_PERF_EVENT: perf_event_attr.config */
+	__u64 sample; /* in: for ATTACH_PERF_EVENT: samples a second; with LINK_PERIOD in flags, events a sample */
 	__u64 log; /* in: address of a buffer for the reason of a refusal, NUL-terminated text */
 	__u64 log_size; /* in: its size */
-	__u64 flags; /* in: 0 */
-}; /* 312 bytes */
+	__u64 flags; /* in: LINK_PERIOD or 0 */
+}; /* 352 bytes */
 
 /* Runs the module's `report` export and copies the string it returns. */
 struct wprobe_report {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * kprobes and kretprobes. A handler runs Rust with interrupts off, so that only an NMI can come in
- * between, and returns 0: the probed path goes on as if nothing had been there.
+ * kprobes and kretprobes. A handler returns 0: the probed path goes on as if nothing had been there.
  */
 #include <linux/kprobes.h>
 #include <linux/slab.h>
@@ -12,94 +11,109 @@
 /* Instances in flight: what sleeps inside the function keeps one. Too few show as misses. */
 #define MAX_ACTIVE 2048
 
-struct wprobe_kprobe {
-	void *attachment;
-	bool returns;
-	union {
-		struct kprobe entry;
-		struct kretprobe ret;
-	};
+struct entry {
+	struct wprobe_probe probe;
+	struct kprobe kprobe;
 };
 
-static void hit(struct wprobe_kprobe *probe, struct pt_regs *regs)
-{
-	unsigned long flags;
-	u32 cpu;
+struct ret {
+	struct wprobe_probe probe;
+	struct kretprobe kretprobe;
+};
 
-	local_irq_save(flags);
-	cpu = smp_processor_id();
-	wprobe_catch_hit(probe->attachment, regs, cpu, wprobe_hit_resume(cpu));
-	local_irq_restore(flags);
-}
-NOKPROBE_SYMBOL(hit);
-
-static int on_pre(struct kprobe *entry, struct pt_regs *regs)
+static int on_entry(struct kprobe *kprobe, struct pt_regs *regs)
 {
-	hit(container_of(entry, struct wprobe_kprobe, entry), regs);
+	wprobe_hit(&container_of(kprobe, struct entry, kprobe)->probe, regs, regs);
 	return 0;
 }
-NOKPROBE_SYMBOL(on_pre);
+NOKPROBE_SYMBOL(on_entry);
 
 static int on_return(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
-	struct kretprobe *ret = get_kretprobe(instance);
+	struct kretprobe *kretprobe = get_kretprobe(instance);
 
 	/* NULL while it is being unregistered */
-	if (ret)
-		hit(container_of(ret, struct wprobe_kprobe, ret), regs);
+	if (kretprobe)
+		wprobe_hit(&container_of(kretprobe, struct ret, kretprobe)->probe, regs, regs);
 	return 0;
 }
 NOKPROBE_SYMBOL(on_return);
 
-/* Attaches at symbol + offset; 0 or a negative errno. `symbol` must outlive the probe. */
-int wp_kprobe_attach(u32 point, const char *symbol, u32 offset, void *attachment,
-		     struct wprobe_kprobe **made)
+static u64 entry_missed(const struct wprobe_probe *probe)
 {
-	struct wprobe_kprobe *probe = kzalloc(sizeof(*probe), GFP_KERNEL);
-	struct kprobe *entry;
+	return container_of(probe, struct entry, probe)->kprobe.nmissed;
+}
+
+static void entry_detach(struct wprobe_probe *probe)
+{
+	struct entry *entry = container_of(probe, struct entry, probe);
+
+	unregister_kprobe(&entry->kprobe);
+	kfree(entry);
+}
+
+static const struct wprobe_probe_ops entry_ops = { entry_missed, entry_detach };
+
+int wp_kprobe_attach(const char *symbol, u32 offset, void *attachment, struct wprobe_probe **made)
+{
+	struct entry *entry = kzalloc(sizeof(*entry), GFP_KERNEL);
 	int error;
 
-	if (!probe)
+	if (!entry)
 		return -ENOMEM;
-	probe->attachment = attachment;
-	probe->returns = point == WPROBE_RETURN;
-	entry = probe->returns ? &probe->ret.kp : &probe->entry;
-	entry->symbol_name = symbol;
-	entry->offset = offset;
-	if (probe->returns) {
-		probe->ret.handler = on_return;
-		probe->ret.maxactive = MAX_ACTIVE;
-		error = register_kretprobe(&probe->ret);
-	} else {
-		/*
-		 * No post_handler, also for WPROBE_POST: adding one where an armed kprobe already uses ftrace
-		 * makes the kernel disarm that with the wrong ftrace_ops (ENOENT, then a stale probe, then an
-		 * oops). The first instruction of a syscall wrapper is ftrace's nop: before is after.
-		 */
-		entry->pre_handler = on_pre;
-		error = register_kprobe(entry);
-	}
+	entry->probe.attachment = attachment;
+	entry->probe.ops = &entry_ops;
+	entry->kprobe.symbol_name = symbol;
+	entry->kprobe.offset = offset;
+	/*
+	 * No post_handler, also for probes after the first instruction: adding one where an armed kprobe
+	 * already uses ftrace makes the kernel disarm that with the wrong ftrace_ops (ENOENT, then a stale
+	 * probe, then an oops). The first instruction of a syscall wrapper is ftrace's nop: before is after.
+	 */
+	entry->kprobe.pre_handler = on_entry;
+	error = register_kprobe(&entry->kprobe);
 	if (error)
-		kfree(probe);
+		kfree(entry);
 	else
-		*made = probe;
+		*made = &entry->probe;
 	return error;
 }
 
-/* Hits that the probe itself could not handle. */
-u64 wp_kprobe_missed(const struct wprobe_kprobe *probe)
+static u64 ret_missed(const struct wprobe_probe *probe)
 {
-	return probe->returns ? probe->ret.nmissed + probe->ret.kp.nmissed : probe->entry.nmissed;
+	const struct kretprobe *kretprobe = &container_of(probe, struct ret, probe)->kretprobe;
+
+	return kretprobe->nmissed + kretprobe->kp.nmissed;
 }
 
-/* When it returns no handler runs any more. */
-void wp_kprobe_detach(struct wprobe_kprobe *probe)
+static void ret_detach(struct wprobe_probe *probe)
 {
-	if (probe->returns)
-		unregister_kretprobe(&probe->ret);
+	struct ret *ret = container_of(probe, struct ret, probe);
+
+	unregister_kretprobe(&ret->kretprobe);
+	kfree(ret);
+}
+
+static const struct wprobe_probe_ops ret_ops = { ret_missed, ret_detach };
+
+int wp_kretprobe_attach(const char *symbol, void *attachment, struct wprobe_probe **made)
+{
+	struct ret *ret = kzalloc(sizeof(*ret), GFP_KERNEL);
+	int error;
+
+	if (!ret)
+		return -ENOMEM;
+	ret->probe.attachment = attachment;
+	ret->probe.ops = &ret_ops;
+	ret->kretprobe.kp.symbol_name = symbol;
+	ret->kretprobe.handler = on_return;
+	ret->kretprobe.maxactive = MAX_ACTIVE;
+	error = register_kretprobe(&ret->kretprobe);
+	if (error)
+		kfree(ret);
 	else
-		unregister_kprobe(&probe->entry);
-	kfree(probe);
+		*made = &ret->probe;
+	return error;
 }
 
 /*

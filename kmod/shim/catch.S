@@ -15,6 +15,22 @@
 	pushq %r15
 .endm
 
+/* Behind SAVE: makes this frame what *resume leads to, and keeps what it led to for LEAVE. */
+.macro ENTER resume
+	pushq (\resume)
+	pushq \resume
+	movq %rsp, (\resume)
+	movq \resume, %rbx
+.endm
+
+/* Back in the frame that *%rbx leads to: a hit inside a hit leaves the outer one's way out as it was. */
+.macro LEAVE
+	popq %rbx
+	popq (%rbx)
+	RESTORE
+	RET
+.endm
+
 .macro RESTORE
 	popq %r15
 	popq %r14
@@ -31,27 +47,22 @@
  */
 SYM_FUNC_START(wprobe_catch_control)
 	SAVE
-	movq %rdx, %rbx
-	movq %rsp, (%rdx)
+	ENTER %rdx
 	movq %rsi, %rsp
 	call wprobe_rs_control
 	movq (%rbx), %rsp
-	RESTORE
-	RET
+	LEAVE
 SYM_FUNC_END(wprobe_catch_control)
 STACK_FRAME_NON_STANDARD wprobe_catch_control
 
-/* long wprobe_catch_hit(attachment, regs, cpu, resume): on the stack it is called on. */
+/* long wprobe_catch_hit(attachment, hit, cpu, resume): on the stack it is called on. */
 SYM_FUNC_START(wprobe_catch_hit)
 	SAVE
-	movq %rsp, (%rcx)
-	subq $8, %rsp
+	ENTER %rcx
 	andq $-16, %rsp
-	movq %rcx, %rbx
 	call wprobe_rs_hit
 	movq (%rbx), %rsp
-	RESTORE
-	RET
+	LEAVE
 SYM_FUNC_END(wprobe_catch_hit)
 STACK_FRAME_NON_STANDARD wprobe_catch_hit
 
@@ -59,7 +70,6 @@ STACK_FRAME_NON_STANDARD wprobe_catch_hit
 SYM_FUNC_START(wprobe_abort)
 	movq (%rdi), %rsp
 	movq %rsi, %rax
-	RESTORE
-	RET
+	LEAVE
 SYM_FUNC_END(wprobe_abort)
 STACK_FRAME_NON_STANDARD wprobe_abort

@@ -41,12 +41,20 @@ struct wprobe_limits {
 	u32 time_runs;
 };
 
+/* What a probe hands over. */
+struct wprobe_hit {
+	/* where a stack is unwound from, or NULL */
+	const struct pt_regs *regs;
+	/* the program's context, as many words as its attachment copies */
+	const void *words;
+};
+
 /*
  * Entries into Rust. Each is called through its wprobe_catch_*, which remembers where to return to if
  * Rust panics; see catch.S. *resume is the place that wprobe_abort() returns to.
  */
 long wprobe_catch_control(struct wprobe_request *request, void *stack_top, u64 *resume);
-long wprobe_catch_hit(void *attachment, struct pt_regs *regs, u64 cpu, u64 *resume);
+long wprobe_catch_hit(void *attachment, const struct wprobe_hit *hit, u64 cpu, u64 *resume);
 /* Does not return; not declared so, for objtool keeps its own list of what does not. */
 void wprobe_abort(u64 *resume, long result);
 
@@ -125,14 +133,53 @@ u64 wp_jiffies(void);
 u32 wp_numa_node(void);
 u64 wp_per_cpu(u64 address, u32 cpu);
 
-/* attach_kprobe.c */
-enum wprobe_point { WPROBE_PRE, WPROBE_POST, WPROBE_RETURN };
-struct wprobe_kprobe;
-int wp_kprobe_attach(u32 point, const char *symbol, u32 offset, void *attachment,
-		     struct wprobe_kprobe **made);
-u64 wp_kprobe_missed(const struct wprobe_kprobe *probe);
-void wp_kprobe_detach(struct wprobe_kprobe *probe);
+/*
+ * hit.c. A probe of any kind begins with this. An attach function registers one that hits `attachment`,
+ * and returns 0 or a negative errno; names it is given need only live as long as the call, unless it
+ * says otherwise.
+ */
+struct wprobe_probe {
+	void *attachment;
+	const struct wprobe_probe_ops *ops;
+};
+
+struct wprobe_probe_ops {
+	/* NULL: it never misses */
+	u64 (*missed)(const struct wprobe_probe *probe);
+	void (*detach)(struct wprobe_probe *probe);
+};
+
+void wprobe_hit(struct wprobe_probe *probe, const struct pt_regs *regs, const void *words);
+u64 wp_probe_missed(const struct wprobe_probe *probe);
+void wp_probe_detach(struct wprobe_probe *probe);
+
+/* attach_kprobe.c: these two take a symbol that outlives the probe */
+int wp_kprobe_attach(const char *symbol, u32 offset, void *attachment, struct wprobe_probe **made);
+int wp_kretprobe_attach(const char *symbol, void *attachment, struct wprobe_probe **made);
 bool wp_syscall_args(const struct pt_regs *outer, u64 *args);
 size_t wp_regs_size(void);
+
+/* attach_raw.c */
+#define WPROBE_TRACEPOINT_ARGS 12
+struct module;
+struct tracepoint;
+struct tracepoint *wprobe_find_tracepoint(const char *name, struct module **owner);
+int wp_raw_tracepoint_attach(const char *name, void *attachment, struct wprobe_probe **made);
+
+/* attach_tracepoint.c */
+int wp_tracepoint_attach(const char *system, const char *name, void *attachment,
+			 struct wprobe_probe **made);
+
+/* attach_function.c: wp_fexit_attach() takes a symbol that outlives the probe */
+int wp_fentry_attach(const char *symbol, u32 args, void *attachment, struct wprobe_probe **made);
+int wp_fexit_attach(const char *symbol, u32 args, void *attachment, struct wprobe_probe **made);
+
+/* attach_perf_event.c */
+int wp_perf_event_attach(u32 type, u64 config, bool period, u64 sample, void *attachment,
+			 struct wprobe_probe **made);
+
+/* attach_uprobe.c */
+int wp_uprobe_attach(const char *path, u64 offset, u64 semaphore, u32 pid, bool returns,
+		     void *attachment, struct wprobe_probe **made);
 
 #endif

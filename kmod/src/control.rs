@@ -10,7 +10,7 @@ use helpers::host::Errno;
 use crate::registry::{Object, Registry};
 use crate::sandbox::Sandbox;
 use crate::user::{self, Call};
-use crate::{cpu, link, map, memory, module, sandbox, services};
+use crate::{attach, cpu, map, memory, module, sandbox, services};
 
 /// `struct wprobe_request`.
 #[repr(C)]
@@ -132,7 +132,7 @@ fn ioctl(registry: &mut Registry, object: Option<&Object>, call: &Call) -> Resul
         Some(Object::Sandbox(sandbox)) => sandbox::ioctl(registry, sandbox, call)?,
         Some(Object::Module(sandbox, module)) => module::ioctl(registry, sandbox, module, call)?,
         Some(Object::Map(sandbox, map)) => map::ioctl(registry, sandbox, map, call)?,
-        Some(Object::Link(link)) => link::ioctl(registry, link, call).map(|()| None)?,
+        Some(Object::Link(link)) => attach::ioctl(registry, link, call).map(|()| None)?,
         Some(Object::Ring(_)) => return Err(user::ENOTTY),
     };
     made.map_or(Ok(0), descriptor)

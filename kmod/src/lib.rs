@@ -4,8 +4,8 @@
 //! hit) and [`ring`] (a descriptor is mapped or polled). Everything Rust needs from the kernel is in [`services`].
 //!
 //! * Control path: [`control`], [`user`] (arguments), [`registry`] (objects and ids), [`sandbox`],
-//!   [`map`], [`ring`], [`load`], [`module`], [`link`]. One request at a time, on a stack of its own; may allocate and sleep.
-//! * Data path: [`link`] (the hit), [`program`] (the run), [`engine`], [`host`], [`stats`]. Interrupts are
+//!   [`map`], [`ring`], [`load`], [`module`], [`attach`]. One request at a time, on a stack of its own; may allocate and sleep.
+//! * Data path: [`attach`] (the hit), [`program`] (the run), [`engine`], [`host`], [`stats`]. Interrupts are
 //!   off; allocates nothing, sleeps never, looks up no name, shares no lock between CPUs (but the one
 //!   of an exclusive module).
 //! * Under both: [`memory`] (the allocator), [`cpu`] (the guard against nested runs).
@@ -15,11 +15,11 @@
 
 extern crate alloc;
 
+mod attach;
 mod control;
 mod cpu;
 mod engine;
 mod host;
-mod link;
 mod load;
 mod map;
 mod memory;
@@ -32,25 +32,24 @@ mod services;
 mod stats;
 mod user;
 
-use core::ffi::c_void;
 use core::panic::PanicInfo;
 
-use link::Attachment;
+use attach::{Attachment, Hit};
 
 /// A probe was hit.
 ///
 /// # Safety
 ///
 /// Called by C only: with interrupts off on CPU `cpu`, the attachment a probe was registered with, and
-/// its `struct pt_regs`.
+/// a hit of that probe.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn wprobe_rs_hit(
     attachment: *const Attachment,
-    regs: *const c_void,
+    hit: *const Hit,
     cpu: u64,
 ) -> i64 {
-    // SAFETY: an attachment outlives its probe; the registers are the caller's promise.
-    unsafe { (*attachment).hit(regs, cpu as u32) };
+    // SAFETY: an attachment outlives its probe; the hit is the caller's promise.
+    unsafe { (*attachment).hit(&*hit, cpu as u32) };
     0
 }
 

@@ -8,14 +8,13 @@ use abi::uapi;
 use helpers::host::Errno;
 use wasmi::{Memory, Store, TypedFunc};
 
-use crate::cpu;
 use crate::engine::slot::{RunState, Slot};
 use crate::engine::trap;
-use crate::link;
 use crate::program::{Budget, Buffer, Program};
 use crate::registry::{Object, Registry};
 use crate::sandbox::Sandbox;
 use crate::user::{self, Call};
+use crate::{attach, cpu};
 
 /// Bytes of a report at most.
 const MAX_REPORT: u64 = 64 << 10;
@@ -50,7 +49,7 @@ pub(crate) fn ioctl(
     call: &Call,
 ) -> Result<Option<Object>, Errno> {
     if call.is(uapi::LINK_CREATE) {
-        return link::create(registry, sandbox, module, call).map(Some);
+        return attach::create(registry, sandbox, module, call).map(Some);
     }
     if call.is(uapi::REPORT) {
         return module.report(call).map(|()| None);

@@ -44,6 +44,36 @@ pub(crate) struct Budget {
     pub(crate) trap_limit: u32,
 }
 
+/// What a translated program gets: words that are copied into guest memory.
+pub(crate) struct Context<'a> {
+    pub(crate) words: &'a [u64],
+    /// Each word's bits; `None`: all.
+    pub(crate) masks: Option<&'a [u64]>,
+    /// What lies at `layout::FUNCTION_INFO`, for a traced function.
+    pub(crate) function: Option<u64>,
+}
+
+impl Context<'_> {
+    /// Copies it to `base`, as far as it fits.
+    fn copy(&self, space: &Space, base: u32) {
+        let Some(copy) = space.memory().at(base, size_of_val(self.words) as u64) else {
+            return;
+        };
+        let to = copy.as_ptr().cast::<u64>();
+        for (at, word) in self.words.iter().enumerate() {
+            let mask = self.masks.map_or(u64::MAX, |masks| masks[at]);
+            // SAFETY: `copy` has as many words; guest memory and `base` are aligned to pages.
+            unsafe { AtomicU64::from_ptr(to.add(at)) }.store(*word & mask, Relaxed);
+        }
+        if let Some(info) = self.function
+            && let Some(place) = space.memory().at(base + layout::FUNCTION_INFO, 8)
+        {
+            // SAFETY: as above; the offset is a multiple of 8.
+            unsafe { AtomicU64::from_ptr(place.as_ptr().cast()) }.store(info, Relaxed);
+        }
+    }
+}
+
 /// One run about to happen: evidence that this CPU may, and where it is counted.
 pub(crate) struct Run<'a> {
     pub(crate) running: &'a Running,
@@ -88,20 +118,14 @@ impl Run<'_> {
         slot: &Slot,
         space: &Space,
         func: TypedFunc<i64, i64>,
-        context: &[u64],
+        context: &Context<'_>,
     ) {
         let Some(mut store) = slot.try_lock() else {
             // A further module is being loaded into this CPU's store.
             return self.counters.miss();
         };
         let base = layout::context_base(self.running.index());
-        if let Some(copy) = space.memory().at(base, size_of_val(context) as u64) {
-            let to = copy.as_ptr().cast::<u64>();
-            for (at, word) in context.iter().enumerate() {
-                // SAFETY: `copy` has as many words; guest memory and `base` are aligned to pages.
-                unsafe { AtomicU64::from_ptr(to.add(at)) }.store(*word, Relaxed);
-            }
-        }
+        context.copy(space, base);
         let pointer = layout::guest_ptr(base) as i64;
         self.go(slot, &mut store, |store| {
             let mut result = func.call(&mut *store, pointer);

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use abi::uapi::Kind;
 use helpers::host::Errno;
 
-use crate::link::Link;
+use crate::attach::Link;
 use crate::map::Map;
 use crate::module::Module;
 use crate::ring::Ring;

@@ -1,21 +1,16 @@
-//! The C half's functions, declared once (`shim/{services,device,ring,stack,task,attach_kprobe}.c`).
+//! The C half's functions, declared once (`shim/{services,device,ring,stack,task}.c`; for probes see
+//! [`crate::attach::shim`]).
 //!
 //! The safe wrappers say in their types what C cannot. What is marked *probe* may run inside a probe:
 //! it neither sleeps nor allocates nor faults.
 
-use core::ffi::{CStr, c_void};
+use core::ffi::c_void;
 use core::fmt::{self, Write as _};
 use core::ptr::NonNull;
 
 use helpers::host::{self, Walk};
 
 use crate::memory;
-
-/// A registered probe of the C half.
-#[repr(C)]
-struct Kprobe {
-    opaque: [u8; 0],
-}
 
 /// `struct wprobe_window`.
 #[repr(C)]
@@ -39,18 +34,6 @@ pub(crate) struct Limits {
     pub(crate) cpus: u32,
     /// Whether to measure the time of runs.
     pub(crate) time_runs: u32,
-}
-
-/// `enum wprobe_point`: where a kprobe calls back.
-#[derive(Clone, Copy)]
-#[repr(u32)]
-pub(crate) enum Point {
-    /// Before the instruction.
-    Pre = 0,
-    /// After it.
-    Post = 1,
-    /// When the function returns.
-    Return = 2,
 }
 
 // SAFETY: as shim/ defines them; nothing else in the module has these names.
@@ -89,17 +72,6 @@ unsafe extern "C" {
     fn wp_window_free(window: *mut RawWindow);
     fn wp_wake(window: *mut RawWindow);
     safe fn wp_wait_for_runs();
-    fn wp_kprobe_attach(
-        point: u32,
-        symbol: *const i8,
-        offset: u32,
-        attachment: *mut c_void,
-        made: *mut *mut Kprobe,
-    ) -> i32;
-    fn wp_kprobe_missed(probe: *const Kprobe) -> u64;
-    fn wp_kprobe_detach(probe: *mut Kprobe);
-    fn wp_syscall_args(outer: *const c_void, args: *mut [u64; 6]) -> bool;
-    safe fn wp_regs_size() -> usize;
 }
 
 // SAFETY: as above.
@@ -558,71 +530,4 @@ pub(crate) unsafe fn wake(waker: usize) {
 /// Returns when every run that was under way has ended. Sleeps.
 pub(crate) fn wait_for_runs() {
     wp_wait_for_runs();
-}
-
-/// A registered probe; dropping it unregisters it and waits for its handlers.
-pub(crate) struct Probe {
-    raw: NonNull<Kprobe>,
-}
-
-// SAFETY: the C half's object may be used from any thread.
-unsafe impl Send for Probe {}
-// SAFETY: as above; through a shared reference it is only read.
-unsafe impl Sync for Probe {}
-
-impl Probe {
-    /// Registers a probe at `symbol` + `offset`; a positive errno if the kernel refuses.
-    ///
-    /// # Safety
-    ///
-    /// `symbol` and what `attachment` points to outlive the probe; `attachment` is what
-    /// `wprobe_rs_hit` expects.
-    pub(crate) unsafe fn register(
-        point: Point,
-        symbol: &CStr,
-        offset: u32,
-        attachment: *mut c_void,
-    ) -> Result<Self, i32> {
-        let mut made = core::ptr::null_mut();
-        // SAFETY: the caller's promise.
-        let error = unsafe {
-            wp_kprobe_attach(
-                point as u32,
-                symbol.as_ptr(),
-                offset,
-                attachment,
-                &raw mut made,
-            )
-        };
-        NonNull::new(made).map(|raw| Self { raw }).ok_or(-error)
-    }
-
-    /// Hits the kernel could not hand over.
-    pub(crate) fn missed(&self) -> u64 {
-        // SAFETY: registered.
-        unsafe { wp_kprobe_missed(self.raw.as_ptr()) }
-    }
-}
-
-impl Drop for Probe {
-    fn drop(&mut self) {
-        // SAFETY: registered, and gone after this.
-        unsafe { wp_kprobe_detach(self.raw.as_ptr()) };
-    }
-}
-
-/// *probe* The arguments of the syscall whose wrapper was entered with the registers `outer`.
-///
-/// # Safety
-///
-/// `outer` points to a `struct pt_regs`.
-pub(crate) unsafe fn syscall_args(outer: *const c_void) -> Option<[u64; 6]> {
-    let mut args = [0; 6];
-    // SAFETY: the caller's promise; C writes six numbers.
-    unsafe { wp_syscall_args(outer, &raw mut args) }.then_some(args)
-}
-
-/// Bytes of `struct pt_regs`.
-pub(crate) fn regs_size() -> usize {
-    wp_regs_size()
 }

@@ -5,16 +5,12 @@
 //! else is passed by value, output buffers included.
 
 use std::fmt;
-use std::fs;
 use std::io;
-use std::path::PathBuf;
 
-use abi::uapi::{AttachPoint, SYSCALL_ARGS, SyscallArg};
+use abi::uapi::{AttachPoint, LINK_ARGS, SYSCALL_ARGS, SyscallArg};
 
+use crate::attach::kernel::event_format;
 use crate::device::LinkSpec;
-
-/// Where tracefs may be.
-const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// Why an export cannot be attached.
 #[derive(Debug)]
@@ -33,8 +29,7 @@ impl fmt::Display for Error {
             }
             Error::Format(name, e) => write!(
                 f,
-                "no description of syscall {name} in tracefs: {e} (is there such a syscall, is {} mounted?)",
-                TRACEFS[0]
+                "no description of syscall {name} in tracefs: {e} (is there such a syscall, is /sys/kernel/tracing mounted?)"
             ),
         }
     }
@@ -51,36 +46,24 @@ pub fn link(export: &str) -> Option<Result<LinkSpec, Error>> {
         _ => return None,
     };
     Some(parameters(symbol).map(|(target, args)| LinkSpec {
-        program: export.to_owned(),
-        target,
-        attach,
-        context: 0,
-        offset: 0,
-        cookie: 0,
         args,
+        ..LinkSpec::new(export, &target, attach)
     }))
 }
 
 /// The kernel's symbol and its parameters. `__x86_sys_*` is an old spelling of `__x64_sys_*`.
-fn parameters(symbol: &str) -> Result<(String, [u8; 8]), Error> {
+fn parameters(symbol: &str) -> Result<(String, [u8; LINK_ARGS]), Error> {
     let name = ["__x64_sys_", "__x86_sys_"]
         .iter()
         .find_map(|p| symbol.strip_prefix(p));
     let name = name.ok_or_else(|| Error::Symbol(symbol.to_owned()))?;
-    let mut result = Err(io::ErrorKind::NotFound.into());
-    for root in TRACEFS {
-        let path = PathBuf::from(root).join(format!("events/syscalls/sys_enter_{name}/format"));
-        result = fs::read_to_string(path);
-        if result.is_ok() {
-            break;
-        }
-    }
-    let format = result.map_err(|e| Error::Format(name.to_owned(), e))?;
+    let format = event_format(&format!("syscalls/sys_enter_{name}"));
+    let format = format.map_err(|e| Error::Format(name.to_owned(), e))?;
     Ok((format!("__x64_sys_{name}"), arguments(&format)))
 }
 
 /// `ARG_*` of each parameter that a `format` file lists behind the syscall's number.
-fn arguments(format: &str) -> [u8; 8] {
+fn arguments(format: &str) -> [u8; LINK_ARGS] {
     let fields = format
         .lines()
         .filter_map(|line| line.trim().strip_prefix("field:"));
@@ -88,7 +71,7 @@ fn arguments(format: &str) -> [u8; 8] {
     let parameters = declarations
         .skip_while(|d| !d.ends_with("__syscall_nr"))
         .skip(1);
-    let mut args = [SyscallArg::None as u8; 8];
+    let mut args = [SyscallArg::None as u8; LINK_ARGS];
     for (arg, declaration) in args[..SYSCALL_ARGS].iter_mut().zip(parameters) {
         let string =
             declaration.starts_with("const char *") && declaration.matches('*').count() == 1;
@@ -121,10 +104,10 @@ print fmt: \"dfd: 0x%08lx\"";
 
     #[test]
     fn strings_are_told_from_other_parameters() {
-        assert_eq!(arguments(OPENAT), [1, 2, 1, 1, 0, 0, 0, 0]);
+        assert_eq!(arguments(OPENAT)[..5], [1, 2, 1, 1, 0]);
         let exec = OPENAT.replace("umode_t mode", "const char *const * argv");
-        assert_eq!(arguments(&exec), [1, 2, 1, 1, 0, 0, 0, 0]);
-        assert_eq!(arguments(""), [0; 8]);
+        assert_eq!(arguments(&exec)[..5], [1, 2, 1, 1, 0]);
+        assert_eq!(arguments(""), [0; LINK_ARGS]);
     }
 
     #[test]

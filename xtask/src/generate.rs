@@ -55,19 +55,6 @@ const ENUMS: &[Enum] = &[
         ],
     },
     Enum {
-        name: "wprobe_attach",
-        doc: "Where a link attaches.",
-        rows: &[
-            ("WPROBE_ATTACH_KPROBE", AttachPoint::Kprobe as u32),
-            ("WPROBE_ATTACH_KRETPROBE", AttachPoint::Kretprobe as u32),
-            ("WPROBE_ATTACH_SYSCALL_PRE", AttachPoint::SyscallPre as u32),
-            (
-                "WPROBE_ATTACH_SYSCALL_POST",
-                AttachPoint::SyscallPost as u32,
-            ),
-        ],
-    },
-    Enum {
         name: "wprobe_arg",
         doc: "How a syscall's parameter is handed to a hand-written module.",
         rows: &[
@@ -109,6 +96,9 @@ fn header() -> String {
         ("NAME_SIZE", uapi::NAME_SIZE),
         ("TARGET_SIZE", uapi::TARGET_SIZE),
         ("SYSCALL_ARGS", uapi::SYSCALL_ARGS),
+        ("FUNCTION_ARGS", uapi::FUNCTION_ARGS),
+        ("LINK_ARGS", uapi::LINK_ARGS),
+        ("LINK_PERIOD", uapi::LINK_PERIOD as usize),
     ];
     for (name, value) in constants {
         line(&mut h, &format!("#define WPROBE_{name} {value}"));
@@ -119,6 +109,11 @@ fn header() -> String {
             .map(|(name, value)| format!("\t{name} = {value},"));
         enumeration(&mut h, name, doc, rows);
     }
+    let points = AttachPoint::ALL.iter().map(|point| {
+        let name = point.name().to_uppercase();
+        format!("\tWPROBE_ATTACH_{name} = {},", *point as u32)
+    });
+    enumeration(&mut h, "wprobe_attach", "Where a link attaches.", points);
     let traps = Trap::ALL.iter().map(|trap| {
         format!(
             "\tWPROBE_TRAP_{} = {}, /* {} */",

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::exec::{command, output, root};
 use crate::image;
 use crate::progress::step;
+use crate::setup;
 
 /// A kernel of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -101,24 +102,8 @@ impl Kernel {
         let common = dependency(&headers, "linux-headers-")?;
         let kbuild = dependency(&headers, "linux-kbuild-")?;
         let new = self.dir().with_extension("new");
-        if new.exists() {
-            fs::remove_dir_all(&new)?;
-        }
-        fs::create_dir_all(new.join("debs"))?;
-        let packages = [&image, &headers, &common, &kbuild];
-        step(
-            "setup",
-            &format!("kernel {name}: downloading {release}"),
-            || {
-                let mut apt = command(["apt-get", "-q", "download"]);
-                output(apt.args(packages).current_dir(new.join("debs")))
-            },
-        )?;
-        step("setup", &format!("kernel {name}: unpacking"), || {
-            for deb in fs::read_dir(new.join("debs"))? {
-                output(command(["dpkg-deb", "-x"]).arg(deb?.path()).arg(&new))?;
-            }
-            fs::remove_dir_all(new.join("debs"))?;
+        step("setup", &format!("kernel {name}: {release}"), || {
+            setup::download(&[&image, &headers, &common, &kbuild], &new)?;
             let packed = new.join(format!("boot/vmlinuz-{release}"));
             image::unpack(&packed, &new.join("vmlinux"))?;
             output(command(["depmod", "-b"]).arg(&new).arg(release))

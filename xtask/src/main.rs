@@ -10,6 +10,7 @@ mod image;
 mod kernels;
 mod kmod;
 mod progress;
+mod random;
 mod setup;
 mod test;
 mod tidy;
@@ -80,6 +81,11 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Run many random programs in this machine's kernel and translated; a failure is printed as a filetest
+    #[command(
+        after_help = "Examples:\n  cargo xtask random\n  cargo xtask random --programs 100000 --seed 7"
+    )]
+    Random(random::Plan),
     /// Write the files that are generated from helpers/abi
     #[command(after_help = "Example:\n  cargo xtask generate")]
     Generate,
@@ -160,6 +166,7 @@ fn run(task: Task) -> Result<ExitCode> {
             kernel,
             json,
         }),
+        Task::Random(plan) => random::run(&plan).map(|()| ExitCode::SUCCESS),
         Task::Generate => generate::run().map(|()| ExitCode::SUCCESS),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
         Task::Vm(args) => vm::run(&vm::Guest {

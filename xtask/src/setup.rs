@@ -1,10 +1,10 @@
-//! `cargo xtask setup`: the Debian packages and kernels that the other tasks need.
+//! `cargo xtask setup`: the Debian packages, kernels and BPF objects that the other tasks need.
 //!
 //! The others call [`ensure`], which costs well under a second when nothing is missing.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
@@ -55,6 +55,18 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Packages with BPF objects that the translator is tested with. They are unpacked under `target/vm/objects/` and not installed:
+/// some would start services.
+const OBJECTS: &[&str] = &[
+    "golang-github-cilium-ebpf-dev",
+    "ir-keytable",
+    "libknot13",
+    "libxdp1",
+    "pcp",
+    "xdp-tests",
+    "xdp-tools",
+];
+
 /// Package lists older than this are fetched anew before anything is installed.
 const LISTS_STALE: Duration = Duration::from_secs(24 * 3600);
 
@@ -62,7 +74,7 @@ const LISTS_STALE: Duration = Duration::from_secs(24 * 3600);
 pub(crate) fn ensure(kernels: &[Kernel]) -> Result<()> {
     let missing = missing_packages()?;
     let kernels: Vec<Kernel> = kernels.iter().copied().filter(|k| !k.is_ready()).collect();
-    if missing.is_empty() && kernels.is_empty() {
+    if missing.is_empty() && kernels.is_empty() && OBJECTS.iter().all(|p| objects(p).exists()) {
         return Ok(());
     }
     // Another task may be at it: whoever comes second finds it done.
@@ -78,7 +90,34 @@ pub(crate) fn ensure(kernels: &[Kernel]) -> Result<()> {
     for kernel in kernels {
         kernel.fetch()?;
     }
+    for package in OBJECTS.iter().filter(|p| !objects(p).exists()) {
+        step("setup", &format!("objects of {package}"), || {
+            let new = objects(package).with_extension("new");
+            download(&[package], &new)?;
+            fs::rename(&new, objects(package)).map_err(Into::into)
+        })?;
+    }
     Ok(())
+}
+
+/// Where the files of a package with BPF objects lie.
+fn objects(package: &str) -> PathBuf {
+    root().join("target/vm/objects").join(package)
+}
+
+/// Downloads packages and unpacks them into a new directory.
+pub(crate) fn download(packages: &[&str], into: &Path) -> Result<()> {
+    if into.exists() {
+        fs::remove_dir_all(into)?;
+    }
+    let debs = into.join("debs");
+    fs::create_dir_all(&debs)?;
+    let mut apt = command(["apt-get", "-q", "download"]);
+    output(apt.args(packages).current_dir(&debs))?;
+    for deb in fs::read_dir(&debs)? {
+        output(command(["dpkg-deb", "-x"]).arg(deb?.path()).arg(into))?;
+    }
+    fs::remove_dir_all(debs).map_err(Into::into)
 }
 
 /// The task itself.

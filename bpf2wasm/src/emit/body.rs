@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 
 use wasm_encoder::{Encode, Instruction as W, ValType};
 
+use super::resized::Resized;
+
 /// What a call calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Callee {
@@ -25,6 +27,8 @@ pub(crate) enum Callee {
     Kfunc(usize),
     /// A function of the object, by index.
     Local(usize),
+    /// A function that the translator adds.
+    Resized(Resized),
 }
 
 /// Bytes of a body, without its locals.
@@ -73,14 +77,14 @@ impl Body {
         })
     }
 
-    /// An instruction as it is written, with indices for its local's number.
-    fn indexed<'a>(&mut self, op: &W<'a>) -> W<'a> {
-        match op {
+    /// An instruction with the index of its local for the number, if it has one.
+    fn indexed(&mut self, op: &W<'_>) -> Option<W<'static>> {
+        Some(match op {
             W::LocalGet(local) => W::LocalGet(self.index_of(*local)),
             W::LocalSet(local) => W::LocalSet(self.index_of(*local)),
             W::LocalTee(local) => W::LocalTee(self.index_of(*local)),
-            other => other.clone(),
-        }
+            _ => return None,
+        })
     }
 
     /// What follows is the code of the instruction at `slot`.
@@ -91,7 +95,10 @@ impl Body {
     /// Appends an instruction.
     pub(crate) fn op(&mut self, op: &W<'_>) {
         self.flush();
-        self.indexed(op).encode(&mut self.bytes);
+        match self.indexed(op) {
+            Some(indexed) => indexed.encode(&mut self.bytes),
+            None => op.encode(&mut self.bytes),
+        }
     }
 
     /// Appends several.
@@ -169,14 +176,15 @@ impl Body {
     }
 
     /// The functions it calls.
-    pub(crate) fn callees(&self) -> impl Iterator<Item = Callee> {
+    pub(crate) fn callees(&self) -> impl Iterator<Item = Callee> + Clone {
         self.calls.iter().map(|(_, callee)| *callee)
     }
 
     /// The body as the code section wants it.
-    pub(crate) fn finish(mut self, prologue: &[W<'_>], index: impl Fn(Callee) -> u32) -> Code {
+    pub(crate) fn finish(mut self, prologue: &[W<'static>], index: impl Fn(Callee) -> u32) -> Code {
         self.flush();
-        let prologue: Vec<_> = prologue.iter().map(|op| self.indexed(op)).collect();
+        let index_of = |op: &W<'static>| self.indexed(op).unwrap_or_else(|| op.clone());
+        let prologue: Vec<_> = prologue.iter().map(index_of).collect();
         let mut out = Vec::with_capacity(self.bytes.len() + 64);
         encode_locals(&self.declared, &mut out);
         prologue.iter().for_each(|op| op.encode(&mut out));

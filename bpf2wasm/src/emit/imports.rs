@@ -93,10 +93,10 @@ pub(crate) struct Functions {
 }
 
 impl Functions {
-    /// Numbers `callees`, then the functions `defined`.
+    /// Numbers the imports among `callees`, then the functions `defined`.
     pub(crate) fn new(
         callees: impl Iterator<Item = Callee>,
-        defined: &[usize],
+        defined: impl Iterator<Item = Callee>,
         externs: &[Extern],
     ) -> Self {
         let wanted: alloc::collections::BTreeSet<Callee> = callees.collect();
@@ -112,9 +112,9 @@ impl Functions {
                 functions.imports.push(import);
             }
         }
-        for (function, index) in defined.iter().zip(functions.imports.len() as u32..) {
-            functions.indices.insert(Callee::Local(*function), index);
-        }
+        functions
+            .indices
+            .extend(defined.zip(functions.imports.len() as u32..));
         functions
     }
 
@@ -150,6 +150,6 @@ fn describe(callee: Callee, externs: &[Extern]) -> Option<(&'static str, String,
             (names::ATOMIC, (*name).into(), arity)
         }
         Callee::Kfunc(index) => (names::KFUNC, externs.get(index)?.name.clone(), 5),
-        Callee::Local(_) => return None,
+        Callee::Local(_) | Callee::Resized(_) => return None,
     })
 }

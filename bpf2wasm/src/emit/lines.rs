@@ -2,6 +2,7 @@
 //!
 //! A section of its own rather than DWARF: a runtime reports sites, not code offsets, and a reader then needs no DWARF library.
 
+use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -17,8 +18,8 @@ pub(crate) fn build(object: &Object<'_>, analysed: &Analysed) -> Option<Lines> {
     let mut lines = Vec::new();
     for (function, analysis) in analysed.reached() {
         for line in &object.functions[function].lines {
-            let file = *known.entry(line.file.as_str()).or_insert_with(|| {
-                files.push(line.file.clone());
+            let file = *known.entry(line.file).or_insert_with(|| {
+                files.push(object.string(line.file).to_owned());
                 files.len() as u32 - 1
             });
             let site = analysis.site + line.slot;

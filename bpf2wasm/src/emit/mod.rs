@@ -5,3 +5,4 @@ pub(crate) mod imports;
 pub(crate) mod lines;
 pub(crate) mod manifest;
 pub(crate) mod module;
+pub(crate) mod resized;

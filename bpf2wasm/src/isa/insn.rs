@@ -35,6 +35,16 @@ pub(crate) enum Operand {
     Imm(i64),
 }
 
+impl Operand {
+    /// The register, if it is one.
+    pub(crate) fn register(self) -> Option<u8> {
+        match self {
+            Operand::Reg(register) => Some(register),
+            Operand::Imm(_) => None,
+        }
+    }
+}
+
 impl Insn {
     /// How many slots it takes.
     pub(crate) fn slots(&self) -> u32 {

@@ -7,4 +7,5 @@ pub(crate) mod asm;
 pub(crate) mod decode;
 pub(crate) mod disasm;
 pub(crate) mod insn;
+pub(crate) mod pairs;
 pub(crate) mod table;

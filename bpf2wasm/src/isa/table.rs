@@ -245,7 +245,7 @@ const fn alu(mnemonic: &'static str, code: u8, off: i32, shape: Shape, level: Le
 }
 
 /// A sign-extending move, register only.
-const fn movsx(mnemonic: &'static str, classes: &'static [u8], bits: i32) -> Row {
+const fn movsx(mnemonic: &'static str, classes: &'static [u8], bits: i32, level: Level) -> Row {
     let (off, form, shape) = (Is(bits), Form::Binary, Shape::MoveSigned(bits as u32));
     Row {
         mnemonic,
@@ -257,7 +257,7 @@ const fn movsx(mnemonic: &'static str, classes: &'static [u8], bits: i32) -> Row
         imm: ZERO,
         form,
         shape,
-        level: V4,
+        level,
     }
 }
 
@@ -443,9 +443,9 @@ pub(crate) static ROWS: &[Row] = &[
     alu("smod",  0x90, 1, unsigned(W::I32RemS, W::I64RemS, OnZero::KeepDst), V4),
     alu("xor",   0xa0, 0, Binary(W::I32Xor, W::I64Xor), V1),
     alu("mov",   0xb0, 0, Shape::Move, V1),
-    movsx("movsx8",  ALUS, 8),
-    movsx("movsx16", ALUS, 16),
-    movsx("movsx32", &[class::ALU64], 32),
+    movsx("movsx8",  ALUS, 8, V4),
+    movsx("movsx16", ALUS, 16, V4),
+    movsx("movsx32", &[class::ALU64], 32, V4),
     Row { mnemonic: "cast", code: 0xb0, classes: &[class::ALU64], low: &[X], src: Any, off: Is(1), imm: Any, form: Form::Binary, shape: Shape::Arena, level: V4 },
     alu("arsh",  0xc0, 0, Binary(W::I32ShrS, W::I64ShrS), V1),
     // 4.2: byte order
@@ -502,6 +502,11 @@ pub(crate) static ROWS: &[Row] = &[
     packet("ldabs", 0x20, ZERO, Form::PacketAbs),
     packet("ldind", 0x40, Any, Form::PacketInd),
 ];
+
+/// What ISA levels without 32-bit moves write as a shift to the left and one to the right ([`super::pairs`]).
+pub(super) static ZERO_EXTEND: Row = alu("mov", 0xb0, 0, Shape::Move, V1);
+/// The same, for levels without sign-extending moves.
+pub(super) static SIGN_EXTEND: Row = movsx("movsx32", &[class::ALU64], 32, V1);
 
 /// The rows that have `opcode`; their fields tell them apart.
 pub(crate) fn rows(opcode: u8) -> impl Iterator<Item = &'static Row> {

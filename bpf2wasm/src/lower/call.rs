@@ -4,7 +4,7 @@ use abi::helpers;
 use abi::traps::Trap;
 use wasm_encoder::Instruction as W;
 
-use super::Lower;
+use super::{Lower, Width};
 use crate::emit::body::Callee;
 use crate::error::ReferenceError;
 use crate::isa::insn::Insn;
@@ -34,7 +34,7 @@ impl Lower<'_> {
         };
         let passed = arity(insn, self.reference(), self.shared.params) as u8;
         for register in 1..=passed {
-            self.take(register);
+            self.take(register, Width::Wide);
         }
         // A callback takes five arguments however few it reads.
         if let Callee::Local(function) = callee
@@ -43,7 +43,7 @@ impl Lower<'_> {
             (passed..5).for_each(|_| self.body.op(&W::I64Const(0)));
         }
         self.body.call(callee);
-        self.write(0);
+        self.write(0, Width::Wide);
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use abi::imports::POISON;
 use abi::traps::Trap;
 use wasm_encoder::{BlockType, Instruction as W};
 
-use super::Lower;
+use super::{Lower, Width};
 use crate::isa::insn::Insn;
 use crate::object::{CORE_KINDS, Ref};
 
@@ -15,7 +15,11 @@ impl Lower<'_> {
     pub(super) fn constant(&mut self, insn: &Insn) {
         let globals = self.shared.globals;
         match self.reference() {
-            None => self.body.op(&W::I64Const(insn.imm)),
+            None => {
+                let kept = self.kept();
+                self.number(insn.imm, kept);
+                return self.write(insn.dst, kept);
+            }
             Some(Ref::Map(map)) => self.body.op(&W::GlobalGet(globals.map(map))),
             Some(Ref::Data(map, offset)) => self.place(globals.map(map), offset),
             Some(Ref::Value(map, offset)) => self.place(globals.value(map), offset),
@@ -26,7 +30,7 @@ impl Lower<'_> {
             }
             Some(Ref::Core(relocation)) => self.core_value(relocation),
         }
-        self.write(insn.dst);
+        self.write(insn.dst, Width::Wide);
     }
 
     /// Pushes a global's value plus `offset`.
@@ -39,22 +43,39 @@ impl Lower<'_> {
 
     /// Pushes the value of a CO-RE relocation, or traps if the target kernel has none.
     pub(super) fn core_value(&mut self, relocation: usize) {
-        let global = W::GlobalGet(self.shared.globals.core(relocation));
         let kind = self.shared.relocations[relocation].kind;
         if CORE_KINDS[kind as usize].1 {
-            self.body.ops(&[
-                global.clone(),
-                W::I64Const(POISON),
-                W::I64Eq,
-                W::If(BlockType::Empty),
-            ]);
-            self.trap(Trap::Poison);
-            self.body.op(&W::End);
+            self.core_check(relocation);
         }
-        self.body.op(&global);
+        self.body.op(&self.core(relocation));
         // A 32-bit immediate is sign-extended, whatever the enumerator's type.
         if kind == ENUMVAL_VALUE && self.insn().slots() == 1 {
             self.body.op(&W::I64Extend32S);
         }
+    }
+
+    /// The instruction that pushes the value of a CO-RE relocation.
+    pub(super) fn core(&self, relocation: usize) -> W<'static> {
+        W::GlobalGet(self.shared.globals.core(relocation))
+    }
+
+    /// Traps if the target kernel has no value for a CO-RE relocation.
+    pub(super) fn core_check(&mut self, relocation: usize) {
+        if self.shared.relocations[relocation].kind == ENUMVAL_VALUE {
+            let global = self.core(relocation);
+            self.body.ops(&[global, W::I64Const(POISON), W::I64Eq]);
+        } else {
+            self.core_unusual(relocation);
+        }
+        self.body.op(&W::If(BlockType::Empty));
+        self.trap(Trap::Poison);
+        self.body.op(&W::End);
+    }
+
+    /// Pushes whether a CO-RE relocation that is no enumerator's is more than a number below 2³²: poison, or resized.
+    pub(super) fn core_unusual(&mut self, relocation: usize) {
+        let global = self.core(relocation);
+        self.body
+            .ops(&[global, W::I64Const(32), W::I64ShrU, W::I32WrapI64]);
     }
 }

@@ -2,53 +2,50 @@
 
 use wasm_encoder::Instruction as W;
 
-use super::Lower;
+use super::{Lower, Width};
 use crate::isa::insn::Insn;
 
 impl Lower<'_> {
     pub(super) fn truncate(&mut self, insn: &Insn, bits: u32) {
-        self.take(insn.dst);
-        if bits < 64 {
-            self.body.ops(&[W::I64Const((1 << bits) - 1), W::I64And]);
+        let width = self.kept();
+        self.take(insn.dst, width);
+        match (bits, width) {
+            (64, _) | (32, Width::Narrow) => {}
+            (bits, Width::Narrow) => self.body.ops(&[W::I32Const((1 << bits) - 1), W::I32And]),
+            (bits, Width::Wide) => self.body.ops(&[W::I64Const((1 << bits) - 1), W::I64And]),
         }
-        self.write(insn.dst);
+        self.write(insn.dst, width);
     }
 
     pub(super) fn swap(&mut self, insn: &Insn, bits: u32) {
         match bits {
             16 => self.swap16(insn.dst),
-            32 => {
-                self.read(insn.dst);
-                self.body.wrap();
-                self.swap32(insn.dst);
-                self.body.extend();
-            }
-            _ => self.swap64(insn.dst),
+            32 => self.swap32(insn.dst),
+            _ => return self.swap64(insn.dst),
         }
-        self.write(insn.dst);
+        self.write(insn.dst, Width::Narrow);
     }
 
     fn swap16(&mut self, dst: u8) {
-        self.read(dst);
+        self.read(dst, Width::Narrow);
         self.body
-            .ops(&[W::I64Const(8), W::I64ShrU, W::I64Const(0xff), W::I64And]);
-        self.read(dst);
+            .ops(&[W::I32Const(8), W::I32ShrU, W::I32Const(0xff), W::I32And]);
+        self.read(dst, Width::Narrow);
         self.body.ops(&[
-            W::I64Const(0xff),
-            W::I64And,
-            W::I64Const(8),
-            W::I64Shl,
-            W::I64Or,
+            W::I32Const(0xff),
+            W::I32And,
+            W::I32Const(8),
+            W::I32Shl,
+            W::I32Or,
         ]);
     }
 
-    /// Swaps the i32 on the stack, which is the low half of `dst`.
     fn swap32(&mut self, dst: u8) {
         const ODD: i32 = 0x00ff_00ff;
+        self.read(dst, Width::Narrow);
         self.body
             .ops(&[W::I32Const(8), W::I32Rotl, W::I32Const(ODD), W::I32And]);
-        self.read(dst);
-        self.body.wrap();
+        self.read(dst, Width::Narrow);
         self.body.ops(&[
             W::I32Const(8),
             W::I32Rotr,
@@ -62,22 +59,24 @@ impl Lower<'_> {
     fn swap64(&mut self, dst: u8) {
         const BYTES: i64 = 0x00ff_00ff_00ff_00ff;
         const PAIRS: i64 = 0x0000_ffff_0000_ffff;
-        let local = self.local(dst);
+        let value = self.temporary();
+        self.take(dst, Width::Wide);
         for (mask, shift) in [(BYTES, 8), (PAIRS, 16)] {
-            self.body.get(local);
-            self.body
-                .ops(&[W::I64Const(shift), W::I64ShrU, W::I64Const(mask), W::I64And]);
-            self.body.get(local);
             self.body.ops(&[
+                W::LocalTee(value),
+                W::I64Const(shift),
+                W::I64ShrU,
+                W::I64Const(mask),
+                W::I64And,
+                W::LocalGet(value),
                 W::I64Const(mask),
                 W::I64And,
                 W::I64Const(shift),
                 W::I64Shl,
                 W::I64Or,
             ]);
-            self.body.set(local);
         }
-        self.body.take(local);
         self.body.ops(&[W::I64Const(32), W::I64Rotl]);
+        self.write(dst, Width::Wide);
     }
 }

@@ -2,10 +2,10 @@
 
 use wasm_encoder::{BlockType, Instruction as W, ValType};
 
-use super::Lower;
+use super::{Lower, Width};
 use crate::cfg::Op;
 use crate::error::Result;
-use crate::isa::insn::Insn;
+use crate::isa::insn::{Insn, Operand};
 use crate::isa::table::Shape;
 
 /// The kernel's `BPF_MAX_LOOPS`: how often a function's `may_goto`s fall through.
@@ -48,7 +48,7 @@ impl Lower<'_> {
                 self.body.op(&W::BrIf(depth));
             }
             Op::Return => {
-                self.take(0);
+                self.take(0, Width::Wide);
                 if !last {
                     self.body.op(&W::Return);
                 }
@@ -82,23 +82,41 @@ impl Lower<'_> {
         match &insn.row.shape {
             Shape::Compare(narrow, wide) => self.compare(&insn, narrow, wide),
             Shape::Test => {
-                let (and, eqz) = if insn.is_wide() {
-                    (W::I64And, W::I64Eqz)
-                } else {
-                    (W::I32And, W::I32Eqz)
+                let width = self.width(&insn);
+                let and = match width {
+                    Width::Narrow => W::I32And,
+                    Width::Wide => W::I64And,
                 };
-                self.take_width(insn.dst, insn.is_wide());
-                self.operand(&insn, insn.is_wide());
-                self.body.ops(&[and, eqz, W::I32Eqz]);
+                self.take(insn.dst, width);
+                self.operand(&insn, width);
+                self.body.op(&and);
+                if width == Width::Wide {
+                    self.body.ops(&[W::I64Eqz, W::I32Eqz]);
+                }
             }
             _ => self.loop_budget(),
         }
     }
 
     fn compare(&mut self, insn: &Insn, narrow: &W<'_>, wide: &W<'_>) {
-        self.take_width(insn.dst, insn.is_wide());
-        self.operand(insn, insn.is_wide());
-        self.body.op(if insn.is_wide() { wide } else { narrow });
+        let width = self.width(insn);
+        self.take(insn.dst, width);
+        let op = match width {
+            Width::Narrow => narrow,
+            Width::Wide => wide,
+        };
+        let zero = insn.operand() == Operand::Imm(0);
+        match op {
+            W::I32Eq if zero => self.body.op(&W::I32Eqz),
+            W::I64Eq if zero => self.body.op(&W::I64Eqz),
+            // A condition is any number.
+            W::I32Ne if zero => {}
+            W::I64Ne if zero => self.body.ops(&[W::I64Eqz, W::I32Eqz]),
+            _ => {
+                self.operand(insn, width);
+                self.body.op(op);
+            }
+        }
     }
 
     /// `may_goto`: taken once the function has passed so many of them.

@@ -4,43 +4,39 @@ use abi::layout::TAG;
 use abi::traps::Trap;
 use wasm_encoder::{BlockType, Instruction as W, MemArg, MemArgTarget, ValType};
 
-use super::Lower;
+use super::{Lower, Width};
 use crate::emit::body::Callee;
 use crate::isa::insn::{Insn, Operand};
 use crate::object::Ref;
-use crate::types::Class;
+use crate::types::Base;
 
-/// Where an access goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Base {
-    /// So many bytes into the frame.
-    Frame(u32),
-    /// Guest memory.
-    Guest,
-    /// Kernel memory.
-    Kernel,
-    /// Known at run time only.
-    Checked,
-}
-
-fn load_op(bytes: u32, signed: bool, at: MemArg) -> W<'static> {
-    match (bytes, signed) {
-        (1, false) => W::I64Load8U(at),
-        (1, true) => W::I64Load8S(at),
-        (2, false) => W::I64Load16U(at),
-        (2, true) => W::I64Load16S(at),
-        (4, false) => W::I64Load32U(at),
-        (4, true) => W::I64Load32S(at),
-        _ => W::I64Load(at),
+fn load_op(bytes: u32, signed: bool, width: Width, at: MemArg) -> W<'static> {
+    match (width, bytes, signed) {
+        (Width::Narrow, 1, false) => W::I32Load8U(at),
+        (Width::Narrow, 1, true) => W::I32Load8S(at),
+        (Width::Narrow, 2, false) => W::I32Load16U(at),
+        (Width::Narrow, 2, true) => W::I32Load16S(at),
+        // The low half comes first.
+        (Width::Narrow, ..) => W::I32Load(at),
+        (Width::Wide, 1, false) => W::I64Load8U(at),
+        (Width::Wide, 1, true) => W::I64Load8S(at),
+        (Width::Wide, 2, false) => W::I64Load16U(at),
+        (Width::Wide, 2, true) => W::I64Load16S(at),
+        (Width::Wide, 4, false) => W::I64Load32U(at),
+        (Width::Wide, 4, true) => W::I64Load32S(at),
+        (Width::Wide, ..) => W::I64Load(at),
     }
 }
 
-fn store_op(bytes: u32, at: MemArg) -> W<'static> {
-    match bytes {
-        1 => W::I64Store8(at),
-        2 => W::I64Store16(at),
-        4 => W::I64Store32(at),
-        _ => W::I64Store(at),
+fn store_op(bytes: u32, width: Width, at: MemArg) -> W<'static> {
+    match (width, bytes) {
+        (Width::Narrow, 1) => W::I32Store8(at),
+        (Width::Narrow, 2) => W::I32Store16(at),
+        (Width::Narrow, _) => W::I32Store(at),
+        (Width::Wide, 1) => W::I64Store8(at),
+        (Width::Wide, 2) => W::I64Store16(at),
+        (Width::Wide, 4) => W::I64Store32(at),
+        (Width::Wide, _) => W::I64Store(at),
     }
 }
 
@@ -55,20 +51,14 @@ fn at(offset: u32) -> MemArg {
 }
 
 impl Lower<'_> {
-    /// Classifies the access of `insn`.
-    pub(super) fn base(&mut self, insn: &Insn) -> Base {
-        let relocated = matches!(self.reference(), Some(Ref::Core(_)));
-        let top = self.input.facts.frame as i32;
-        let (base, count) = match self.input.facts.bases[self.index] {
-            Class::Stack(Some(place)) if !relocated => {
-                let offset = top.wrapping_add(place).wrapping_add(i32::from(insn.off));
-                (Base::Frame(offset as u32), &mut self.accesses.frame)
-            }
-            Class::Stack(_) | Class::Ctx(_) | Class::Guest => {
-                (Base::Guest, &mut self.accesses.guest)
-            }
-            Class::Kernel => (Base::Kernel, &mut self.accesses.kernel),
-            _ => (Base::Checked, &mut self.accesses.checked),
+    /// Classifies the access of `insn`, and counts it.
+    pub(super) fn base(&mut self) -> Base {
+        let base = Base::of(self.input.facts.bases[self.index], self.reference());
+        let count = match base {
+            Base::Frame(_) => &mut self.accesses.frame,
+            Base::Guest => &mut self.accesses.guest,
+            Base::Kernel => &mut self.accesses.kernel,
+            Base::Checked => &mut self.accesses.checked,
         };
         *count += 1;
         base
@@ -76,16 +66,17 @@ impl Lower<'_> {
 
     /// Pushes the 32-bit address of a guest access; returns the offset left to the access.
     fn guest_address(&mut self, base: Base, register: u8, insn: &Insn) -> MemArg {
-        if let Base::Frame(offset) = base {
+        if let Base::Frame(place) = base {
+            let top = self.input.facts.frame as i32;
             let frame = self.frame();
             self.body.get(frame);
-            return at(offset);
+            let offset = top.wrapping_add(place).wrapping_add(i32::from(insn.off));
+            return at(offset as u32);
         }
-        self.take(register);
-        self.body.wrap();
+        self.take(register, Width::Narrow);
         match (self.reference(), insn.off) {
             (Some(Ref::Core(relocation)), _) => {
-                self.core_value(relocation);
+                self.body.op(&self.core(relocation));
                 self.body.wrap();
             }
             // Wasm's own offsets are unsigned and do not wrap around.
@@ -98,15 +89,14 @@ impl Lower<'_> {
 
     /// Pushes the 64-bit address of any access.
     pub(super) fn address(&mut self, base: Base, register: u8, insn: &Insn) {
-        if let Base::Frame(offset) = base {
-            self.read(crate::isa::insn::FP);
-            let below = offset.wrapping_sub(self.input.facts.frame) as i32;
-            return self.add_constant(i64::from(below));
+        if let Base::Frame(place) = base {
+            self.read(crate::isa::insn::FP, Width::Wide);
+            return self.add_constant(i64::from(place.wrapping_add(i32::from(insn.off))));
         }
-        self.take(register);
+        self.take(register, Width::Wide);
         match self.reference() {
             Some(Ref::Core(relocation)) => {
-                self.core_value(relocation);
+                self.body.op(&self.core(relocation));
                 self.body.op(&W::I64Add);
             }
             _ => self.add_constant(i64::from(insn.off)),
@@ -133,12 +123,28 @@ impl Lower<'_> {
     }
 
     pub(super) fn load(&mut self, insn: &Insn, signed: bool) {
-        let base = self.base(insn);
+        let base = self.base();
+        let width = match base {
+            Base::Frame(_) | Base::Guest => self.kept(),
+            Base::Kernel | Base::Checked => Width::Wide,
+        };
+        match self.reference() {
+            Some(Ref::Core(relocation)) => self.load_field(relocation, base, insn, signed, width),
+            _ => self.load_from(base, insn, signed, width),
+        }
+        if self.input.facts.packet_loads[self.index] && width == Width::Wide {
+            self.body
+                .ops(&[W::I64Const(i64::from(TAG) << 32), W::I64Or]);
+        }
+        self.write(insn.dst, width);
+    }
+
+    pub(super) fn load_from(&mut self, base: Base, insn: &Insn, signed: bool, width: Width) {
         let bytes = insn.bytes();
         match base {
             Base::Frame(_) | Base::Guest => {
                 let at = self.guest_address(base, insn.src, insn);
-                self.body.op(&load_op(bytes, signed, at));
+                self.body.op(&load_op(bytes, signed, width, at));
             }
             Base::Kernel => {
                 self.address(base, insn.src, insn);
@@ -149,18 +155,13 @@ impl Lower<'_> {
                 let address = self.is_guest();
                 self.body
                     .ops(&[W::If(BlockType::Result(ValType::I64)), W::LocalGet(address)]);
-                self.body
-                    .ops(&[W::I32WrapI64, load_op(bytes, signed, at(0)), W::Else]);
+                let load = load_op(bytes, signed, width, at(0));
+                self.body.ops(&[W::I32WrapI64, load, W::Else]);
                 self.body.op(&W::LocalGet(address));
                 self.probe(bytes, signed);
                 self.body.op(&W::End);
             }
         }
-        if self.input.facts.packet_loads[self.index] {
-            self.body
-                .ops(&[W::I64Const(i64::from(TAG) << 32), W::I64Or]);
-        }
-        self.write(insn.dst);
     }
 
     /// Replaces an address by what the kernel's memory holds there.
@@ -175,10 +176,17 @@ impl Lower<'_> {
     }
 
     pub(super) fn store(&mut self, insn: &Insn) {
-        let base = self.base(insn);
+        let base = self.base();
+        match self.reference() {
+            _ if base == Base::Kernel => self.trap(Trap::WildStore),
+            Some(Ref::Core(relocation)) => self.store_field(relocation, base, insn),
+            _ => self.store_to(base, insn),
+        }
+    }
+
+    pub(super) fn store_to(&mut self, base: Base, insn: &Insn) {
         let at = match base {
-            Base::Frame(_) | Base::Guest => self.guest_address(base, insn.dst, insn),
-            Base::Kernel => return self.trap(Trap::WildStore),
+            Base::Frame(_) | Base::Guest | Base::Kernel => self.guest_address(base, insn.dst, insn),
             Base::Checked => {
                 self.address(base, insn.dst, insn);
                 let address = self.is_guest();
@@ -189,11 +197,19 @@ impl Lower<'_> {
                 at(0)
             }
         };
-        // A CO-RE relocation of a store is about its offset.
+        let width = match insn.operand() {
+            Operand::Reg(register) if insn.bytes() < 8 => self.held(register),
+            _ => Width::Wide,
+        };
+        self.stored(insn, width);
+        self.body.op(&store_op(insn.bytes(), width, at));
+    }
+
+    /// Pushes what is stored. A CO-RE relocation of a store is about its offset.
+    pub(super) fn stored(&mut self, insn: &Insn, width: Width) {
         match insn.operand() {
-            Operand::Reg(register) => self.take(register),
-            Operand::Imm(imm) => self.body.op(&W::I64Const(imm)),
+            Operand::Reg(register) => self.take(register, width),
+            Operand::Imm(imm) => self.number(imm, width),
         }
-        self.body.op(&store_op(insn.bytes(), at));
     }
 }

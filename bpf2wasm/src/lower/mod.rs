@@ -1,13 +1,15 @@
 //! Instructions to wasm: one small function per lowering shape.
 //!
-//! Registers are i64 locals; the operand stack is empty between instructions. The frame pointer exists as two locals that the prologue
-//! computes where they are used: the i32 address of the frame's lowest byte, and the tagged i64 value of r10.
+//! A register is an i64 local, an i32 local, or now one and now the other ([`crate::types::Webs`]); the operand stack is empty between
+//! instructions. The frame pointer exists as two locals that the prologue computes where they are used: the i32 address of the frame's
+//! lowest byte, and the tagged i64 value of r10.
 
 mod alu;
 mod atomic;
 mod call;
 mod constant;
 mod endian;
+mod field;
 mod flow;
 mod memory;
 mod packet;
@@ -26,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::isa::insn::{FP, Insn, Operand, REGISTERS};
 use crate::isa::table::Shape;
 use crate::object::{Function, Ref};
+use crate::types::{Narrowing, narrowing};
 
 /// What every function's translation may look at.
 pub(crate) struct Shared<'a> {
@@ -80,7 +83,7 @@ pub(crate) fn lower(
         function,
         input,
         body: Body::new(params),
-        registers: [None; REGISTERS],
+        registers: [[None; 2]; REGISTERS],
         frame: None,
         fp: None,
         next: None,
@@ -90,7 +93,7 @@ pub(crate) fn lower(
         accesses: Accesses::default(),
     };
     for (local, register) in (0..params).zip(1..) {
-        lower.registers[register] = Some(local);
+        lower.registers[register][Width::Wide as usize] = Some(local);
     }
     lower.run()?;
     let prologue = lower.prologue();
@@ -101,13 +104,31 @@ pub(crate) fn lower(
     })
 }
 
+/// How much of a register is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    /// The low half, as an i32.
+    Narrow,
+    /// All of it, as an i64.
+    Wide,
+}
+
+impl Width {
+    fn ty(self) -> ValType {
+        match self {
+            Width::Narrow => ValType::I32,
+            Width::Wide => ValType::I64,
+        }
+    }
+}
+
 struct Lower<'a> {
     shared: &'a Shared<'a>,
     function: &'a Function,
     input: &'a Analysis,
     body: Body,
-    /// The local of each register that was used.
-    registers: [Option<u32>; REGISTERS],
+    /// The locals of each register that were used, by width.
+    registers: [[Option<u32>; 2]; REGISTERS],
     /// i32: address of the frame's lowest byte.
     frame: Option<u32>,
     /// i64: r10.
@@ -147,14 +168,7 @@ impl Lower<'_> {
                 wide,
                 on_zero,
                 min_neg1,
-            } => {
-                self.divide(
-                    &insn,
-                    if insn.is_wide() { wide } else { narrow },
-                    *on_zero,
-                    *min_neg1,
-                );
-            }
+            } => self.divide(&insn, (narrow, wide), *on_zero, *min_neg1),
             Shape::Negate => self.negate(&insn),
             Shape::Move => self.copy(&insn),
             Shape::MoveSigned(bits) => self.copy_signed(&insn, *bits),
@@ -175,13 +189,44 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// The local of `register`.
-    fn local(&mut self, register: u8) -> u32 {
-        if register == FP {
-            return *self.fp.get_or_insert_with(|| self.body.local(ValType::I64));
-        }
+    /// The local of `register` in one width.
+    fn local(&mut self, register: u8, width: Width) -> u32 {
         let body = &mut self.body;
-        *self.registers[usize::from(register)].get_or_insert_with(|| body.local(ValType::I64))
+        let local = match register {
+            FP => &mut self.fp,
+            _ => &mut self.registers[usize::from(register)][width as usize],
+        };
+        *local.get_or_insert_with(|| body.local(width.ty()))
+    }
+
+    /// The width in which the instruction finds `register`.
+    fn held(&self, register: u8) -> Width {
+        match self.input.webs.reads_narrow(self.index, register) {
+            true => Width::Narrow,
+            false => Width::Wide,
+        }
+    }
+
+    /// The width in which the instruction's result is kept.
+    fn kept(&self) -> Width {
+        match self.input.webs.writes_narrow(self.index) {
+            true => Width::Narrow,
+            false => Width::Wide,
+        }
+    }
+
+    /// The width in which an operation is computed.
+    fn width(&self, insn: &Insn) -> Width {
+        let narrow = !insn.is_wide()
+            || match narrowing(insn, self.reference()) {
+                Narrowing::No => false,
+                Narrowing::Result => self.kept() == Width::Narrow,
+                Narrowing::Operand => {
+                    let held = |register| self.held(register) == Width::Narrow;
+                    held(insn.dst) && insn.operand().register().is_none_or(held)
+                }
+            };
+        if narrow { Width::Narrow } else { Width::Wide }
     }
 
     /// The local that holds the frame's address.
@@ -199,59 +244,62 @@ impl Lower<'_> {
     }
 
     /// Pushes `register`, which this instruction may read again.
-    fn read(&mut self, register: u8) {
-        let local = self.local(register);
+    fn read(&mut self, register: u8, width: Width) {
+        let held = self.held(register);
+        let local = self.local(register, held);
         self.body.get(local);
+        self.convert(held, width);
     }
 
     /// Pushes `register`; this instruction reads it at most once more, as its second operand.
-    fn take(&mut self, register: u8) {
+    fn take(&mut self, register: u8, width: Width) {
         let insn = *self.insn();
         let last = !self.input.live.after(self.index, register) || insn.overwrites(register);
         let twice = insn.operand() == Operand::Reg(insn.dst);
-        let local = self.local(register);
-        if last && !twice && register != FP {
-            self.body.take(local);
-        } else {
-            self.body.get(local);
+        if !last || twice || register == FP {
+            return self.read(register, width);
+        }
+        let held = self.held(register);
+        let local = self.local(register, held);
+        self.body.take(local);
+        self.convert(held, width);
+    }
+
+    /// Converts the top of the operand stack. A narrow register that is read in full has zeros above.
+    fn convert(&mut self, from: Width, to: Width) {
+        match (from, to) {
+            (Width::Narrow, Width::Wide) => self.body.extend(),
+            (Width::Wide, Width::Narrow) => self.body.wrap(),
+            _ => {}
         }
     }
 
-    /// Pushes `register`, or its low half.
-    fn take_width(&mut self, register: u8, wide: bool) {
-        self.take(register);
-        if !wide {
-            self.body.wrap();
-        }
-    }
-
-    /// Pushes the second operand in the instruction's width.
-    fn operand(&mut self, insn: &Insn, wide: bool) {
+    /// Pushes the second operand.
+    fn operand(&mut self, insn: &Insn, width: Width) {
         match (insn.operand(), self.reference()) {
-            (Operand::Reg(register), _) => self.take_width(register, wide),
+            (Operand::Reg(register), _) => self.take(register, width),
             (Operand::Imm(_), Some(Ref::Core(relocation))) => {
                 self.core_value(relocation);
-                if !wide {
-                    self.body.wrap();
-                }
+                self.convert(Width::Wide, width);
             }
-            (Operand::Imm(imm), _) if wide => self.body.op(&W::I64Const(imm)),
-            (Operand::Imm(imm), _) => self.body.op(&W::I32Const(imm as i32)),
+            (Operand::Imm(imm), _) => self.number(imm, width),
         }
     }
 
-    /// Pops the result into `register`; a narrow one is zero-extended (RFC 9669, section 4.1).
-    fn write_width(&mut self, register: u8, wide: bool) {
-        if !wide {
-            self.body.extend();
+    /// Pushes a number.
+    fn number(&mut self, number: i64, width: Width) {
+        match width {
+            Width::Narrow => self.body.op(&W::I32Const(number as i32)),
+            Width::Wide => self.body.op(&W::I64Const(number)),
         }
-        self.write(register);
     }
 
-    /// Pops into `register`.
-    fn write(&mut self, register: u8) {
+    /// Pops the result, which has `width`, into `register`; a narrow one is zero-extended (RFC 9669, section 4.1).
+    fn write(&mut self, register: u8, width: Width) {
         if self.input.live.after(self.index, register) {
-            let local = self.local(register);
+            let kept = self.kept();
+            self.convert(width, kept);
+            let local = self.local(register, kept);
             self.body.set(local);
         } else {
             self.body.op(&W::Drop);

@@ -2,17 +2,17 @@
 
 use wasm_encoder::{BlockType, Instruction as W};
 
-use super::Lower;
+use super::{Lower, Width};
 use crate::emit::body::Callee;
 use crate::isa::insn::Insn;
 use crate::isa::table::Form;
 
 impl Lower<'_> {
     pub(super) fn packet(&mut self, insn: &Insn) {
-        self.read(6);
+        self.read(6, Width::Wide);
         match insn.row.form {
             Form::PacketInd => {
-                self.read(insn.src);
+                self.read(insn.src, Width::Wide);
                 self.body.ops(&[W::I64Const(insn.imm), W::I64Add]);
                 // The kernel computes the offset in 32 bits.
                 self.body.op(&W::I64Extend32S);
@@ -29,6 +29,6 @@ impl Lower<'_> {
         ]);
         self.body
             .ops(&[W::I64Const(0), W::Return, W::End, W::LocalGet(value)]);
-        self.write(0);
+        self.write(0, Width::Wide);
     }
 }

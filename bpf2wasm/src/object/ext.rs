@@ -3,8 +3,6 @@
 //! The layout is `struct btf_ext_header` (libbpf's `btf_internal.h`): after the header each table is a record
 //! size, then per section its name, a count and that many records.
 
-use alloc::borrow::ToOwned;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::btf::Btf;
@@ -52,12 +50,12 @@ impl Table {
     }
 }
 
-/// The source line that instructions from `slot` on come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The source line that instructions from `slot` on come from; file and text are strings of BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) slot: u32,
-    pub(crate) file: String,
-    pub(crate) text: String,
+    pub(crate) file: u32,
+    pub(crate) text: u32,
     pub(crate) line: u32,
     pub(crate) column: u32,
 }
@@ -76,8 +74,8 @@ impl Ext {
                 let [file, text, position] = record.words;
                 Line {
                     slot: record.slot(function),
-                    file: btf.string(file).to_owned(),
-                    text: btf.string(text).trim().to_owned(),
+                    file,
+                    text,
                     line: position >> 10,
                     column: position & 0x3ff,
                 }

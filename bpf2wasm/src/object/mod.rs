@@ -57,6 +57,8 @@ pub(crate) struct Object<'a> {
     pub(crate) externs: Vec<Extern>,
     /// Distinct CO-RE relocations.
     pub(crate) relocations: Vec<CoreRelocation>,
+    /// Types and strings.
+    types: Option<Btf>,
 }
 
 impl<'a> Object<'a> {
@@ -103,6 +105,7 @@ impl<'a> Object<'a> {
             data,
             externs: externs.list,
             relocations,
+            types: btf,
         })
     }
 }
@@ -116,6 +119,11 @@ impl Object<'_> {
                 .collect::<Vec<_>>()
         };
         self.functions.iter().flat_map(of)
+    }
+
+    /// A string of BTF.
+    pub(crate) fn string(&self, offset: u32) -> &str {
+        self.types.as_ref().map_or("", |types| types.string(offset))
     }
 
     /// Whether an instruction takes the address of extern `index`.

@@ -90,6 +90,7 @@ impl Object<'_> {
             data: Vec::new(),
             externs: Vec::new(),
             relocations: Vec::new(),
+            types: None,
         })
     }
 }

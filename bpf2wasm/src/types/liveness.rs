@@ -8,6 +8,7 @@ use abi::imports::AtomicOp;
 
 use super::infer::fetched;
 use super::lattice::Class;
+use super::uses::Base;
 use crate::cfg::Blocks;
 use crate::isa::insn::{Insn, Operand};
 use crate::isa::table::{Form, Shape};
@@ -24,14 +25,19 @@ const ALL_ARGS: Regs = 0x3e;
 pub(crate) struct Live {
     /// By instruction, the registers read after it.
     after: Vec<Regs>,
-    /// The registers read before they are written.
-    pub(crate) entry: Regs,
+    /// By block, the registers read from its start on before they are written.
+    before: Vec<Regs>,
 }
 
 impl Live {
     /// Whether `register` is read after instruction `index`.
     pub(crate) fn after(&self, index: usize, register: u8) -> bool {
         self.after[index] & bit(register) != 0
+    }
+
+    /// Whether `register` is read from the start of `block` on.
+    pub(crate) fn before(&self, block: usize, register: u8) -> bool {
+        self.before[block] & bit(register) != 0
     }
 
     /// Whether instruction `index` computes something nobody reads.
@@ -41,7 +47,7 @@ impl Live {
 
     /// How many of r1…r5 are parameters: up to the last one read.
     pub(crate) fn params(&self) -> u32 {
-        let args = self.entry & ALL_ARGS;
+        let args = self.before[0] & ALL_ARGS;
         args.checked_ilog2().unwrap_or(0)
     }
 }
@@ -82,7 +88,7 @@ pub(crate) fn live(function: &Function, blocks: &Blocks, bases: &[Class], params
     }
     Live {
         after,
-        entry: entries[0],
+        before: entries,
     }
 }
 
@@ -105,13 +111,9 @@ fn read(insn: &Insn, reference: Option<Ref>, base: Class, params: &[u32]) -> Reg
         Operand::Reg(register) => bit(register),
         Operand::Imm(_) => 0,
     };
-    // Frame accesses go through the frame base.
-    let through = |register| {
-        if matches!(base, Class::Stack(Some(_))) {
-            0
-        } else {
-            bit(register)
-        }
+    let through = |register| match Base::of(base, reference) {
+        Base::Frame(_) => 0,
+        _ => bit(register),
     };
     match insn.row.form {
         Form::Binary if matches!(insn.row.shape, Shape::Move | Shape::MoveSigned(_)) => operand,

@@ -1,4 +1,4 @@
-//! What registers hold: pointer classes by forward dataflow, liveness by backward dataflow.
+//! What registers hold: pointer classes by forward dataflow, liveness by backward dataflow, widths by webs.
 //!
 //! **Invariant:** nothing here guards the sandbox. A wrong class makes a program read the wrong place of its
 //! own memory; wasm's bounds check and the runtime's argument checks stand under it.
@@ -7,7 +7,10 @@ mod infer;
 mod lattice;
 mod liveness;
 mod state;
+mod uses;
+mod webs;
 
 pub(crate) use infer::{Entry, Facts, Scope, infer};
-pub(crate) use lattice::Class;
 pub(crate) use liveness::{Live, arity, live};
+pub(crate) use uses::{Base, Narrowing, narrowing};
+pub(crate) use webs::{Input, Webs, webs};

@@ -1,5 +1,6 @@
 //! What a whole object's translation carries: CO-RE values, source lines, data sections, export names.
 
+use abi::imports::{POISON, resized};
 use abi::manifest::{BTF_SECTION, DATA_SECTION, DataKind};
 use bpf2wasm::{Converted, Options, convert, custom_section, embedded_objects, place};
 
@@ -130,27 +131,64 @@ fn data_is_found_at_symbol_plus_addend() {
     assert_eq!(outcome.maps[0][8], 1);
 }
 
-/// Maps of maps, program arrays, kconfig, kernel symbols and functions, callbacks: from C by clang.
-#[test]
-fn everything_the_front_end_knows() {
-    let source = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/objects/everything.bpf.c"
-    );
-    let out = std::env::temp_dir().join(format!("everything-{}.o", std::process::id()));
+/// `tests/objects/NAME.bpf.c`, compiled.
+fn compiled(name: &str) -> Vec<u8> {
+    let source = format!("{}/tests/objects/{name}.bpf.c", env!("CARGO_MANIFEST_DIR"));
+    let out = std::env::temp_dir().join(format!("{name}-{}.o", std::process::id()));
     let include = "-I/usr/include/x86_64-linux-gnu";
-    let clang = std::process::Command::new("clang-19")
-        .args([
-            "-target", "bpf", "-mcpu=v3", "-O2", "-g", include, "-c", source, "-o",
-        ])
+    let status = std::process::Command::new("clang-19")
+        .args(["-target", "bpf", "-mcpu=v3", "-O2", "-g", include, "-c"])
+        .args([&source, "-o"])
         .arg(&out)
-        .status();
-    let Ok(status) = clang else {
-        return eprintln!("skipped: clang-19 is not installed");
-    };
+        .status()
+        .expect("package clang-19");
     assert!(status.success(), "clang (and libbpf-dev's headers)");
     let object = std::fs::read(&out).expect("the object");
     std::fs::remove_file(&out).expect("ours");
+    object
+}
+
+/// A field of another width than the access was compiled for.
+#[test]
+fn accesses_take_the_width_that_the_target_has() {
+    let mut converted =
+        convert(&compiled("fields"), "fields", &Options::default()).expect("it converts");
+    let context: Vec<u8> = (1..=16).collect();
+    let poison = "CO-RE relocation has no match in this kernel's BTF";
+    for _ in 0..2 {
+        let run = |read: u64, written: u64| {
+            let values = [(":0:0#", read as i64), (":0:1#", written as i64)];
+            Machine::new(&converted, &values).run(&context)
+        };
+        for (read, wanted) in [
+            (4, Ok(0x0807_0605)),
+            (resized(0, 8), Ok(0x0403_0201 ^ 0x0807_0605)),
+            (resized(4, 2), Ok(0x0605)),
+            (resized(4, 1), Ok(0x05)),
+            (POISON as u64, Err(poison.to_owned())),
+        ] {
+            assert_eq!(run(read, 8).result, wanted, "{read:#x}");
+        }
+        for (written, bytes) in [
+            (8, 8),
+            (resized(8, 4), 4),
+            (resized(8, 2), 2),
+            (resized(8, 1), 1),
+        ] {
+            let mut wanted = context.clone();
+            wanted[8..8 + bytes].copy_from_slice(&0x1122_3344_5566_7788u64.to_le_bytes()[..bytes]);
+            assert_eq!(run(0, written).context, wanted, "{written:#x}");
+        }
+        assert_eq!(run(0, POISON as u64).result, Err(poison.to_owned()));
+        // The other program.
+        converted.manifest.programs.reverse();
+    }
+}
+
+/// Maps of maps, program arrays, kconfig, kernel symbols and functions, callbacks: from C by clang.
+#[test]
+fn everything_the_front_end_knows() {
+    let object = compiled("everything");
     let Converted {
         manifest, summary, ..
     } = convert(&object, "everything", &Options::default()).expect("it converts");

@@ -1,4 +1,5 @@
-;; Never ends: the execution budget ends it.
+;; traps: budget
+;; Never ends.
 (module
   (memory (export "memory") 1)
   (func $run (export "kprobe:__x64_sys_getpgrp:pre")

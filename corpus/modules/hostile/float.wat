@@ -1,4 +1,5 @@
-;; Uses the floating-point unit: refused.
+;; refused: floating
+;; Uses the floating-point unit.
 (module
   (memory (export "memory") 1)
   (func $run (export "kprobe:__x64_sys_getpgrp:pre")

@@ -1,4 +1,5 @@
-;; Wants 2 GiB: refused.
+;; refused: of memory, limit
+;; Wants 2 GiB.
 (module
   (memory (export "memory") 32768)
   (func $run (export "kprobe:__x64_sys_getpgrp:pre")))

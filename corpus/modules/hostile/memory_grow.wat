@@ -1,3 +1,4 @@
+;; traps: growth refused
 ;; Asks for more memory at a hit.
 (module
   (memory (export "memory") 1 10)

@@ -1,3 +1,4 @@
+;; traps: out of bounds
 ;; Reads behind its memory.
 (module
   (memory (export "memory") 1)

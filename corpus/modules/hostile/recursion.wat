@@ -1,3 +1,4 @@
+;; traps: call stack
 ;; Calls itself without end.
 (module
   (memory (export "memory") 1)

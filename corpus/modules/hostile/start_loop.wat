@@ -1,4 +1,5 @@
-;; Its start function never ends: refused.
+;; refused: budget
+;; Its start function never ends.
 (module
   (memory (export "memory") 1)
   (func $start (loop $forever (br $forever)))

@@ -1,3 +1,4 @@
+;; traps: unreachable
 ;; Gives up at once.
 (module
   (memory (export "memory") 1)

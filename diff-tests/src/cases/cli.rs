@@ -127,7 +127,7 @@ fn run() -> Result<()> {
 }
 
 fn traps() -> Result<()> {
-    let path = file("endless_loop.wasm", corpus::module("endless_loop")?)?;
+    let path = file("endless_loop.wasm", corpus::hostile_module("endless_loop")?)?;
     json(&["load", &path.to_string_lossy(), "--trap-limit", "5"])?;
     json(&["activate", "endless_loop"])?;
     syscalls::getpgrp(10);

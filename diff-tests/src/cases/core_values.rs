@@ -1,11 +1,12 @@
 //! Values of CO-RE relocations, of every libbpf tool that Debian ships: ours against what libbpf patches into the
 //! same instructions on this kernel.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use abi::imports::POISON;
+use abi::imports::{POISON, resized};
 use abi::manifest::CoreRelocation;
 use anyhow::{Context, Result, ensure};
 use bpf2wasm::btf::Btf;
@@ -29,7 +30,9 @@ fn of_corpus() -> Result<()> {
         ("mkdirsnoop", 2),
         ("mkdirret", 3),
         ("poison", 2),
-        ("relocations", 20),
+        ("relocations", 21),
+        ("resized", 5),
+        ("misfits", 2),
     ] {
         let compared = compare(object, corpus::object(object)?, &target)?;
         ensure!(compared >= least, "{object}: only {compared} relocations");
@@ -74,40 +77,78 @@ fn target() -> Result<Btf> {
 /// `BPF_CORE_ENUMVAL_EXISTS`, `BPF_CORE_ENUMVAL_VALUE`.
 const ENUMVAL: [u32; 2] = [10, 11];
 
-/// Compares every relocation of object `elf`; how many there were.
+/// Compares every relocation of object `elf` on the running kernel; how many there were.
 fn compare(name: &str, elf: &[u8], target: &Btf) -> Result<usize> {
     let input = Input::from_bytes(elf, name, Path::new(name), None)?;
+    let compared = against_libbpf(&input, elf, target, None)?;
+    let wrong = [compared.unserved, compared.different].concat();
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(compared.equal)
+}
+
+/// What came of comparing an object's relocations.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// How many are equal.
+    pub equal: usize,
+    /// Why libbpf gives no value, for each where it gives none.
+    pub unserved: Vec<String>,
+    /// What differs.
+    pub different: Vec<String>,
+}
+
+/// Compares every relocation of object `elf` with what libbpf makes of it. Both know the kernel by `target`, which libbpf reads from `file`, by
+/// default the running one's.
+pub fn against_libbpf(
+    input: &Input,
+    elf: &[u8],
+    target: &Btf,
+    file: Option<&Path>,
+) -> Result<Compared> {
+    let mut compared = Compared::default();
     let relocations = input.manifest.as_ref().map_or(&[][..], |m| &m.relocations);
     let Some(local) = input.btf().filter(|_| !relocations.is_empty()) else {
-        return Ok(0);
+        return Ok(compared);
     };
     let ours = evaluate(&local, relocations, &Target::new(target));
-    let theirs = relocations::of(elf)?;
+    let theirs = relocations::of(elf, file)?;
     for (relocation, value) in relocations.iter().zip(ours) {
-        let value = value.with_context(|| relocation.import.clone())?;
-        let mut key = Relocation {
-            kind: relocation.kind,
-            type_id: relocation.type_id,
-            access: access(&local, relocation).with_context(|| relocation.import.clone())?,
-            load: relocation.access_bytes != 0,
+        let Some(patch) = patch(&local, relocation, &theirs)? else {
+            compared.unserved.push("libbpf never came to it".to_owned());
+            continue;
         };
-        let mut patch = theirs.get(&key);
-        if patch.is_none() {
-            key.load = false;
-            patch = theirs.get(&key).filter(|p| **p == Patch::Poison);
+        let expected = match patch {
+            Patch::Value(value) => value,
+            Patch::Resized(offset, bytes) => resized(offset, bytes),
+            Patch::Poison => POISON as u64,
+        };
+        if value == Ok(expected) {
+            compared.equal += 1;
+        } else {
+            let import = &relocation.import;
+            let different = format!("{import}: {value:x?}, libbpf {patch:x?}");
+            compared.different.push(different);
         }
-        let expected = match patch.with_context(|| format!("libbpf never saw {key:?}"))? {
-            Patch::Value(value) => *value,
-            // The width of a load is fixed in wasm: such a relocation is refused when it is reached.
-            Patch::Resized | Patch::Poison => POISON as u64,
-        };
-        ensure!(
-            value == expected,
-            "{}: {value:#x}, libbpf {patch:?}",
-            relocation.import
-        );
     }
-    Ok(relocations.len())
+    Ok(compared)
+}
+
+/// What libbpf did for `relocation`.
+fn patch(
+    local: &Btf,
+    relocation: &CoreRelocation,
+    theirs: &BTreeMap<Relocation, Patch>,
+) -> Result<Option<Patch>> {
+    let access = access(local, relocation).with_context(|| relocation.import.clone())?;
+    let load = relocation.access_bytes != 0;
+    let key = |load| Relocation {
+        kind: relocation.kind,
+        type_id: relocation.type_id,
+        access: access.clone(),
+        load,
+    };
+    let poison = || theirs.get(&key(false)).filter(|p| **p == Patch::Poison);
+    Ok(theirs.get(&key(load)).or_else(poison).copied())
 }
 
 /// The access string as libbpf words it: an enumerator by its name.

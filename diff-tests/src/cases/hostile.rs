@@ -1,97 +1,86 @@
 //! Modules made to do harm: refused, or trapped and counted; and the next module works.
+//!
+//! `HOSTILE_MODULES=N` and `HOSTILE_SEED=S` choose how many made-up ones of each kind are fired, and which.
+
+use std::collections::BTreeMap;
+use std::env;
 
 use anyhow::{Context, Result, bail, ensure};
-use loader::device::text;
-use loader::resident::trap;
 
 use super::Case;
+use crate::hostile::MAKERS;
+use crate::hostile::rig::{Fate, RUNS, Rig};
 use crate::wasm::Wasm;
 use crate::workload::syscalls;
 use crate::{corpus, guest};
 
 /// The tests of this area.
 pub const CASES: &[Case] = &[
-    ("hostile::endless_loop_runs_out_of_budget", || {
-        traps("endless_loop", "budget")
-    }),
-    ("hostile::access_out_of_bounds_traps", || {
-        traps("out_of_bounds", "out of bounds")
-    }),
-    ("hostile::endless_recursion_traps", || {
-        traps("recursion", "call stack")
-    }),
-    ("hostile::unreachable_traps", || {
-        traps("unreachable", "unreachable")
-    }),
-    ("hostile::two_gigabytes_are_refused", || {
-        refused("huge_memory")
-    }),
-    ("hostile::floating_point_is_refused", || refused("float")),
-    ("hostile::endless_start_function_is_refused", || {
-        refused("start_loop")
-    }),
-    ("hostile::unknown_import_is_refused", || {
-        refused("unknown_import")
-    }),
-    ("hostile::missing_memory_is_refused", || {
-        refused("no_memory")
-    }),
-    ("hostile::unknown_symbol_is_refused", || {
-        refused("wrong_symbol")
-    }),
-    ("hostile::memory_growth_is_refused", growth),
+    ("hostile::hand_made_modules_meet_their_fate", hand_made),
+    ("hostile::made_up_modules_do_no_harm", made_up),
 ];
 
-/// Runs of a module that traps.
-const RUNS: u64 = 20;
+/// Made-up modules of each kind, where nothing else is asked for.
+const MODULES: u64 = 300;
 
-/// Every run of module `name` ends in the trap that says `why`, and the probed path never notices.
-fn traps(name: &str, why: &str) -> Result<()> {
+/// Every module of `corpus/modules/hostile` is refused, trapped or run as its first line says.
+fn hand_made() -> Result<()> {
     let device = guest::device()?;
-    let mut wasm = Wasm::load(&device, corpus::module(name)?, name, &[])?;
-    wasm.attach()?;
-    syscalls::getpgrp(RUNS);
-    let programs = wasm.programs()?;
-    let program = programs
-        .iter()
-        .find(|p| text(&p.name).starts_with("kprobe:"));
-    let program = program.context("its program")?;
-    let (runs, traps) = (program.runs, program.traps);
-    ensure!(
-        runs == RUNS && traps == RUNS,
-        "{RUNS} calls, {runs} runs, {traps} traps"
-    );
-    let said = trap(None, program.last_trap, program.last_site);
-    ensure!(
-        said.contains(why),
-        "trapped with {said:?} instead of {why:?}"
-    );
-    drop(wasm);
+    let mut wrong = Vec::new();
+    for module in corpus::hostile() {
+        let fate = Rig::new(&device)?.fire(module.bytes)?;
+        match as_told(module.fate, &fate) {
+            Ok(()) => println!("{}: {fate:?}", module.name),
+            Err(error) => wrong.push(format!("{}: {error:#}, but {fate:?}", module.name)),
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     works()
 }
 
-/// Module `name` is not loaded, or not attached, with a reason; nothing stays behind.
-fn refused(name: &str) -> Result<()> {
+fn as_told(told: &str, fate: &Fate) -> Result<()> {
+    let (verb, text) = told.split_once(": ").unwrap_or((told, ""));
+    let fits = match (verb, fate) {
+        ("refused", Fate::Refused(why)) => why.contains(text),
+        ("traps", Fate::Ran { runs, traps, why }) => {
+            *runs == RUNS && *traps == RUNS && why.contains(text)
+        }
+        ("runs", Fate::Ran { runs, traps, .. }) => *runs == RUNS && *traps == 0,
+        ("refused" | "traps" | "runs", _) => false,
+        _ => bail!("its first line is none of `refused: TEXT`, `traps: TEXT`, `runs`"),
+    };
+    ensure!(fits, "it is told to be {told:?}");
+    Ok(())
+}
+
+/// Whatever they are, the device still works after them.
+fn made_up() -> Result<()> {
     let device = guest::device()?;
-    let result =
-        Wasm::load(&device, corpus::module(name)?, name, &[]).and_then(|mut wasm| wasm.attach());
-    match result {
-        Ok(()) => bail!("{name} was accepted"),
-        Err(error) => println!("{name}: {error:#}"),
+    let number = |name| env::var(name).ok().map(|text| text.parse());
+    let count = number("HOSTILE_MODULES").transpose()?.unwrap_or(MODULES);
+    let first: u64 = number("HOSTILE_SEED").transpose()?.unwrap_or(1);
+    for (kind, make) in MAKERS {
+        let mut rig = Rig::new(&device)?;
+        let mut fates: BTreeMap<String, u64> = BTreeMap::new();
+        for seed in first..first + count {
+            let fate = rig
+                .fire(&make(seed))
+                .with_context(|| format!("{kind} {seed}"))?;
+            *fates.entry(word(&fate)).or_default() += 1;
+        }
+        println!("{kind}: {fates:?}");
+        let ran: u64 = fates.iter().filter(|f| f.0 != "refused").map(|f| f.1).sum();
+        ensure!(ran > count / 20, "of {count} {kind} only {ran} ran");
     }
     works()
 }
 
-/// Growing memory at a hit fails inside the module (`memory.grow` is -1) or traps; memory never grows.
-fn growth() -> Result<()> {
-    let device = guest::device()?;
-    let mut wasm = Wasm::load(&device, corpus::module("memory_grow")?, "memory_grow", &[])?;
-    wasm.attach()?;
-    syscalls::getpgrp(RUNS);
-    let runs: u64 = wasm.programs()?.iter().map(|p| p.runs).sum();
-    ensure!(runs == RUNS, "{RUNS} calls, {runs} runs");
-    drop(wasm);
-    works()
+fn word(fate: &Fate) -> String {
+    match fate {
+        Fate::Refused(_) => "refused".to_owned(),
+        Fate::Ran { traps: 0, .. } => "ran to the end".to_owned(),
+        Fate::Ran { why, .. } => why.clone(),
+    }
 }
 
 /// A harmless module loads and counts.

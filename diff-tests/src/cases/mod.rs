@@ -1,5 +1,8 @@
 //! The tests that run in a guest, one file an area.
 
+pub mod attach;
+pub mod attach_load;
+pub mod attach_user;
 pub mod callbacks;
 pub mod cli;
 pub mod core_values;
@@ -26,6 +29,9 @@ pub fn all() -> Vec<Case> {
         vfsstat::CASES,
         objects::CASES,
         counters::CASES,
+        attach::CASES,
+        attach_user::CASES,
+        attach_load::CASES,
         hostile::CASES,
         privileges::CASES,
         references::CASES,

@@ -81,7 +81,7 @@ fn object() -> Result<Vec<u8>> {
 mod tests {
     use std::path::Path;
 
-    use loader::attach::Plan;
+    use loader::attach::{Choice, Plan};
     use loader::open::Input;
 
     use super::*;
@@ -89,8 +89,8 @@ mod tests {
     #[test]
     fn of_kprobes_and_fentry_programs_the_kprobes_are_chosen() {
         let input = Input::open(Path::new(TOOL), None).unwrap();
-        let plan = Plan::new(&input, &[]).unwrap();
-        let targets: Vec<_> = plan.links.iter().map(|link| link.target.as_str()).collect();
+        let plan = Plan::new(&input, &Choice::default()).unwrap();
+        let targets: Vec<_> = plan.links().map(|link| link.target.as_str()).collect();
         assert_eq!(targets, NAMES.map(|name| format!("vfs_{name}")));
         assert_eq!(plan.decisions.len(), 2 * targets.len());
     }

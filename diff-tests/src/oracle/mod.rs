@@ -2,4 +2,5 @@
 
 pub mod bpftool;
 pub mod native;
+pub mod perf;
 pub mod relocations;

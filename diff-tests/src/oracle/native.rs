@@ -1,7 +1,7 @@
 //! The kernel's own eBPF, through libbpf: what every other runtime is compared with.
 
 use anyhow::{Context, Result};
-use libbpf_rs::{Link, Map, MapCore, MapFlags, Object, ObjectBuilder, ProgramInput};
+use libbpf_rs::{Link, Map, MapCore, MapFlags, Object, ObjectBuilder, ProgramInput, ProgramMut};
 
 use crate::compare::Elements;
 
@@ -33,13 +33,19 @@ impl Native {
 
     /// Attaches what was loaded, as the sections say.
     pub fn attach(&mut self) -> Result<()> {
+        self.attach_by(|_, program| Ok(vec![program.attach()?]))
+    }
+
+    /// Attaches what was loaded as `how` does, which is given each program's name.
+    pub fn attach_by(
+        &mut self,
+        how: impl Fn(&str, &ProgramMut<'_>) -> Result<Vec<Link>>,
+    ) -> Result<()> {
         for program in self.object.progs_mut().filter(|p| p.autoload()) {
             let name = program.name().to_string_lossy().into_owned();
-            self.links.push(
-                program
-                    .attach()
-                    .with_context(|| format!("{name}: native attach"))?,
-            );
+            let links = how(&name, &program);
+            self.links
+                .extend(links.with_context(|| format!("{name}: native attach"))?);
         }
         Ok(())
     }

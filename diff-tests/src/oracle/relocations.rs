@@ -1,6 +1,7 @@
 //! What libbpf makes of CO-RE relocations, from what it says while it patches instructions.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::Result;
@@ -24,8 +25,8 @@ pub struct Relocation {
 pub enum Patch {
     /// Put this value in.
     Value(u64),
-    /// Put this value in, and changed the width of the load.
-    Resized,
+    /// Put this offset in, and made it a load or store of so many bytes.
+    Resized(u32, u32),
     /// Made it invalid. Whether it was a load is not told: `Relocation::load` is false.
     Poison,
 }
@@ -50,21 +51,24 @@ const KINDS: [&str; 13] = [
 /// What libbpf said last; its callback can hold no state of its own.
 static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Every relocation of `elf`, against the running kernel. Programs need not load: they are patched before.
-pub fn of(elf: &[u8]) -> Result<BTreeMap<Relocation, Patch>> {
+/// Every relocation of `elf`, against the BTF in `file` or the running kernel's. Programs need not load: they are patched before.
+pub fn of(elf: &[u8], file: Option<&Path>) -> Result<BTreeMap<Relocation, Patch>> {
     let old = set_print(Some((PrintLevel::Debug, |_, line| {
         SAID.lock().unwrap_or_else(|e| e.into_inner()).push(line);
     })));
-    let result = load(elf);
+    let result = load(elf, file);
     set_print(old);
     let said = std::mem::take(&mut *SAID.lock().unwrap_or_else(|e| e.into_inner()));
     result.map(|()| parse(said.iter().map(|line| line.trim_end())))
 }
 
-fn load(elf: &[u8]) -> Result<()> {
-    let mut open = ObjectBuilder::default()
-        .name("relocations")?
-        .open_memory(elf)?;
+fn load(elf: &[u8], file: Option<&Path>) -> Result<()> {
+    let mut builder = ObjectBuilder::default();
+    builder.name("relocations")?;
+    if let Some(file) = file {
+        builder.btf_custom_path(file)?;
+    }
+    let mut open = builder.open_memory(elf)?;
     for mut program in open.progs_mut() {
         program.set_autoload(true);
     }
@@ -90,13 +94,21 @@ fn parse<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<Relocation, Patch
             current = Some(relocation);
         } else if let (Some(relocation), Some(patch)) = (&current, patch(said)) {
             let load = said.contains("(LDX/ST/STX)");
-            patches.insert(
-                Relocation {
-                    load,
-                    ..relocation.clone()
-                },
-                patch,
-            );
+            let relocation = Relocation {
+                load,
+                ..relocation.clone()
+            };
+            let before = patches.get(&relocation);
+            let patch = match (patch, before, said.contains(" mem_sz ")) {
+                // It says the offset first.
+                (Patch::Value(bytes), Some(Patch::Value(offset)), true) => {
+                    Patch::Resized(*offset as u32, bytes as u32)
+                }
+                // Another instruction with the same relocation.
+                (Patch::Value(_), Some(Patch::Resized(..)), _) => continue,
+                (patch, ..) => patch,
+            };
+            patches.insert(relocation, patch);
         }
     }
     patches
@@ -126,10 +138,7 @@ fn patch(said: &str) -> Option<Patch> {
         return Some(Patch::Poison);
     }
     let (_, value) = said.strip_prefix("patched insn")?.split_once(" -> ")?;
-    match said.contains(" mem_sz ") {
-        true => Some(Patch::Resized),
-        false => value.parse().ok().map(Patch::Value),
-    }
+    value.parse().ok().map(Patch::Value)
 }
 
 #[cfg(test)]
@@ -148,6 +157,9 @@ mod tests {
             "prog 'p': relo #2: substituting insn #4 w/ invalid insn",
             "prog 'p': relo #3: <enumval_value> [9] enum state::RUNNING = 1",
             "prog 'p': relo #3: patched insn #5 (LDIMM64) imm64 1 -> 2",
+            "prog 'p': relo #4: <byte_off> [26] struct pt_regs.si (0:6 @ offset 48)",
+            "prog 'p': relo #4: patched insn #7 (LDX/ST/STX) off 48 -> 104",
+            "prog 'p': relo #4: patched insn #7 (LDX/ST/STX) mem_sz 4 -> 8",
         ];
         let patches = parse(said.into_iter());
         let key = |kind, type_id, access: &str, load| Relocation {
@@ -156,7 +168,8 @@ mod tests {
             access: access.into(),
             load,
         };
-        assert_eq!(patches.len(), 4);
+        assert_eq!(patches.len(), 5);
+        assert_eq!(patches[&key(0, 26, "0:6", true)], Patch::Resized(104, 8));
         assert_eq!(patches[&key(11, 9, "RUNNING", false)], Patch::Value(2));
         assert_eq!(patches[&key(0, 26, "0:7", true)], Patch::Value(112));
         assert_eq!(patches[&key(8, 7, "0", false)], Patch::Value(0));

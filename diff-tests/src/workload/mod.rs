@@ -2,6 +2,7 @@
 
 pub mod files;
 pub mod syscalls;
+pub mod user;
 
 use std::io;
 

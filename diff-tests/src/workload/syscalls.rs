@@ -94,6 +94,14 @@ pub fn getpgrp_in_frame(frame: u64) {
     }
 }
 
+/// Calls getpgid(2) `n` times, for processes that are there and that are not.
+pub fn getpgid(n: u64) {
+    for i in 0..n {
+        // SAFETY: takes a number and changes nothing.
+        unsafe { libc::syscall(libc::SYS_getpgid, i % 3) };
+    }
+}
+
 fn c_path(path: &Path) -> io::Result<CString> {
     use std::os::unix::ffi::OsStrExt;
     Ok(CString::new(path.as_os_str().as_bytes())?)

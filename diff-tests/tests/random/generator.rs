@@ -1,31 +1,21 @@
-//! Random programs: arithmetic, branches, bounded loops, frame, context and map memory, subprograms, map helpers.
+//! Random programs: arithmetic, branches, bounded loops, frame, context, packet and map memory, subprograms, helpers on an array and a hash.
 
 use std::fmt::Write;
 
+use diff_tests::random::Random;
+
+use crate::kernel::{Kind, SYSCALL};
+
+/// Programs over packets.
+const XDP: Kind = Kind {
+    section: "xdp",
+    number: 6,
+    flags: 0,
+    packet: true,
+};
+
 /// Bytes of context.
 pub(crate) const CONTEXT: usize = 64;
-
-/// splitmix64.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    /// The next number.
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len())]
-    }
-}
 
 const ALU: &[&str] = &[
     "add", "sub", "mul", "div", "sdiv", "or", "and", "lsh", "rsh", "mod", "smod", "xor", "mov",
@@ -54,9 +44,10 @@ const SIZES: &[(&str, usize)] = &[("b", 1), ("h", 2), ("w", 4), ("dw", 8)];
 /// Registers that hold numbers throughout. r6 is the context, r9 the loop counter, r1 and r7 pointers for a moment.
 const NUMBERS: &[u8] = &[0, 2, 3, 4, 5, 8];
 
-/// The text of a whole program; its map is number 0, of values of 32 bytes.
-pub(crate) fn program(seed: u64) -> String {
-    Generator::whole(seed)
+/// The text of a whole program of some kind. Map 0 is an array and map 1 a hash, both of values of 32 bytes.
+pub(crate) fn program(seed: u64) -> (Kind, String) {
+    let kind = if seed.is_multiple_of(3) { XDP } else { SYSCALL };
+    (kind, Generator::whole(kind, seed))
 }
 
 /// A program under construction.
@@ -93,20 +84,27 @@ impl Generator {
             0x1_0000,
         ];
         if self.random.below(3) == 0 {
-            self.random.next() as i32
+            self.random.word() as i32
         } else {
             self.random.pick(&edges)
         }
     }
 
-    fn whole(seed: u64) -> String {
+    fn whole(kind: Kind, seed: u64) -> String {
         let mut g = Generator {
             random: Random(seed),
             text: String::new(),
             labels: 0,
             leaf: false,
         };
-        g.line(format_args!("mov r6, r1"));
+        if kind.packet {
+            // It stands for the context.
+            g.line(format_args!(
+                "ldxw r6, [r1+0]\nldxw r7, [r1+4]\nmov r0, r6\nadd r0, {CONTEXT}\njgt r0, r7, short"
+            ));
+        } else {
+            g.line(format_args!("mov r6, r1"));
+        }
         g.frame();
         for (i, register) in NUMBERS.iter().enumerate() {
             g.line(format_args!("ldxdw r{register}, [r6+{}]", 8 * i));
@@ -117,6 +115,9 @@ impl Generator {
             g.line(format_args!("stxdw [r6+{}], r{register}", 8 * i));
         }
         g.line(format_args!("exit"));
+        if kind.packet {
+            g.line(format_args!("short:\nmov r0, 0\nexit"));
+        }
         if g.text.contains("callf sub") {
             g.leaf = true;
             g.line(format_args!("sub:"));
@@ -141,7 +142,7 @@ impl Generator {
 
     fn block(&mut self, statements: usize, depth: usize) {
         for _ in 0..statements {
-            match self.random.below(if self.leaf { 14 } else { 19 }) {
+            match self.random.below(if self.leaf { 14 } else { 20 }) {
                 0..=4 => self.arithmetic(),
                 5 => self.unary(),
                 6..=7 => self.stack(),
@@ -153,6 +154,7 @@ impl Generator {
                 16 => self.map(),
                 17 => self.call(),
                 18 if depth > 0 => self.two_way(depth),
+                19 => self.hash(),
                 _ => self.arithmetic(),
             }
         }
@@ -185,7 +187,7 @@ impl Generator {
                 self.line(format_args!("{op} r{dst}, r{src}"));
             }
             1 => {
-                let value = self.random.next();
+                let value = self.random.word();
                 self.line(format_args!("lddw r{dst}, {value:#x}"));
             }
             _ => {
@@ -330,6 +332,33 @@ impl Generator {
             _ => self.atomic("r7"),
         }
         self.line(format_args!("{end}:"));
+    }
+
+    fn hash(&mut self) {
+        let key = self.random.below(6);
+        self.line(format_args!(
+            "stw [r10-40], {key}\nlddw r1, map#1\nmov r2, r10\nadd r2, -40"
+        ));
+        match self.random.below(3) {
+            0 => {
+                let end = self.label();
+                self.line(format_args!("call map_lookup_elem"));
+                self.after_call();
+                self.line(format_args!("mov r7, r0\nmov r0, 5\njeq r7, 0, {end}"));
+                self.line(format_args!("ldxdw r0, [r7+8]\nstxdw [r7+24], r8\n{end}:"));
+            }
+            1 => {
+                let flags = self.random.below(4);
+                self.line(format_args!(
+                    "mov r3, r10\nadd r3, -32\nmov r4, {flags}\ncall map_update_elem"
+                ));
+                self.after_call();
+            }
+            _ => {
+                self.line(format_args!("call map_delete_elem"));
+                self.after_call();
+            }
+        }
     }
 
     fn call(&mut self) {

@@ -1,6 +1,6 @@
-//! Random programs in the kernel, and translated on both engines: r0, the context and the map must be equal afterwards.
+//! Random programs in the kernel, and translated on both engines: r0, the context or packet, and the maps must be equal afterwards.
 //!
-//! `RANDOM_PROGRAMS=N` and `RANDOM_SEED=S` choose how many and which; a failure is shrunk to the lines that matter
+//! `cargo xtask random` runs more of them. `RANDOM_PROGRAMS=N` and `RANDOM_SEED=S` choose how many and which; a failure is shrunk to the lines that matter
 //! and printed as a filetest. Wasmtime compiles longer than the programs run, so it takes part every few programs only:
 //! `RANDOM_COMPILED=K` says how often (1: always).
 
@@ -8,15 +8,20 @@ mod generator;
 #[path = "../../../bpf2wasm/tests/it/support/kernel.rs"]
 mod kernel;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use abi::manifest::Map;
 use abi::map_types::MapType;
 use bpf2wasm::{Options, Raw, assemble, convert_raw};
-use generator::{CONTEXT, Random, program};
-use kernel::Outcome;
+use diff_tests::random::Random;
+use generator::{CONTEXT, program};
+use helpers::maps::Key;
+use kernel::{HASH_KEYS, Kind, Outcome, held};
 use loader::open::Input;
+use loader::user::context::{TestInput, prepare};
 use loader::user::{self, EngineKind};
 
 /// Steps a run may take; loops are bounded, so no program comes near.
@@ -29,10 +34,10 @@ enum Verdict {
     Different(Vec<u8>, Outcome, String),
 }
 
-fn maps() -> [Map; 1] {
-    [Map {
-        name: "values".to_owned(),
-        map_type: MapType::Array as u32,
+fn maps() -> [Map; 2] {
+    [("values", MapType::Array), ("hash", MapType::Hash)].map(|(name, map_type)| Map {
+        name: name.to_owned(),
+        map_type: map_type as u32,
         key_size: 4,
         value_size: 32,
         max_entries: 4,
@@ -43,7 +48,7 @@ fn maps() -> [Map; 1] {
         inner: None,
         values: Vec::new(),
         pinned: false,
-    }]
+    })
 }
 
 /// A translated program, ready to run.
@@ -60,35 +65,60 @@ impl Translated {
         Translated { sandbox, export }
     }
 
-    fn run(&mut self, context: &[u8]) -> Outcome {
-        let result = self.sandbox.run(&self.export, context);
-        let map = self.sandbox.space().map(0).expect("a map");
-        let spec = map.spec();
-        let first = map.first_value().expect("an array");
-        let mut values = vec![0; (spec.value_size * spec.max_entries) as usize];
-        self.sandbox
-            .bytes(first, values.len() as u32)
-            .read(&mut values);
+    fn run(&mut self, kind: Kind, bytes: &[u8]) -> Outcome {
+        let mut input = TestInput::default();
+        let place = if kind.packet {
+            &mut input.data
+        } else {
+            &mut input.context
+        };
+        place.extend_from_slice(bytes);
+        let prepared = prepare(&self.sandbox, kind.section, &input).expect("it fits");
+        let result = self.sandbox.run(&self.export, &prepared.context);
+        let packet = prepared.packet(&self.sandbox);
         Outcome {
             result: result.map(|r0| r0 as u32).map_err(|t| t.to_string()),
-            context: self.sandbox.context(context.len()),
-            maps: vec![values],
+            context: packet.unwrap_or_else(|| self.sandbox.context(bytes.len())),
+            maps: vec![self.array(), self.hash()],
         }
+    }
+
+    fn array(&self) -> Vec<u8> {
+        let map = self.sandbox.space().map(0).expect("an array");
+        let spec = map.spec();
+        let first = map.first_value().expect("an array");
+        self.bytes(first, spec.value_size * spec.max_entries)
+    }
+
+    fn hash(&self) -> Vec<u8> {
+        let map = self.sandbox.space().map(1).expect("a hash");
+        let value = |key: u32| {
+            let key = Key::from_host(&key.to_ne_bytes()).expect("a short key");
+            let at = map.lookup(0, &key)?;
+            Some(self.bytes(at, map.spec().value_size))
+        };
+        (0..HASH_KEYS).flat_map(|key| held(value(key))).collect()
+    }
+
+    fn bytes(&self, at: u32, len: u32) -> Vec<u8> {
+        let mut bytes = vec![0; len as usize];
+        self.sandbox.bytes(at, len).read(&mut bytes);
+        bytes
     }
 }
 
 /// Runs a program in the kernel and on `engines`, over the same contexts.
-fn compare(text: &str, contexts: &[Vec<u8>], engines: &[EngineKind]) -> Verdict {
+fn compare(kind: Kind, text: &str, contexts: &[Vec<u8>], engines: &[EngineKind]) -> Verdict {
     let maps = maps();
     let Ok(code) = assemble(text) else {
         return Verdict::Refused;
     };
-    let Ok(native) = kernel::Program::load(&code, &maps) else {
+    let Ok(native) = kernel::Program::load_as(kind, &code, &maps) else {
         return Verdict::Refused;
     };
     let raw = Raw {
         code: &code,
-        section: "syscall",
+        section: kind.section,
         maps: &maps,
         license: "GPL",
     };
@@ -102,7 +132,7 @@ fn compare(text: &str, contexts: &[Vec<u8>], engines: &[EngineKind]) -> Verdict 
     for context in contexts {
         let expected = native.run(context);
         for (engine, program) in &mut translated {
-            let seen = program.run(context);
+            let seen = program.run(kind, context);
             if expected != seen {
                 let seen = format!("{engine:?}: {seen:?}");
                 return Verdict::Different(context.clone(), expected, seen);
@@ -113,7 +143,7 @@ fn compare(text: &str, contexts: &[Vec<u8>], engines: &[EngineKind]) -> Verdict 
 }
 
 /// Few lines that still differ; those that give the frame values stay, as the kernel lets programs read garbage.
-fn shrink(text: &str, contexts: &[Vec<u8>], engines: &[EngineKind]) -> String {
+fn shrink(kind: Kind, text: &str, contexts: &[Vec<u8>], engines: &[EngineKind]) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     let mut chunk = lines.len() / 2;
     while chunk > 0 {
@@ -129,7 +159,7 @@ fn shrink(text: &str, contexts: &[Vec<u8>], engines: &[EngineKind]) -> String {
                 .chain(&lines[end..])
                 .copied()
                 .collect();
-            match compare(&fewer.join("\n"), contexts, engines) {
+            match compare(kind, &fewer.join("\n"), contexts, engines) {
                 Verdict::Different(..) if fewer.len() < lines.len() => lines = fewer,
                 _ => at += chunk,
             }
@@ -139,7 +169,7 @@ fn shrink(text: &str, contexts: &[Vec<u8>], engines: &[EngineKind]) -> String {
     lines.join("\n")
 }
 
-/// A failure as a file for `bpf2wasm/tests/filetests`.
+/// A failure as a file for `bpf2wasm/tests/filetests`. What those cannot say (a packet to write to, a hash) is gone where it does not matter.
 fn filetest(text: &str, context: &[u8], expected: &Outcome) -> String {
     let hex = context.iter().fold(String::new(), |mut all, byte| {
         let _ = write!(all, "{byte:02x}");
@@ -149,27 +179,66 @@ fn filetest(text: &str, context: &[u8], expected: &Outcome) -> String {
     format!(";; map: values 32 4\n{text}\n;; run: ({hex}) == {r0}\n")
 }
 
-/// What came of program `seed`: whether the verifier took it.
-fn one(seed: u64, engines: &[EngineKind]) -> bool {
-    let text = program(seed);
+/// Tries program `seed`: the instructions it has, if the verifier takes it.
+fn one(seed: u64, engines: &[EngineKind]) -> Option<BTreeSet<String>> {
+    let (kind, text) = program(seed);
     let mut random = Random(!seed);
     let mut context = || {
         (0..CONTEXT)
-            .map(|_| random.next() as u8)
+            .map(|_| random.word() as u8)
             .collect::<Vec<u8>>()
     };
     let contexts = [vec![0; CONTEXT], vec![0xff; CONTEXT], context(), context()];
-    match compare(&text, &contexts, engines) {
-        Verdict::Refused => false,
-        Verdict::Equal => true,
+    match compare(kind, &text, &contexts, engines) {
+        Verdict::Refused => None,
+        Verdict::Equal => {
+            let instructions = text.lines().filter(|line| !line.ends_with(':'));
+            let mnemonic = |line: &str| line.split(' ').next().map(str::to_owned);
+            Some(instructions.filter_map(mnemonic).collect())
+        }
         Verdict::Different(..) => {
-            let small = shrink(&text, &contexts, engines);
-            let Verdict::Different(context, expected, seen) = compare(&small, &contexts, engines)
+            let small = shrink(kind, &text, &contexts, engines);
+            let Verdict::Different(context, expected, seen) =
+                compare(kind, &small, &contexts, engines)
             else {
                 unreachable!("it differed a moment ago")
             };
             let file = filetest(&small, &context, &expected);
-            panic!("kernel: {expected:?}\n{seen}\n{file}");
+            panic!("{}, kernel: {expected:?}\n{seen}\n{file}", kind.section);
+        }
+    }
+}
+
+/// What was tried so far.
+#[derive(Default)]
+struct Coverage {
+    accepted: u64,
+    /// In how many programs each instruction was.
+    instructions: BTreeMap<String, u64>,
+}
+
+impl Coverage {
+    fn add(&mut self, instructions: BTreeSet<String>) {
+        self.accepted += 1;
+        for mnemonic in instructions {
+            *self.instructions.entry(mnemonic).or_default() += 1;
+        }
+    }
+
+    fn report(&self) {
+        let table: BTreeSet<String> = bpf2wasm::instructions().map(|i| i.mnemonic).collect();
+        let (covered, missing): (Vec<&str>, Vec<&str>) = table
+            .iter()
+            .map(String::as_str)
+            .partition(|mnemonic| self.instructions.contains_key(*mnemonic));
+        let (covered, all) = (covered.len(), table.len());
+        println!(
+            "{covered} of {all} instructions were in them; not: {}",
+            missing.join(" ")
+        );
+        let rarest = self.instructions.iter().min_by_key(|(_, count)| **count);
+        if let Some((mnemonic, count)) = rarest {
+            println!("the rarest, {mnemonic}, was in {count}");
         }
     }
 }
@@ -184,7 +253,7 @@ fn random_programs_do_what_the_kernel_does() {
         |name: &str, default| std::env::var(name).map_or(default, |v| v.parse().expect(name));
     let programs: u64 = number("RANDOM_PROGRAMS", 20_000);
     let (seed, compiled) = (number("RANDOM_SEED", 1), number("RANDOM_COMPILED", 10));
-    let (next, accepted) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (next, coverage) = (AtomicU64::new(0), Mutex::new(Coverage::default()));
     let both = [EngineKind::Wasmi, EngineKind::Wasmtime];
     let work = || loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
@@ -197,13 +266,17 @@ fn random_programs_do_what_the_kernel_does() {
             &both[..1]
         };
         // Seeds one apart give the same numbers one apart: spread them.
-        let seed = Random(seed << 32 | index).next();
-        accepted.fetch_add(one(seed, engines).into(), Ordering::Relaxed);
+        let seed = Random(seed << 32 | index).word();
+        if let Some(instructions) = one(seed, engines) {
+            coverage.lock().expect("no panic").add(instructions);
+        }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| (0..threads).for_each(|_| _ = scope.spawn(work)));
-    let accepted = accepted.into_inner();
+    let coverage = coverage.into_inner().expect("no panic");
+    let accepted = coverage.accepted;
     println!("{accepted} of {programs} random programs accepted by the verifier, all equal");
+    coverage.report();
     assert!(
         accepted * 2 > programs,
         "the verifier accepts only {accepted} of {programs}"

@@ -14,7 +14,7 @@
 //! | `atomic` | `cmpxchg{32,64}` | func (i64 pointer, i64 expected, i64 new) → i64 old | |
 //! | `map` | map name | global i64 | the map's handle; for a data section the guest pointer of its first byte |
 //! | `map_value` | map name | global i64 | guest pointer of element 0 of an array map |
-//! | `core` | see [`crate::manifest::CoreRelocation`] | global i64 | value of a CO-RE relocation, or [`POISON`] |
+//! | `core` | see [`crate::manifest::CoreRelocation`] | global i64 | value of a CO-RE relocation, or [`resized`], or [`POISON`] |
 //! | `ksym` | extern's name | global i64 | address of a kernel symbol; an unresolved weak one is 0 |
 //! | `kfunc` | kernel function's name | func (i64 × 5) → i64 | |
 //!
@@ -59,6 +59,12 @@ pub const CALLBACKS: &str = "callbacks";
 /// The value of a relocation that the target kernel cannot satisfy. Reaching an instruction that
 /// uses it traps with [`crate::traps::Trap::Poison`]; it is never used as a value.
 pub const POISON: i64 = 0x0BAD_2310_DEAD_C0DE;
+
+/// The value of a relocated load or store whose field the target kernel has at `offset`, in `bytes` other than the access was
+/// compiled for. All values but enumerators' are below 2³² where nothing is unusual.
+pub const fn resized(offset: u32, bytes: u32) -> u64 {
+    (bytes as u64) << 32 | offset as u64
+}
 
 /// `bpf.probe_load*`: name and width in bytes.
 pub const PROBE_LOADS: &[(&str, u32)] = &[

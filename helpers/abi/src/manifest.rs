@@ -146,7 +146,7 @@ manifest! {
         /// The access string, e.g. `0:1:2`.
         access: String,
         /// For a relocated load or store, the bytes it accesses: a target field of another size is
-        /// poison unless the access can be narrowed (libbpf's `insn_bytes`). 0 otherwise.
+        /// [`crate::imports::resized`] if both are unsigned integers, else poison. 0 otherwise.
         access_bytes: u32,
     }
 

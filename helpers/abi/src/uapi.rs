@@ -30,8 +30,14 @@ pub const NAME_SIZE: usize = 64;
 pub const TARGET_SIZE: usize = 128;
 /// The ioctl "magic".
 pub const MAGIC: u8 = b'W';
-/// `Link::args`: parameters of a syscall at most.
+/// `LinkCreate::args`: parameters of a syscall at most.
 pub const SYSCALL_ARGS: usize = 6;
+/// `LinkCreate::args`: arguments of a tracepoint or a traced function at most.
+pub const FUNCTION_ARGS: usize = 12;
+/// Bytes of `LinkCreate::args`.
+pub const LINK_ARGS: usize = 16;
+/// `LinkCreate::flags`: `sample` is a period.
+pub const LINK_PERIOD: u64 = 1;
 
 /// A field of a struct in this interface, for the header generator.
 #[derive(Clone, Copy, Debug)]
@@ -183,7 +189,7 @@ uapi! {
     LinkCreate {
         #[doc = "in: the export's name, NUL-terminated"]
         program: [u8; TARGET_SIZE],
-        #[doc = "in: what to attach to, NUL-terminated"]
+        #[doc = "in: what to attach to: a symbol, a tracepoint, SYSTEM/NAME of an event, a path; NUL-terminated"]
         target: [u8; TARGET_SIZE],
         #[doc = "in: ATTACH_*"]
         attach: u32,
@@ -193,13 +199,23 @@ uapi! {
         offset: u64,
         #[doc = "in: value of bpf_get_attach_cookie()"]
         cookie: u64,
-        #[doc = "in: ARG_* of each parameter, for ATTACH_SYSCALL_*"]
-        args: [u8; 8],
+        #[doc = "in: up to the first 0, of each argument: its bytes (tracepoints and functions), ARG_* (ATTACH_SYSCALL_*)"]
+        args: [u8; LINK_ARGS],
+        #[doc = "in: for ATTACH_U*PROBE: offset in the file of a counter to keep above 0 (usdt semaphore); 0: none"]
+        semaphore: u64,
+        #[doc = "in: for ATTACH_U*PROBE: process whose hits count; 0: any"]
+        pid: u32,
+        #[doc = "in: for ATTACH_PERF_EVENT: perf_event_attr.type"]
+        event_type: u32,
+        #[doc = "in: for ATTACH_PERF_EVENT: perf_event_attr.config"]
+        event: u64,
+        #[doc = "in: for ATTACH_PERF_EVENT: samples a second; with LINK_PERIOD in flags, events a sample"]
+        sample: u64,
         #[doc = "in: address of a buffer for the reason of a refusal, NUL-terminated text"]
         log: u64,
         #[doc = "in: its size"]
         log_size: u64,
-        #[doc = "in: 0"]
+        #[doc = "in: LINK_PERIOD or 0"]
         flags: u64,
     }
 
@@ -364,18 +380,54 @@ pub enum Kind {
     Ring = 5,
 }
 
-/// `ATTACH_*`: where a link attaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum AttachPoint {
+macro_rules! attach_points {
+    ($($(#[doc = $doc:literal])* $name:ident $number:literal $text:literal;)*) => {
+        /// `ATTACH_*`: where a link attaches.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum AttachPoint {
+            $($(#[doc = $doc])* $name = $number,)*
+        }
+
+        impl AttachPoint {
+            /// Every one, by increasing number.
+            pub const ALL: &[AttachPoint] = &[$(AttachPoint::$name),*];
+
+            /// Its name in lower case.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(AttachPoint::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+attach_points! {
     /// A kprobe; context `struct pt_regs`.
-    Kprobe = 1,
+    Kprobe 1 "kprobe";
     /// A kretprobe; context `struct pt_regs`.
-    Kretprobe = 2,
+    Kretprobe 2 "kretprobe";
     /// Entry of a syscall wrapper, arguments by value (hand-written modules, `kprobe:SYMBOL:pre`).
-    SyscallPre = 3,
+    SyscallPre 3 "syscall_pre";
     /// After the first instruction of a syscall wrapper (hand-written modules, `kprobe:SYMBOL:post`).
-    SyscallPost = 4,
+    SyscallPost 4 "syscall_post";
+    /// A tracepoint; context its arguments, a word each, cut to their size.
+    RawTracepoint 5 "raw_tracepoint";
+    /// A trace event; context its record, as `format` in tracefs describes it.
+    Tracepoint 6 "tracepoint";
+    /// Entry of a function; context its arguments, a word each.
+    Fentry 7 "fentry";
+    /// Return of a function; context its arguments, then its result.
+    Fexit 8 "fexit";
+    /// Entry of a function; context its arguments, then 0. The program's result changes nothing.
+    FmodRet 9 "fmod_ret";
+    /// Samples of a perf event on every CPU; context `struct bpf_perf_event_data`.
+    PerfEvent 10 "perf_event";
+    /// A place in a file that processes map; context `struct pt_regs`.
+    Uprobe 11 "uprobe";
+    /// Return of the function there; context `struct pt_regs`.
+    Uretprobe 12 "uretprobe";
 }
 
 /// `ARG_*`: how a syscall's parameter is handed to a hand-written module.
@@ -468,7 +520,7 @@ mod tests {
             "u64" => 8,
             "[u8; NAME_SIZE]" => NAME_SIZE,
             "[u8; TARGET_SIZE]" => TARGET_SIZE,
-            "[u8; 8]" => 8,
+            "[u8; LINK_ARGS]" => LINK_ARGS,
             other => panic!("{other}: unknown to the header generator"),
         }
     }

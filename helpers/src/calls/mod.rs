@@ -8,6 +8,7 @@ mod cgroup;
 mod control;
 mod event;
 mod format;
+mod function;
 mod kfunc;
 mod lock;
 mod map;
@@ -103,6 +104,9 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
         175 => task::task_pt_regs,
         177 => format::trace_vprintk,
         182 => string::strncmp,
+        183 => function::get_func_arg,
+        184 => function::get_func_ret,
+        185 => function::get_func_arg_cnt,
         195 => map::lookup_percpu_elem,
         208 => time::ktime_get_tai_ns,
         _ => return None,

@@ -1,12 +1,12 @@
 //! `wprobe activate`.
 
 use anyhow::{Result, bail};
-use loader::attach::Plan;
-use loader::device::Object;
+use loader::attach::{Choice, Plan};
+use loader::device::{Object, Rate, Sampling};
 use loader::resident::Resident;
 use serde_json::json;
 
-use super::{Output, attach, device, summary};
+use super::{Output, device, summary};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -25,10 +25,48 @@ pub(super) struct Args {
 pub(super) struct Which {
     /// Attach this program, and no other that is not named (repeatable)
     #[arg(long, value_name = "NAME")]
-    pub(super) program: Vec<String>,
+    program: Vec<String>,
     /// Say of every program whether it is attached, and why
     #[arg(long)]
     pub(super) explain: bool,
+    /// Attach a program as if its section were another, such as uprobe//bin/bash:readline (repeatable)
+    #[arg(long, value_name = "NAME=SECTION", value_parser = at)]
+    at: Vec<(String, String)>,
+    /// What a program's bpf_get_attach_cookie() gives (repeatable)
+    #[arg(long, value_name = "NAME=NUMBER", value_parser = cookie)]
+    cookie: Vec<(String, u64)>,
+    /// Samples a second of perf_event programs
+    #[arg(long, value_name = "HZ", default_value = "99")]
+    frequency: u64,
+    /// Only hits of this process, for uprobes
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pid: u32,
+}
+
+fn at(text: &str) -> Result<(String, String), String> {
+    let (name, section) = text.split_once('=').ok_or("no `=` in it")?;
+    Ok((name.to_owned(), section.to_owned()))
+}
+
+fn cookie(text: &str) -> Result<(String, u64), String> {
+    let (name, number) = at(text)?;
+    Ok((name, number.parse().map_err(|e| format!("{number}: {e}"))?))
+}
+
+impl Which {
+    /// As the library wants it.
+    pub(super) fn choice(&self) -> Choice {
+        Choice {
+            programs: self.program.clone(),
+            sections: self.at.clone(),
+            cookies: self.cookie.clone(),
+            sampling: Sampling {
+                rate: Rate::Frequency(self.frequency),
+                ..Sampling::default()
+            },
+            pid: self.pid,
+        }
+    }
 }
 
 pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
@@ -40,15 +78,16 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
             resident.info.id
         );
     }
-    let plan = Plan::new(&resident.input()?, &args.which.program)?;
-    for link in attach(&resident.module, &plan)? {
+    let mut plan = Plan::new(&resident.input()?, &args.which.choice())?;
+    let links = plan.attach(&resident.module, &resident.maps()?)?;
+    for link in &links {
         link.pin()?;
     }
     let text = summary(&plan.decisions, args.which.explain);
     let text = format!("activated {}: {text}", resident.name());
     let json = json!({
         "id": resident.info.id,
-        "links": plan.links.len(),
+        "links": links.len(),
         "programs": plan.decisions,
     });
     Ok(Output { text, json })

@@ -15,8 +15,8 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use loader::attach::{Decision, Plan};
-use loader::device::{Device, Link, Module};
+use loader::attach::Decision;
+use loader::device::Device;
 use serde_json::Value;
 
 /// Loads wasm probes into the kernel and reads their data.
@@ -99,15 +99,6 @@ impl Output {
             other => Ok(other?),
         }
     }
-}
-
-/// Attaches everything planned; on a failure nothing stays attached.
-fn attach(module: &Module, plan: &Plan) -> Result<Vec<Link>> {
-    Ok(plan
-        .links
-        .iter()
-        .map(|spec| module.attach(spec))
-        .collect::<Result<_, _>>()?)
 }
 
 /// `3 programs attached, 5 skipped`, and of every one why, if asked for.

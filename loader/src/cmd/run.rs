@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::activate::Which;
 use super::load::How;
-use super::{Output, attach, device, summary};
+use super::{Output, device, summary};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -39,11 +39,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     let (input, options) = args.how.open(&args.file)?;
-    let plan = Plan::new(&input, &args.which.program)?;
+    let mut plan = Plan::new(&input, &args.which.choice())?;
     let device = device()?;
     let loaded = load(&device, &input, &options)?;
     let signals = Interrupt::catch()?;
-    let links = attach(&loaded.module, &plan)?;
+    let links = plan.attach(&loaded.module, &loaded.maps)?;
     eprint!(
         "running {}: {}",
         input.name,

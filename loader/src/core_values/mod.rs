@@ -6,8 +6,8 @@
 //!
 //! # Invariants
 //! A relocation without a match is [`POISON`], except where its absence is the answer (`*_exists`,
-//! `*_matches`, `type_size`: 0). The width of a load is part of the translated code, so a field whose size differs
-//! from what the load was compiled for is poison too, also where libbpf would narrow the instruction.
+//! `*_matches`, `type_size`: 0). A load or store of a field that has another size here is [`abi::imports::resized`] where libbpf
+//! would change the instruction, and poison where it would not.
 
 mod compat;
 mod matching;

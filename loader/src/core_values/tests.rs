@@ -1,5 +1,6 @@
 //! Each rule once, on types made for it. Real objects on real kernels: `diff-tests`.
 
+use abi::imports::resized;
 use abi::manifest::CoreRelocation;
 
 use super::*;
@@ -31,6 +32,9 @@ fn local() -> Btf {
     b.bitfields("flags", 4, &[("a", int, 3, 5)]); // 9
     b.structure("twice", 4, &[("x", int, 0)]); // 10
     b.structure("", 4, &[("x", int, 0)]); // 11
+    let word = b.int("unsigned int", 4, false); // 12
+    let words = b.array(word, 4); // 13
+    b.structure("counter", 24, &[("count", long, 0), ("each", words, 64)]);
     b.build()
 }
 
@@ -60,6 +64,9 @@ fn kernel() -> Btf {
     b.bitfields("flags", 8, &[("pad", int, 0, 30), ("a", int, 30, 5)]);
     b.structure("twice", 4, &[("x", int, 0)]);
     b.structure("twice", 8, &[("y", int, 0), ("x", int, 32)]);
+    let short = b.int("unsigned short", 2, false);
+    let longs = b.array(long, 4);
+    b.structure("counter", 40, &[("count", short, 32), ("each", longs, 64)]);
     b.build()
 }
 
@@ -130,10 +137,25 @@ fn what_is_missing_is_poison_unless_that_was_the_question() {
 }
 
 #[test]
-fn a_load_of_another_width_is_poison() {
-    let load = |bytes| values(&[relocation(Kind::FieldByteOffset, 6, "0:1", bytes)]).remove(0);
-    assert_eq!(load(8), POISONED, "compiled for 8 bytes, the kernel has 4");
-    assert_eq!(load(0), Ok(16), "an address is right whatever the size");
+fn a_load_takes_another_width_where_no_sign_is_in_the_way() {
+    let load =
+        |access, bytes| values(&[relocation(Kind::FieldByteOffset, 6, access, bytes)]).remove(0);
+    assert_eq!(load("0:1", 8), POISONED, "the kernel's is signed");
+    assert_eq!(
+        load("0:1", 0),
+        Ok(16),
+        "an address is right whatever the size"
+    );
+    assert_eq!(load("0:3", 8), Ok(32), "a pointer is a pointer");
+    let count = |bytes| values(&[relocation(Kind::FieldByteOffset, 14, "0:0", bytes)]).remove(0);
+    assert_eq!(count(8), Ok(resized(4, 2)));
+    assert_eq!(count(4), POISONED, "half of what was compiled");
+    let each = |bytes| values(&[relocation(Kind::FieldByteOffset, 14, "0:1:2", bytes)]).remove(0);
+    assert_eq!(
+        each(4),
+        Ok(resized(8 + 2 * 8, 8)),
+        "elements count, not arrays"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a relocation is worth, once the access is found (or known to be missing).
 
+use abi::imports::resized;
 use bpf2wasm::btf::{Btf, Kind as TypeKind};
 
 use super::spec::Spec;
@@ -52,13 +53,10 @@ fn enumerator(there: &Spec<'_>) -> Option<u64> {
 fn field(kind: Kind, local: &Spec<'_>, there: &Spec<'_>, access_bytes: u32) -> Result<Option<u64>> {
     let place = Place::of(there)?;
     Ok(Some(match kind {
-        Kind::FieldByteOffset => {
-            let resized = || Ok::<_, Error>(Place::of(local)?.access != place.access);
-            if access_bytes != 0 && resized()? {
-                return Ok(None);
-            }
-            u64::from(place.byte_offset)
+        Kind::FieldByteOffset if access_bytes != 0 => {
+            return Ok(access(&Place::of(local)?, &place, access_bytes));
         }
+        Kind::FieldByteOffset => u64::from(place.byte_offset),
         Kind::FieldByteSize => u64::from(place.bytes),
         // An element has no width in bits and no signedness of its own.
         _ if place.element => return Err(Error::Access("an array element".to_owned())),
@@ -68,6 +66,17 @@ fn field(kind: Kind, local: &Spec<'_>, there: &Spec<'_>, access_bytes: u32) -> R
         )),
         _ => 64u64.wrapping_sub(u64::from(place.bits)),
     }))
+}
+
+/// The value for a load or store of `bytes`. It may take another width if both fields are unsigned integers: `bool` and `char`
+/// count, enumerations do not.
+fn access(local: &Place, there: &Place, bytes: u32) -> Option<u64> {
+    if local.access == there.access {
+        return Some(u64::from(there.byte_offset));
+    }
+    let fits = local.unsigned && there.unsigned && local.access == bytes;
+    let width = matches!(there.access, 1 | 2 | 4 | 8);
+    (fits && width).then(|| resized(there.byte_offset, there.access))
 }
 
 /// Where a field lies and how it is read.
@@ -81,6 +90,8 @@ struct Place {
     bytes: u32,
     /// Bytes of one scalar of it: of an array's innermost element. 0 for a bit-field.
     access: u32,
+    /// Whether that scalar is an unsigned integer.
+    unsigned: bool,
     signed: bool,
 }
 
@@ -100,6 +111,7 @@ impl Place {
             byte_offset: spec.bit_offset / 8,
             bytes: 0,
             access: 0,
+            unsigned: false,
             signed: ty.is_signed(),
         };
         match member.map_or(0, |m| m.bit_size) {
@@ -116,6 +128,7 @@ impl Place {
             scalar = btf.resolve(array.element).ok_or(Error::Broken)?;
         }
         self.access = btf.size_of(scalar.id).ok_or(Error::Broken)?;
+        self.unsigned = scalar.kind == TypeKind::Int && !scalar.is_signed();
         Ok(self)
     }
 

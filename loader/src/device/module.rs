@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
-use abi::uapi::{self, AttachPoint, LinkCreate, ModuleInfo, ProgramInfo, Report};
+use abi::uapi::{
+    self, AttachPoint, LINK_ARGS, LINK_PERIOD, LinkCreate, ModuleInfo, ProgramInfo, Report,
+};
 
 use super::ioctl::{Log, bytes, call, text, zeroed};
 use super::{Error, Link, Result, owned};
@@ -29,18 +31,73 @@ pub struct ModuleSpec<'a> {
 pub struct LinkSpec {
     /// The export.
     pub program: String,
-    /// The symbol.
+    /// The symbol, tracepoint, event or path.
     pub target: String,
-    /// Where on the symbol.
+    /// Where on the target.
     pub attach: AttachPoint,
     /// Bytes of context to copy in at a hit.
     pub context: u32,
-    /// Bytes from the start of the symbol.
+    /// Bytes from the start of the target.
     pub offset: u64,
     /// Value of `bpf_get_attach_cookie()`.
     pub cookie: u64,
-    /// `ARG_*` of each parameter, for syscalls.
-    pub args: [u8; 8],
+    /// Of each argument: its bytes, or `ARG_*` for syscalls.
+    pub args: [u8; LINK_ARGS],
+    /// For uprobes: offset of a counter to keep above 0; 0: none.
+    pub semaphore: u64,
+    /// For uprobes: the process whose hits count; 0: any.
+    pub pid: u32,
+    /// For perf events.
+    pub sampling: Sampling,
+}
+
+impl LinkSpec {
+    /// At the start of `target`, with no context.
+    pub fn new(program: &str, target: &str, attach: AttachPoint) -> Self {
+        LinkSpec {
+            program: program.to_owned(),
+            target: target.to_owned(),
+            attach,
+            context: 0,
+            offset: 0,
+            cookie: 0,
+            args: [0; LINK_ARGS],
+            semaphore: 0,
+            pid: 0,
+            sampling: Sampling::default(),
+        }
+    }
+}
+
+/// What a perf event samples, and how often.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampling {
+    /// `perf_event_attr.type`.
+    pub event_type: u32,
+    /// `perf_event_attr.config`.
+    pub event: u64,
+    /// How often.
+    pub rate: Rate,
+}
+
+/// How often a perf event is sampled.
+#[derive(Clone, Copy, Debug)]
+pub enum Rate {
+    /// So many times a second.
+    Frequency(u64),
+    /// Once every so many events.
+    Period(u64),
+}
+
+impl Default for Sampling {
+    /// The CPU's clock (`PERF_TYPE_SOFTWARE`, `PERF_COUNT_SW_CPU_CLOCK`), 99 times a second: not in step with anything.
+    fn default() -> Self {
+        Sampling {
+            event_type: 1,
+            event: 0,
+            rate: Rate::Frequency(99),
+        }
+    }
 }
 
 /// A module.
@@ -54,6 +111,11 @@ impl Module {
     /// Attaches a program.
     pub fn attach(&self, spec: &LinkSpec) -> Result<Link> {
         let mut log = Log::new();
+        let (sample, flags) = match spec.sampling.rate {
+            _ if spec.attach != AttachPoint::PerfEvent => (0, 0),
+            Rate::Frequency(frequency) => (frequency, 0),
+            Rate::Period(period) => (period, LINK_PERIOD),
+        };
         let mut arg = LinkCreate {
             program: bytes(&spec.program)?,
             target: bytes(&spec.target)?,
@@ -62,9 +124,14 @@ impl Module {
             offset: spec.offset,
             cookie: spec.cookie,
             args: spec.args,
+            semaphore: spec.semaphore,
+            pid: spec.pid,
+            event_type: spec.sampling.event_type,
+            event: spec.sampling.event,
+            sample,
+            flags,
             log: log.address(),
             log_size: log.size(),
-            ..zeroed()
         };
         let about = format!("program {} at {}", spec.program, spec.target);
         let fd = call(&self.0, "LINK_CREATE", uapi::LINK_CREATE, &mut arg, &about);

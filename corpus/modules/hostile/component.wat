@@ -1,0 +1,4 @@
+;; refused: validate
+;; A component, not a module.
+(module binary
+  "\00asm\0d\00\01\00")

@@ -1,0 +1,4 @@
+;; refused: validate
+;; No bytes at all.
+(module binary
+)

@@ -1,0 +1,8 @@
+;; traps: not a suitable map
+;; A map that is not there.
+(module
+  (import "env" "memory" (memory 1))
+  (import "bpf" "map_lookup_elem" (func $lookup (param i64 i64) (result i64)))
+  (import "map" "hash" (global $hash i64))
+  (func $run (export "kprobe:__x64_sys_getpgrp:pre") (param $context i64) (result i64)
+    (call $lookup (i64.const 0x5742d0010000ffff) (i64.const 0x5742d00000002000))))

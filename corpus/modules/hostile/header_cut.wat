@@ -1,0 +1,4 @@
+;; refused: validate
+;; Ends inside its header.
+(module binary
+  "\00asm\01")

@@ -1,0 +1,194 @@
+//! A sandbox with one map of every type, in which a module is loaded, attached and fired.
+
+use std::path::Path;
+
+use abi::imports::{ENV, MAP, MAP_VALUE, MEMORY, VALUE_MODULES};
+use abi::map_types::MapType;
+use abi::uapi::AttachPoint;
+use anyhow::Result;
+use loader::attach::{Choice, Plan};
+use loader::device::{
+    self, Device, Link, LinkSpec, Map, MapSpec, Module, ModuleSpec, Program, Sandbox, text,
+};
+use loader::open::Input;
+use loader::resident::trap;
+use wasmparser::{Import, Parser, Payload, TypeRef};
+
+use crate::workload::syscalls;
+
+/// Runs of each program.
+pub const RUNS: u64 = 4;
+/// Bytes of linear memory.
+pub const SIZE: u64 = 1 << 20;
+/// Bytes of `struct pt_regs`.
+const CONTEXT: u32 = 168;
+/// Modules a sandbox takes (`MAX_LOADS` of the kernel module).
+const LOADS: u32 = 64;
+
+/// Types that a sandbox can hold, with sizes of key and value, entries and flags. The map is named as the type.
+pub const MAPS: &[(MapType, u32, u32, u32, u32)] = &[
+    (MapType::Hash, 8, 16, 8, 0),
+    (MapType::Array, 4, 16, 8, 0),
+    (MapType::PercpuHash, 8, 16, 8, 0),
+    (MapType::PercpuArray, 4, 16, 8, 0),
+    (MapType::LruHash, 8, 16, 8, 0),
+    (MapType::LruPercpuHash, 8, 16, 8, 0),
+    // BPF_F_NO_PREALLOC, without which there is none.
+    (MapType::LpmTrie, 8, 16, 8, 1),
+    (MapType::Queue, 0, 16, 8, 0),
+    (MapType::Stack, 0, 16, 8, 0),
+    (MapType::BloomFilter, 0, 16, 8, 0),
+    (MapType::Ringbuf, 0, 0, 4096, 0),
+    (MapType::PerfEventArray, 4, 4, 2, 0),
+];
+
+/// What became of a module.
+#[derive(Debug)]
+pub enum Fate {
+    /// It was not loaded, or no program of it was attached.
+    Refused(String),
+    /// It ran. A trap among its runs is the last one.
+    Ran {
+        /// How often.
+        runs: u64,
+        /// How many of these ended early.
+        traps: u64,
+        /// Why the last one did.
+        why: String,
+    },
+}
+
+/// The place.
+pub struct Rig<'a> {
+    device: &'a Device,
+    /// With memory and maps.
+    sandbox: Sandbox,
+    maps: Vec<Map>,
+    /// For modules with a memory of their own.
+    bare: Sandbox,
+    loads: u32,
+}
+
+impl<'a> Rig<'a> {
+    /// A sandbox with maps.
+    pub fn new(device: &'a Device) -> Result<Self> {
+        let sandbox = device.create_sandbox("hostile", SIZE)?;
+        let create = |&(map_type, key_size, value_size, max_entries, flags): &_| {
+            sandbox.create_map(&MapSpec {
+                name: MapType::name(map_type),
+                map_type: map_type as u32,
+                key_size,
+                value_size,
+                max_entries,
+                flags,
+            })
+        };
+        let maps = MAPS.iter().map(create).collect::<device::Result<_>>()?;
+        Ok(Rig {
+            device,
+            sandbox,
+            maps,
+            bare: device.create_sandbox("hostile", 0)?,
+            loads: 0,
+        })
+    }
+
+    /// Loads a module, attaches all its programs, fires them [`RUNS`] times. The sandbox stays, with what the
+    /// module did to it, until it is used up.
+    pub fn fire(&mut self, wasm: &[u8]) -> Result<Fate> {
+        if self.loads == LOADS {
+            *self = Rig::new(self.device)?;
+        }
+        self.loads += 1;
+        let (sandbox, globals) = match is_shared(wasm) {
+            true => (&self.sandbox, self.globals(wasm)),
+            false => (&self.bare, Vec::new()),
+        };
+        let loaded = sandbox.load(&ModuleSpec {
+            name: "hostile",
+            wasm,
+            globals: &globals,
+            trap_limit: 0,
+            fuel: 0,
+        });
+        let module = match loaded {
+            Ok(module) => module,
+            Err(error) => return Ok(Fate::Refused(error.to_string())),
+        };
+        let links = match attach(&module, wasm) {
+            Ok(links) => links,
+            Err(error) => return Ok(Fate::Refused(format!("{error:#}"))),
+        };
+        syscalls::getpgrp(RUNS);
+        drop(links);
+        if module.info()?.reports != 0 {
+            // Whatever it reports, the device answers.
+            let _ = module.report();
+        }
+        fate(&module)
+    }
+
+    /// The values of imported globals.
+    fn globals(&self, wasm: &[u8]) -> Vec<u64> {
+        let value = |import: &Import<'_>| {
+            let map = self.maps.iter().find(|map| map.name() == import.name);
+            match (import.ty, import.module, map) {
+                (TypeRef::Global(_), MAP, Some(map)) => map.handle,
+                (TypeRef::Global(_), MAP_VALUE, Some(map)) => map.values,
+                _ => 0,
+            }
+        };
+        let imports = imports(wasm);
+        let values = imports.filter(|i| VALUE_MODULES.contains(&i.module));
+        values.map(|import| value(&import)).collect()
+    }
+}
+
+/// Whether a module uses its sandbox's memory.
+pub fn is_shared(wasm: &[u8]) -> bool {
+    imports(wasm).any(|import| (import.module, import.name) == (ENV, MEMORY))
+}
+
+/// What a module imports, as far as it can be parsed.
+fn imports(wasm: &[u8]) -> impl Iterator<Item = Import<'_>> {
+    let sections = Parser::new(0).parse_all(wasm).map_while(Result::ok);
+    let imports = sections.filter_map(|section| match section {
+        Payload::ImportSection(imports) => Some(imports.into_imports().map_while(Result::ok)),
+        _ => None,
+    });
+    imports.flatten()
+}
+
+/// Attaches every program.
+fn attach(module: &Module, wasm: &[u8]) -> Result<Vec<Link>> {
+    if module.info()?.exclusive != 0 {
+        let input = Input::from_bytes(wasm, "hostile", Path::new("hostile"), None)?;
+        return Ok(Plan::new(&input, &Choice::default())?.attach(module, &[])?);
+    }
+    let programs = module.programs()?;
+    let links = programs
+        .iter()
+        .map(|program| module.attach(&kprobe(program)));
+    Ok(links.collect::<device::Result<_>>()?)
+}
+
+fn kprobe(program: &Program) -> LinkSpec {
+    let name = text(&program.name);
+    let target = name.split(':').nth(1).unwrap_or_default();
+    LinkSpec {
+        context: CONTEXT,
+        ..LinkSpec::new(&name, target, AttachPoint::Kprobe)
+    }
+}
+
+fn fate(module: &Module) -> Result<Fate> {
+    let programs = module.programs()?;
+    if programs.is_empty() {
+        return Ok(Fate::Refused("it has no program".to_owned()));
+    }
+    let sum = |count: fn(&Program) -> u64| programs.iter().map(count).sum();
+    let last = programs.iter().find(|program| program.traps > 0);
+    let why = last.map_or(String::new(), |p| trap(None, p.last_trap, p.last_site));
+    let (runs, traps) = (sum(|p| p.runs), sum(|p| p.traps));
+    Ok(Fate::Ran { runs, traps, why })
+}

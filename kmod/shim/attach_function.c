@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Entry and return of functions, with their arguments as context: ftrace calls back at entry, a kretprobe
+ * that saved the arguments at return.
+ */
+#include <linux/ftrace.h>
+#include <linux/kprobes.h>
+#include <linux/slab.h>
+
+#include "wprobe.h"
+
+/* As many as eBPF takes (MAX_BPF_FUNC_ARGS); they and the result are the context. */
+#define MAX_ARGS 12
+/* In registers; the rest lie on the stack, above the return address. */
+#define REGISTER_ARGS 6
+/* See attach_kprobe.c. */
+#define MAX_ACTIVE 2048
+
+struct fentry {
+	struct wprobe_probe probe;
+	struct ftrace_ops ops;
+	u32 args;
+};
+
+struct fexit {
+	struct wprobe_probe probe;
+	struct kretprobe kretprobe;
+	u32 args;
+};
+
+/* With the registers at a function's entry. */
+static void read_args(struct pt_regs *regs, u32 count, u64 *words)
+{
+	const u64 in_registers[REGISTER_ARGS] = {
+		regs->di, regs->si, regs->dx, regs->cx, regs->r8, regs->r9,
+	};
+	u32 i;
+
+	for (i = 0; i < count; i++)
+		words[i] = i < REGISTER_ARGS ? in_registers[i] :
+			   regs_get_kernel_stack_nth(regs, i - REGISTER_ARGS + 1);
+}
+NOKPROBE_SYMBOL(read_args);
+
+static void on_entry(unsigned long ip, unsigned long parent, struct ftrace_ops *ops,
+		     struct ftrace_regs *fregs)
+{
+	struct fentry *fentry = container_of(ops, struct fentry, ops);
+	struct pt_regs *regs = ftrace_get_regs(fregs);
+	u64 words[MAX_ARGS + 1];
+
+	if (!regs)
+		return;
+	read_args(regs, fentry->args, words);
+	/* what a fmod_ret program finds where the result will be */
+	words[fentry->args] = 0;
+	wprobe_hit(&fentry->probe, regs, words);
+}
+
+static void fentry_free(struct fentry *fentry)
+{
+	ftrace_free_filter(&fentry->ops);
+	kfree(fentry);
+}
+
+static void fentry_detach(struct wprobe_probe *probe)
+{
+	struct fentry *fentry = container_of(probe, struct fentry, probe);
+
+	/* waits for handlers */
+	unregister_ftrace_function(&fentry->ops);
+	fentry_free(fentry);
+}
+
+static const struct wprobe_probe_ops fentry_ops = { .detach = fentry_detach };
+
+/* A kprobe that is never armed tells where a symbol lies. */
+static int find_function(const char *symbol, unsigned long *ip)
+{
+	struct kprobe kprobe = { .symbol_name = symbol, .flags = KPROBE_FLAG_DISABLED };
+	int error = register_kprobe(&kprobe);
+
+	if (error)
+		return error;
+	*ip = (unsigned long)kprobe.addr;
+	unregister_kprobe(&kprobe);
+	return 0;
+}
+
+int wp_fentry_attach(const char *symbol, u32 args, void *attachment, struct wprobe_probe **made)
+{
+	struct fentry *fentry;
+	unsigned long ip;
+	int error;
+
+	if (args > MAX_ARGS)
+		return -E2BIG;
+	error = find_function(symbol, &ip);
+	if (error)
+		return error;
+	fentry = kzalloc(sizeof(*fentry), GFP_KERNEL);
+	if (!fentry)
+		return -ENOMEM;
+	fentry->probe.attachment = attachment;
+	fentry->probe.ops = &fentry_ops;
+	fentry->args = args;
+	fentry->ops.func = on_entry;
+	/* whole registers; never where RCU does not watch; ftrace guards against recursion */
+	fentry->ops.flags = FTRACE_OPS_FL_SAVE_REGS | FTRACE_OPS_FL_RCU;
+	error = ftrace_set_filter_ip(&fentry->ops, ip, 0, 0);
+	if (!error)
+		error = register_ftrace_function(&fentry->ops);
+	if (error)
+		fentry_free(fentry);
+	else
+		*made = &fentry->probe;
+	return error;
+}
+
+static int on_call(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	struct kretprobe *kretprobe = get_kretprobe(instance);
+
+	if (!kretprobe)
+		return 1;
+	read_args(regs, container_of(kretprobe, struct fexit, kretprobe)->args, (u64 *)instance->data);
+	return 0;
+}
+NOKPROBE_SYMBOL(on_call);
+
+static int on_return(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	struct kretprobe *kretprobe = get_kretprobe(instance);
+	u64 *words = (u64 *)instance->data;
+	struct fexit *fexit;
+
+	/* NULL while it is being unregistered */
+	if (!kretprobe)
+		return 0;
+	fexit = container_of(kretprobe, struct fexit, kretprobe);
+	words[fexit->args] = regs->ax;
+	wprobe_hit(&fexit->probe, regs, words);
+	return 0;
+}
+NOKPROBE_SYMBOL(on_return);
+
+static u64 fexit_missed(const struct wprobe_probe *probe)
+{
+	const struct kretprobe *kretprobe = &container_of(probe, struct fexit, probe)->kretprobe;
+
+	return kretprobe->nmissed + kretprobe->kp.nmissed;
+}
+
+static void fexit_detach(struct wprobe_probe *probe)
+{
+	struct fexit *fexit = container_of(probe, struct fexit, probe);
+
+	unregister_kretprobe(&fexit->kretprobe);
+	kfree(fexit);
+}
+
+static const struct wprobe_probe_ops fexit_ops = { fexit_missed, fexit_detach };
+
+int wp_fexit_attach(const char *symbol, u32 args, void *attachment, struct wprobe_probe **made)
+{
+	struct fexit *fexit;
+	int error;
+
+	if (args > MAX_ARGS)
+		return -E2BIG;
+	fexit = kzalloc(sizeof(*fexit), GFP_KERNEL);
+	if (!fexit)
+		return -ENOMEM;
+	fexit->probe.attachment = attachment;
+	fexit->probe.ops = &fexit_ops;
+	fexit->args = args;
+	fexit->kretprobe.kp.symbol_name = symbol;
+	fexit->kretprobe.entry_handler = on_call;
+	fexit->kretprobe.handler = on_return;
+	fexit->kretprobe.data_size = (args + 1) * sizeof(u64);
+	fexit->kretprobe.maxactive = MAX_ACTIVE;
+	error = register_kretprobe(&fexit->kretprobe);
+	if (error)
+		kfree(fexit);
+	else
+		*made = &fexit->probe;
+	return error;
+}

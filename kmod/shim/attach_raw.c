@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/* Raw tracepoints: the context is the tracepoint's arguments, a word each. */
+#include <linux/module.h>
+#include <linux/perf_event.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/tracepoint.h>
+
+#include "wprobe.h"
+
+struct raw {
+	struct wprobe_probe probe;
+	struct tracepoint *tracepoint;
+	struct module *owner;
+};
+
+struct search {
+	struct notifier_block notifier;
+	const char *name;
+	struct tracepoint *found;
+	struct module *owner;
+};
+
+static void try_kernel(struct tracepoint *tracepoint, void *data)
+{
+	struct search *search = data;
+
+	if (!strcmp(tracepoint->name, search->name))
+		search->found = tracepoint;
+}
+
+static int try_module(struct notifier_block *notifier, unsigned long event, void *data)
+{
+	struct search *search = container_of(notifier, struct search, notifier);
+	struct module *module = ((struct tp_module *)data)->mod;
+	unsigned int i;
+
+	if (event != MODULE_STATE_COMING || search->found)
+		return 0;
+	for (i = 0; i < module->num_tracepoints; i++) {
+		struct tracepoint *tracepoint = tracepoint_ptr_deref(&module->tracepoints_ptrs[i]);
+
+		if (!strcmp(tracepoint->name, search->name) && try_module_get(module)) {
+			search->found = tracepoint;
+			search->owner = module;
+			break;
+		}
+	}
+	return 0;
+}
+
+/* NULL if there is none. The module that has it, if any, is held for the caller. */
+struct tracepoint *wprobe_find_tracepoint(const char *name, struct module **owner)
+{
+	struct search search = { .notifier.notifier_call = try_module, .name = name };
+
+	for_each_kernel_tracepoint(try_kernel, &search);
+	/* A notifier that is registered is told of every module that is there. */
+	if (!search.found && !register_tracepoint_module_notifier(&search.notifier))
+		unregister_tracepoint_module_notifier(&search.notifier);
+	*owner = search.owner;
+	return search.found;
+}
+
+/* The caller passes as many as the tracepoint has; what lies behind them is not copied. */
+static void on_raw(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5, u64 a6, u64 a7, u64 a8,
+		   u64 a9, u64 a10, u64 a11)
+{
+	u64 words[WPROBE_TRACEPOINT_ARGS] = { a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11 };
+	struct raw *raw = data;
+	struct pt_regs regs;
+
+	perf_fetch_caller_regs(&regs);
+	wprobe_hit(&raw->probe, &regs, words);
+}
+
+static void raw_detach(struct wprobe_probe *probe)
+{
+	struct raw *raw = container_of(probe, struct raw, probe);
+
+	tracepoint_probe_unregister(raw->tracepoint, on_raw, raw);
+	tracepoint_synchronize_unregister();
+	module_put(raw->owner);
+	kfree(raw);
+}
+
+static const struct wprobe_probe_ops raw_ops = { .detach = raw_detach };
+
+int wp_raw_tracepoint_attach(const char *name, void *attachment, struct wprobe_probe **made)
+{
+	struct raw *raw = kzalloc(sizeof(*raw), GFP_KERNEL);
+	int error = -ENOENT;
+
+	if (!raw)
+		return -ENOMEM;
+	raw->probe.attachment = attachment;
+	raw->probe.ops = &raw_ops;
+	raw->tracepoint = wprobe_find_tracepoint(name, &raw->owner);
+	if (raw->tracepoint)
+		error = tracepoint_probe_register(raw->tracepoint, on_raw, raw);
+	if (error) {
+		module_put(raw->owner);
+		kfree(raw);
+	} else {
+		*made = &raw->probe;
+	}
+	return error;
+}

@@ -1,0 +1,186 @@
+//! A link: one attachment of one program, and what happens at a hit.
+//!
+//! [`place`] says what each attach point gives, [`hit`] is the data path, [`shim`] the C half's functions.
+//!
+//! # Invariants
+//!
+//! An [`Attachment`] does not move and outlives its probe: a link unregisters the probe, which waits for
+//! handlers that run, before anything of it is freed.
+
+mod error;
+mod hit;
+mod place;
+mod shim;
+mod syscall;
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::ffi::c_void;
+
+use abi::uapi::{self, AttachPoint, Kind, LinkCreate};
+use helpers::host::Errno;
+
+use crate::module::Module;
+use crate::program::Entry;
+use crate::registry::{Object, Registry};
+use crate::sandbox::Sandbox;
+use crate::services;
+use crate::user::{self, Call, Log, refused};
+use error::LinkError;
+pub(crate) use hit::Attachment;
+use hit::How;
+use place::Names;
+pub(crate) use shim::Hit;
+use shim::Probe;
+
+/// A link. The probe is the first to be dropped: it points to names and attachment.
+pub(crate) struct Link {
+    probe: Probe,
+    attachment: Box<Attachment>,
+    _names: Names,
+    pub(crate) id: u32,
+    target: String,
+    attach: AttachPoint,
+    offset: u64,
+}
+
+/// `LINK_CREATE`.
+pub(crate) fn create(
+    registry: &mut Registry,
+    sandbox: &Arc<Sandbox>,
+    module: &Arc<Module>,
+    call: &Call,
+) -> Result<Object, Errno> {
+    let args: LinkCreate = call.read()?;
+    let log = Log {
+        address: args.log,
+        size: args.log_size,
+    };
+    let program = user::text(&args.program)?;
+    let target = user::text(&args.target)?;
+    let attach = place::attach_point(args.attach).ok_or(Errno::EINVAL)?;
+    if args.flags & !uapi::LINK_PERIOD != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let id = registry.new_id(Kind::Link);
+    let link = prepare(sandbox, module, &args, attach, (&program, &target))
+        .and_then(|attachment| Link::attach(id, attachment, attach, target, &args))
+        .map_err(|error| refused(log, &error))?;
+    let link = Object::Link(Arc::new(link));
+    registry.add(&link);
+    Ok(link)
+}
+
+/// Checks that `program` can run at `attach` of `target`.
+fn prepare(
+    sandbox: &Arc<Sandbox>,
+    module: &Arc<Module>,
+    args: &LinkCreate,
+    attach: AttachPoint,
+    (program, target): (&str, &str),
+) -> Result<Attachment, LinkError> {
+    let index = module
+        .programs
+        .iter()
+        .position(|p| p.name == program)
+        .ok_or_else(|| LinkError::NoProgram(program.into()))?;
+    let wrong = |why| LinkError::WrongProgram {
+        program: program.into(),
+        why,
+    };
+    let is_syscall = matches!(attach, AttachPoint::SyscallPre | AttachPoint::SyscallPost);
+    let how = match (&module.programs[index].entry, is_syscall) {
+        (Entry::Context(_), false) => place::context(attach, args, target)?,
+        (Entry::Arguments { params, .. }, true) => How::Syscall {
+            string: syscall::string(module, program, params.len(), &args.args)?,
+        },
+        (Entry::Context(_), true) => {
+            return Err(wrong("takes a context, a syscall has arguments"));
+        }
+        (Entry::Arguments { .. }, false) => {
+            return Err(wrong(
+                "its module has its own memory, so it only attaches to syscalls",
+            ));
+        }
+    };
+    Ok(Attachment {
+        sandbox: sandbox.clone(),
+        module: module.clone(),
+        program: index,
+        how,
+        cookie: args.cookie,
+        timed: services::limits().time_runs != 0,
+    })
+}
+
+impl Link {
+    fn attach(
+        id: u32,
+        attachment: Attachment,
+        attach: AttachPoint,
+        target: String,
+        args: &LinkCreate,
+    ) -> Result<Self, LinkError> {
+        let names = Names::of(attach, &target)?;
+        let attachment = Box::new(attachment);
+        let handed = (&raw const *attachment).cast_mut().cast::<c_void>();
+        let place = place::place(attach, &names, args)?;
+        // SAFETY: names and attachment go into the link, which drops the probe before them; `prepare` made
+        // the attachment for this place.
+        let probe =
+            unsafe { Probe::register(place, handed) }.map_err(|errno| LinkError::Kernel {
+                attach,
+                target: target.clone(),
+                errno,
+            })?;
+        Ok(Self {
+            id,
+            target,
+            _names: names,
+            attach,
+            offset: args.offset,
+            attachment,
+            probe,
+        })
+    }
+
+    /// Whether it attaches a program of `module`.
+    pub(crate) fn is_of(&self, module: &Arc<Module>) -> bool {
+        Arc::ptr_eq(&self.attachment.module, module)
+    }
+
+    /// Whether it attaches program `index` of its module.
+    pub(crate) fn is_of_program(&self, index: usize) -> bool {
+        self.attachment.program == index
+    }
+
+    /// Hits its probe could not hand over.
+    pub(crate) fn missed(&self) -> u64 {
+        self.probe.missed()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let missed = self.probe.missed();
+        self.attachment.program().stats.add_missed(missed);
+    }
+}
+
+/// Answers an ioctl of a link's descriptor.
+pub(crate) fn ioctl(registry: &Registry, link: &Arc<Link>, call: &Call) -> Result<(), Errno> {
+    if call.is(uapi::LINK_INFO) {
+        return call.write(&uapi::LinkInfo {
+            id: link.id,
+            module: link.attachment.module.id,
+            program: user::field(&link.attachment.program().name),
+            target: user::field(&link.target),
+            attach: link.attach as u32,
+            pinned: registry.is_pinned(&Object::Link(link.clone())).into(),
+            offset: link.offset,
+            cookie: link.attachment.cookie,
+        });
+    }
+    Err(user::ENOTTY)
+}

@@ -1,0 +1,168 @@
+//! What each attach point gives: where its probe goes, and the context a hit has there.
+
+use alloc::boxed::Box;
+use alloc::ffi::CString;
+use alloc::format;
+use alloc::string::String;
+
+use abi::layout;
+use abi::uapi::{self, AttachPoint, LINK_ARGS, LinkCreate};
+
+use super::error::LinkError;
+use super::hit::How;
+use super::shim::{self, Place};
+
+/// `PERF_MAX_TRACE_SIZE`: bytes of the buffer a tracepoint's record is built in, all of them readable.
+const MAX_RECORD: usize = 8192;
+/// Bytes of a system call's record: a pointer, its number, its arguments.
+const SYSCALL_RECORD: usize = 8 * 8;
+/// Behind the registers in `struct bpf_perf_event_data`: the period, the address.
+const SAMPLE: usize = 2 * 8;
+
+/// The system of the tracepoints that are system calls.
+const SYSCALLS: &str = "syscalls";
+
+/// A target's name, or names, as the kernel spells them.
+pub(super) struct Names {
+    first: CString,
+    second: CString,
+}
+
+impl Names {
+    /// Of `target` at `attach`.
+    pub(super) fn of(attach: AttachPoint, target: &str) -> Result<Self, LinkError> {
+        let (first, second) = match attach {
+            AttachPoint::Tracepoint => target.split_once('/').ok_or(LinkError::Event)?,
+            _ => (target, ""),
+        };
+        let c_string = |text: String| CString::new(text).map_err(|_| LinkError::Event);
+        Ok(Self {
+            first: c_string(symbol(first))?,
+            second: c_string(second.into())?,
+        })
+    }
+}
+
+/// The symbol behind a target: `__x86_sys_NAME` is another spelling of a syscall's wrapper.
+fn symbol(target: &str) -> String {
+    match target.strip_prefix("__x86_sys_") {
+        Some(name) => format!("__x64_sys_{name}"),
+        None => target.into(),
+    }
+}
+
+/// `ATTACH_*` by its number.
+pub(super) fn attach_point(code: u32) -> Option<AttachPoint> {
+    AttachPoint::ALL
+        .iter()
+        .copied()
+        .find(|point| *point as u32 == code)
+}
+
+/// How a translated program is called at `attach`.
+pub(super) fn context(
+    attach: AttachPoint,
+    args: &LinkCreate,
+    target: &str,
+) -> Result<How, LinkError> {
+    let asked = args.context;
+    let whole = |has: usize| -> Result<How, LinkError> { Ok(How::Context(words(asked, has)?)) };
+    match attach {
+        AttachPoint::Kprobe
+        | AttachPoint::Kretprobe
+        | AttachPoint::Uprobe
+        | AttachPoint::Uretprobe
+        | AttachPoint::SyscallPre
+        | AttachPoint::SyscallPost => whole(shim::regs_size()),
+        AttachPoint::PerfEvent => whole(shim::regs_size() + SAMPLE),
+        AttachPoint::Tracepoint if target.starts_with(SYSCALLS) => whole(SYSCALL_RECORD),
+        AttachPoint::Tracepoint => whole(MAX_RECORD),
+        AttachPoint::RawTracepoint => {
+            let sizes = sizes(&args.args)?;
+            let words = words(asked, 8 * sizes.len())?;
+            let masks = sizes[..words].iter().map(|size| mask(*size)).collect();
+            Ok(How::Arguments(masks))
+        }
+        AttachPoint::Fentry | AttachPoint::Fexit | AttachPoint::FmodRet => {
+            let count = sizes(&args.args)?.len();
+            let returns = attach != AttachPoint::Fentry;
+            let words_there = count + usize::from(returns);
+            words(asked, 8 * words_there)?;
+            let result = if returns { layout::FUNCTION_RETURNS } else { 0 };
+            Ok(How::Function {
+                words: words_there,
+                info: count as u64 | result,
+            })
+        }
+    }
+}
+
+/// Words of a context of `asked` bytes where there are `has`.
+fn words(asked: u32, has: usize) -> Result<usize, LinkError> {
+    let has = has.min(layout::FUNCTION_INFO as usize);
+    if asked as usize > has {
+        return Err(LinkError::Context { asked, has });
+    }
+    // What lies there is words, so a part of one is rounded up.
+    Ok(asked.div_ceil(8) as usize)
+}
+
+/// The arguments' sizes: as many as there are before the first 0.
+fn sizes(args: &[u8; LINK_ARGS]) -> Result<Box<[u8]>, LinkError> {
+    let sizes: Box<[u8]> = args.iter().copied().take_while(|size| *size != 0).collect();
+    match sizes.len() <= uapi::FUNCTION_ARGS && sizes.iter().all(|size| *size <= 8) {
+        true => Ok(sizes),
+        false => Err(LinkError::Arguments),
+    }
+}
+
+/// The bits of a value of `size` bytes, 8 at most.
+fn mask(size: u8) -> u64 {
+    u64::MAX >> (64 - 8 * u32::from(size))
+}
+
+/// Where the probe goes. What makes no sense there must be 0.
+pub(super) fn place<'n>(
+    attach: AttachPoint,
+    names: &'n Names,
+    args: &LinkCreate,
+) -> Result<Place<'n>, LinkError> {
+    let name = names.first.as_c_str();
+    let has_offset = matches!(
+        attach,
+        AttachPoint::Kprobe | AttachPoint::Uprobe | AttachPoint::Uretprobe
+    );
+    if args.offset != 0 && !has_offset {
+        return Err(LinkError::Offset(args.offset));
+    }
+    let count = args.args.iter().take_while(|size| **size != 0).count() as u32;
+    let uprobe = |returns| Place::Uprobe {
+        path: name,
+        offset: args.offset,
+        semaphore: args.semaphore,
+        pid: args.pid,
+        returns,
+    };
+    Ok(match attach {
+        AttachPoint::Kprobe => {
+            let offset = u32::try_from(args.offset);
+            Place::Kprobe(name, offset.map_err(|_| LinkError::Offset(args.offset))?)
+        }
+        // Before the first instruction is after it: see attach_kprobe.c.
+        AttachPoint::SyscallPre | AttachPoint::SyscallPost => Place::Kprobe(name, 0),
+        AttachPoint::Kretprobe => Place::Kretprobe(name),
+        AttachPoint::RawTracepoint => Place::RawTracepoint(name),
+        AttachPoint::Tracepoint => Place::Tracepoint(name, names.second.as_c_str()),
+        AttachPoint::Fentry | AttachPoint::FmodRet => Place::Fentry(name, count),
+        AttachPoint::Fexit => Place::Fexit(name, count),
+        AttachPoint::PerfEvent if args.sample == 0 => return Err(LinkError::Sample),
+        AttachPoint::PerfEvent => Place::PerfEvent {
+            event_type: args.event_type,
+            config: args.event,
+            period: args.flags & uapi::LINK_PERIOD != 0,
+            sample: args.sample,
+        },
+        AttachPoint::Uprobe => uprobe(false),
+        AttachPoint::Uretprobe => uprobe(true),
+    })
+}

@@ -1,0 +1,184 @@
+//! The C half's functions for probes, declared once (`shim/{hit,attach_*}.c`).
+
+use core::ffi::{CStr, c_char, c_void};
+use core::ptr::{self, NonNull};
+
+/// `struct wprobe_probe`.
+#[repr(C)]
+struct RawProbe {
+    opaque: [u8; 0],
+}
+
+/// `struct wprobe_hit`: what a probe hands over.
+#[repr(C)]
+pub(crate) struct Hit {
+    /// The registers a stack is unwound from, or null.
+    pub(super) regs: *const c_void,
+    /// The program's context.
+    pub(super) words: *const u64,
+}
+
+type Made = *mut *mut RawProbe;
+
+// SAFETY: as shim/ defines them; nothing else in the module has these names.
+unsafe extern "C" {
+    fn wp_probe_missed(probe: *const RawProbe) -> u64;
+    fn wp_probe_detach(probe: *mut RawProbe);
+    fn wp_kprobe_attach(symbol: *const c_char, offset: u32, to: *mut c_void, made: Made) -> i32;
+    fn wp_kretprobe_attach(symbol: *const c_char, to: *mut c_void, made: Made) -> i32;
+    fn wp_raw_tracepoint_attach(name: *const c_char, to: *mut c_void, made: Made) -> i32;
+    fn wp_tracepoint_attach(
+        system: *const c_char,
+        name: *const c_char,
+        to: *mut c_void,
+        made: Made,
+    ) -> i32;
+    fn wp_fentry_attach(symbol: *const c_char, args: u32, to: *mut c_void, made: Made) -> i32;
+    fn wp_fexit_attach(symbol: *const c_char, args: u32, to: *mut c_void, made: Made) -> i32;
+    fn wp_perf_event_attach(
+        event_type: u32,
+        config: u64,
+        period: bool,
+        sample: u64,
+        to: *mut c_void,
+        made: Made,
+    ) -> i32;
+    fn wp_uprobe_attach(
+        path: *const c_char,
+        offset: u64,
+        semaphore: u64,
+        pid: u32,
+        returns: bool,
+        to: *mut c_void,
+        made: Made,
+    ) -> i32;
+    fn wp_syscall_args(outer: *const c_void, args: *mut [u64; 6]) -> bool;
+    safe fn wp_regs_size() -> usize;
+}
+
+/// Where a probe goes, as the C half wants it.
+#[derive(Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// Before the instruction at an offset of a symbol.
+    Kprobe(&'a CStr, u32),
+    /// Where the function returns.
+    Kretprobe(&'a CStr),
+    /// A tracepoint.
+    RawTracepoint(&'a CStr),
+    /// A trace event: system and name.
+    Tracepoint(&'a CStr, &'a CStr),
+    /// Entry of a function of so many arguments.
+    Fentry(&'a CStr, u32),
+    /// Return of one.
+    Fexit(&'a CStr, u32),
+    /// Samples of a perf event.
+    PerfEvent {
+        event_type: u32,
+        config: u64,
+        period: bool,
+        sample: u64,
+    },
+    /// A place in a file.
+    Uprobe {
+        path: &'a CStr,
+        offset: u64,
+        semaphore: u64,
+        pid: u32,
+        returns: bool,
+    },
+}
+
+/// A registered probe; dropping it unregisters it and waits for its handlers.
+pub(super) struct Probe {
+    raw: NonNull<RawProbe>,
+}
+
+// SAFETY: the C half's object may be used from any thread.
+unsafe impl Send for Probe {}
+// SAFETY: as above; through a shared reference it is only read.
+unsafe impl Sync for Probe {}
+
+impl Probe {
+    /// Registers a probe; a positive errno if the kernel refuses.
+    ///
+    /// # Safety
+    ///
+    /// The place's strings and what `attachment` points to outlive the probe; `attachment` is what
+    /// `wprobe_rs_hit` expects, for the context that such a place gives.
+    pub(super) unsafe fn register(place: Place<'_>, attachment: *mut c_void) -> Result<Self, i32> {
+        let mut raw = ptr::null_mut();
+        let made = &raw mut raw;
+        // SAFETY: the caller's promise.
+        let error = unsafe {
+            match place {
+                Place::Kprobe(symbol, offset) => {
+                    wp_kprobe_attach(symbol.as_ptr(), offset, attachment, made)
+                }
+                Place::Kretprobe(symbol) => wp_kretprobe_attach(symbol.as_ptr(), attachment, made),
+                Place::RawTracepoint(name) => {
+                    wp_raw_tracepoint_attach(name.as_ptr(), attachment, made)
+                }
+                Place::Tracepoint(system, name) => {
+                    wp_tracepoint_attach(system.as_ptr(), name.as_ptr(), attachment, made)
+                }
+                Place::Fentry(symbol, args) => {
+                    wp_fentry_attach(symbol.as_ptr(), args, attachment, made)
+                }
+                Place::Fexit(symbol, args) => {
+                    wp_fexit_attach(symbol.as_ptr(), args, attachment, made)
+                }
+                Place::PerfEvent {
+                    event_type,
+                    config,
+                    period,
+                    sample,
+                } => wp_perf_event_attach(event_type, config, period, sample, attachment, made),
+                Place::Uprobe {
+                    path,
+                    offset,
+                    semaphore,
+                    pid,
+                    returns,
+                } => wp_uprobe_attach(
+                    path.as_ptr(),
+                    offset,
+                    semaphore,
+                    pid,
+                    returns,
+                    attachment,
+                    made,
+                ),
+            }
+        };
+        NonNull::new(raw).map(|raw| Self { raw }).ok_or(-error)
+    }
+
+    /// Hits the kernel could not hand over.
+    pub(super) fn missed(&self) -> u64 {
+        // SAFETY: registered.
+        unsafe { wp_probe_missed(self.raw.as_ptr()) }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        // SAFETY: registered, and gone after this.
+        unsafe { wp_probe_detach(self.raw.as_ptr()) };
+    }
+}
+
+/// *probe* The arguments of the syscall whose wrapper was entered with the registers `outer`.
+///
+/// # Safety
+///
+/// `outer` points to a `struct pt_regs`.
+pub(super) unsafe fn syscall_args(outer: *const c_void) -> Option<[u64; 6]> {
+    let mut args = [0; 6];
+    // SAFETY: the caller's promise; C writes six numbers.
+    unsafe { wp_syscall_args(outer, &raw mut args) }.then_some(args)
+}
+
+/// Bytes of `struct pt_regs`.
+pub(super) fn regs_size() -> usize {
+    wp_regs_size()
+}

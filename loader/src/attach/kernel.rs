@@ -1,0 +1,228 @@
+//! What the running kernel says about the places programs attach to: its BTF, symbols and trace events.
+//!
+//! Each is read when it is first asked for. What cannot be read is an error where it is needed, and otherwise left to the
+//! device to find out.
+
+use std::cell::OnceCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bpf2wasm::btf::{Btf, Kind};
+
+use crate::values::KERNEL_BTF;
+
+/// Arguments of a tracepoint or function, as `LinkCreate` has them.
+pub(super) type Sizes = [u8; abi::uapi::LINK_ARGS];
+
+/// The running kernel.
+#[derive(Debug, Default)]
+pub(super) struct Kernel {
+    btf: OnceCell<Result<Btf, String>>,
+    symbols: OnceCell<Option<String>>,
+}
+
+/// How often a kernel has a function of some name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Symbol {
+    /// Once, or nobody can say.
+    Fine,
+    /// Never.
+    Missing,
+    /// So many times: which one is meant?
+    Ambiguous(usize),
+}
+
+impl Kernel {
+    /// Whether `name` means a function.
+    pub(super) fn symbol(&self, name: &str) -> Symbol {
+        let read = || fs::read_to_string("/proc/kallsyms").ok();
+        match self.symbols.get_or_init(read) {
+            Some(list) => find(list, name),
+            None => Symbol::Fine,
+        }
+    }
+
+    fn btf(&self) -> Result<&Btf, String> {
+        let parse = || {
+            let bytes = fs::read(KERNEL_BTF).map_err(|e| format!("{KERNEL_BTF}: {e}"))?;
+            Btf::parse(&bytes).map_err(|e| format!("{KERNEL_BTF}: {e}"))
+        };
+        self.btf.get_or_init(parse).as_ref().map_err(String::clone)
+    }
+
+    /// Sizes of the arguments of tracepoint `name`.
+    pub(super) fn tracepoint(&self, name: &str) -> Result<Sizes, String> {
+        let wanted = format!("btf_trace_{name}");
+        let found = self.search(&wanted, Kind::Typedef, |btf, ty| {
+            let pointer = btf.resolve(ty.id)?.target()?;
+            // The first is the probe's own.
+            sizes(btf, btf.resolve(pointer)?.id, 1)
+        })?;
+        found.unwrap_or_else(|| Err(format!("the kernel has no tracepoint {name}")))
+    }
+
+    /// Sizes of the arguments of function `name`.
+    pub(super) fn function(&self, name: &str) -> Result<Sizes, String> {
+        let found = self.search(name, Kind::Func, |btf, ty| sizes(btf, ty.target()?, 0))?;
+        found.unwrap_or_else(|| Err(format!("the kernel's BTF has no function {name}")))
+    }
+
+    /// What `read` makes of the type `name`, in the kernel's BTF or else in a module's.
+    fn search<T>(
+        &self,
+        name: &str,
+        kind: Kind,
+        read: impl Fn(&Btf, &bpf2wasm::btf::Type<'_>) -> Option<T>,
+    ) -> Result<Option<T>, String> {
+        let kernel = self.btf()?;
+        if let Some(ty) = kernel.find(name, kind) {
+            return Ok(read(kernel, &ty));
+        }
+        let directory = Path::new(KERNEL_BTF).parent().unwrap_or(Path::new("/"));
+        for file in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = file.path();
+            if path.ends_with("vmlinux") {
+                continue;
+            }
+            let Ok(bytes) = fs::read(&path) else { continue };
+            if !mentions(&bytes, name) {
+                continue;
+            }
+            let module = Btf::parse_split(&bytes, kernel.clone());
+            let module = module.map_err(|e| format!("{}: {e}", path.display()))?;
+            if let Some(ty) = module.find(name, kind) {
+                return Ok(read(&module, &ty));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether a string of BTF is `name`.
+fn mentions(bytes: &[u8], name: &str) -> bool {
+    let string = [b"\0", name.as_bytes(), b"\0"].concat();
+    bytes.windows(string.len()).any(|window| window == string)
+}
+
+/// Sizes of the parameters of prototype `id`, but for the first `skip`; an error for those that are not passed as words.
+fn sizes(btf: &Btf, id: u32, skip: usize) -> Option<Result<Sizes, String>> {
+    let prototype = btf.resolve(id).filter(|ty| ty.kind == Kind::FuncProto)?;
+    let mut sizes = Sizes::default();
+    let params = prototype.params().skip(skip);
+    if params.len() > abi::uapi::FUNCTION_ARGS {
+        return Some(Err(format!("it has {} arguments", params.len())));
+    }
+    for (at, param) in params.enumerate() {
+        let word = btf
+            .resolve(param.type_id)
+            .filter(|ty| matches!(ty.kind, Kind::Ptr | Kind::Int | Kind::Enum | Kind::Enum64));
+        let size = word.and_then(|ty| btf.size_of(ty.id));
+        match size {
+            Some(size @ 1..=8) => sizes[at] = size as u8,
+            _ => {
+                return Some(Err(format!(
+                    "its argument {at} is no number and no pointer"
+                )));
+            }
+        }
+    }
+    Some(Ok(sizes))
+}
+
+/// How often function `name` stands in the text of `/proc/kallsyms`; `MODULE:NAME` is one of a module's.
+fn find(list: &str, name: &str) -> Symbol {
+    let (module, name) = match name.split_once(':') {
+        Some((module, name)) => (Some(format!("[{module}]")), name),
+        None => (None, name),
+    };
+    let is_it = |line: &str| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let is_function = words.next().is_some_and(|kind| "tTwW".contains(kind));
+        let has_name = words.next() == Some(name);
+        let place = words.next();
+        is_function && has_name && module.as_deref().is_none_or(|m| place == Some(m))
+    };
+    // A search for the name first: there are 200,000 lines.
+    let count = list
+        .match_indices(name)
+        .filter(|(at, _)| {
+            let start = list[..*at].rfind('\n').map_or(0, |newline| newline + 1);
+            let end = list[*at..].find('\n').map_or(list.len(), |end| at + end);
+            list.as_bytes().get(at.wrapping_sub(1)) == Some(&b' ') && is_it(&list[start..end])
+        })
+        .count();
+    match count {
+        0 => Symbol::Missing,
+        1 => Symbol::Fine,
+        count => Symbol::Ambiguous(count),
+    }
+}
+
+/// Where tracefs may be.
+const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// The `format` file of trace event `SYSTEM/NAME`.
+pub(crate) fn event_format(event: &str) -> std::io::Result<String> {
+    let path = |root: &str| {
+        PathBuf::from(root)
+            .join("events")
+            .join(event)
+            .join("format")
+    };
+    fs::read_to_string(path(TRACEFS[0]))
+        .or_else(|e| fs::read_to_string(path(TRACEFS[1])).map_err(|_| e))
+}
+
+/// Bytes of an event's record up to the end of its last field, and whether data of no fixed size follow.
+pub(super) fn record(format: &str) -> Option<(u32, bool)> {
+    let fields = format
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("field:"));
+    let mut end = None;
+    let mut dynamic = false;
+    for field in fields {
+        dynamic |= field.starts_with("__data_loc") || field.starts_with("__rel_loc");
+        let number = |key: &str| -> Option<u32> {
+            let (_, rest) = field.split_once(key)?;
+            rest.split(';').next()?.parse().ok()
+        };
+        end = end.max(Some(number("offset:")? + number("size:")?));
+    }
+    end.map(|end| (end, dynamic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KALLSYMS: &str = "ffffffff81000000 T vfs_read
+ffffffff81000010 t vfs_reader
+ffffffff81000020 d vfs_write
+ffffffff81000030 t show
+ffffffffc1000040 t show\t[ext4]
+ffffffffc1000050 t my_vfs_read\t[ext4]
+";
+
+    #[test]
+    fn functions_are_counted_by_whole_names() {
+        assert_eq!(find(KALLSYMS, "vfs_read"), Symbol::Fine);
+        assert_eq!(find(KALLSYMS, "vfs_write"), Symbol::Missing);
+        assert_eq!(find(KALLSYMS, "read"), Symbol::Missing);
+        assert_eq!(find(KALLSYMS, "show"), Symbol::Ambiguous(2));
+        assert_eq!(find(KALLSYMS, "ext4:show"), Symbol::Fine);
+        assert_eq!(find(KALLSYMS, "xfs:show"), Symbol::Missing);
+    }
+
+    #[test]
+    fn a_record_ends_with_its_last_field() {
+        let exec = "format:
+\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
+
+\tfield:__data_loc char[] filename;\toffset:8;\tsize:4;\tsigned:0;
+\tfield:pid_t pid;\toffset:12;\tsize:4;\tsigned:1;
+\tfield:pid_t old_pid;\toffset:16;\tsize:4;\tsigned:1;
+";
+        assert_eq!(record(exec), Some((20, true)));
+        assert_eq!(record(""), None);
+    }
+}

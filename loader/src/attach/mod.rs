@@ -1,0 +1,381 @@
+//! Which programs are attached, and to what.
+//!
+//! Many tools carry one event under two program types (a kprobe and an fentry program, say) and load one of
+//! them. The policy: what the user named; else every program that is loaded by default and that this
+//! kernel can attach. One event is never attached twice.
+//!
+//! What user space can know of a place is found out here ([`kernel`]); [`place`] makes an attachment of it.
+
+mod elf;
+pub(crate) mod kernel;
+mod place;
+mod usdt;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use abi::manifest::{Manifest, Program};
+use abi::sections;
+
+use crate::device::{self, Link, LinkSpec, Map, Module, Sampling};
+use crate::open::Input;
+use crate::syscalls;
+use kernel::Kernel;
+use place::{Attachment, Event};
+
+/// What the user wants of the attachments.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Names of programs or exports to attach; none meaning the default.
+    pub programs: Vec<String>,
+    /// Programs to attach as if they were in another section: name and section.
+    pub sections: Vec<(String, String)>,
+    /// Values of `bpf_get_attach_cookie()`: name and value. usdt programs have their own.
+    pub cookies: Vec<(String, u64)>,
+    /// What perf_event programs sample.
+    pub sampling: Sampling,
+    /// The process whose uprobe hits count; 0: any.
+    pub pid: u32,
+}
+
+/// What is attached, and why the rest is not.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// A line a program: what was decided and why.
+    pub decisions: Vec<Decision>,
+    /// What may be attached, in the object's order.
+    attempts: Vec<Attempt>,
+}
+
+/// A program that may be attached: of those for one event, the first that can be.
+#[derive(Clone, Debug)]
+struct Attempt {
+    /// Index of its decision.
+    decision: usize,
+    name: String,
+    /// Whether the user asked for this very one.
+    named: bool,
+    event: Event,
+    attachment: Attachment,
+}
+
+/// What was decided about one program.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Decision {
+    /// The export.
+    pub program: String,
+    /// Whether it is attached.
+    pub attached: bool,
+    /// Why, or why not.
+    pub reason: String,
+}
+
+/// Why there is no plan.
+#[derive(Debug)]
+pub enum Error {
+    /// A named program is not there.
+    NoSuchProgram(String, Vec<String>),
+    /// A named program cannot be attached.
+    Cannot(String, String),
+    /// No section has such a name.
+    NoSuchSection(String),
+    /// Nothing is left to attach.
+    Nothing(Vec<Decision>),
+    /// The device refuses a named program.
+    Device(device::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NoSuchProgram(name, known) => {
+                write!(f, "no program {name}; there are {}", known.join(", "))
+            }
+            Error::Cannot(name, why) => write!(f, "program {name}: {why}"),
+            Error::Device(e) => e.fmt(f),
+            Error::NoSuchSection(name) => write!(f, "no programs are in sections like {name}"),
+            Error::Nothing(decisions) => {
+                write!(f, "nothing to attach")?;
+                decisions
+                    .iter()
+                    .try_for_each(|d| write!(f, "\n  {}: {}", d.program, d.reason))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Plan {
+    /// Decides for `input` and the running kernel.
+    pub fn new(input: &Input, choice: &Choice) -> Result<Self, Error> {
+        let kernel = Kernel::default();
+        let layout;
+        let candidates = match &input.manifest {
+            Some(manifest) => {
+                layout = usdt::Layout::of(manifest, input.btf().as_ref());
+                translated(manifest, choice, &kernel, layout.as_ref())?
+            }
+            None => hand_written(input),
+        };
+        let moved = choice.sections.iter().map(|(name, _)| name);
+        let marked = choice.cookies.iter().map(|(name, _)| name);
+        for name in choice.programs.iter().chain(moved).chain(marked) {
+            if !candidates.iter().any(|c| c.is(name)) {
+                let known = candidates.iter().map(|c| c.name.clone()).collect();
+                return Err(Error::NoSuchProgram(name.clone(), known));
+            }
+        }
+        let mut plan = Plan::default();
+        for candidate in candidates {
+            plan.consider(candidate, &choice.programs)?;
+        }
+        plan.settle(|_| Ok(()))?;
+        Ok(plan)
+    }
+
+    /// What is to be attached, or is.
+    pub fn links(&self) -> impl Iterator<Item = &LinkSpec> {
+        self.attempts
+            .iter()
+            .filter(|attempt| self.decisions[attempt.decision].attached)
+            .flat_map(|attempt| &attempt.attachment.links)
+    }
+
+    /// Attaches programs of `module`. One that the device refuses makes room for another of its event, unless it is
+    /// named: then nothing stays attached. `maps` are those of the module's sandbox.
+    pub fn attach(&mut self, module: &Module, maps: &[Map]) -> Result<Vec<Link>, Error> {
+        let mut links = Vec::new();
+        let mut specs = usdt::Specs::new(maps);
+        self.settle(|attachment| {
+            links.extend(attachment.attach(module, &mut specs)?);
+            Ok(())
+        })?;
+        Ok(links)
+    }
+
+    /// Notes what `candidate` could be attached to, or why it is not.
+    fn consider(&mut self, candidate: Candidate, chosen: &[String]) -> Result<(), Error> {
+        let named = chosen.iter().any(|name| candidate.is(name));
+        let wanted = if chosen.is_empty() {
+            candidate.autoload
+        } else {
+            named
+        };
+        let Candidate {
+            name, export, link, ..
+        } = candidate;
+        let reason = match link() {
+            Err(why) if named => return Err(Error::Cannot(name, why)),
+            Err(why) => why,
+            Ok(_) if !wanted && chosen.is_empty() => "not loaded by default".to_owned(),
+            Ok(_) if !wanted => "not asked for".to_owned(),
+            Ok(attachment) => {
+                self.attempts.push(Attempt {
+                    decision: self.decisions.len(),
+                    name,
+                    named,
+                    event: attachment.event(),
+                    attachment,
+                });
+                String::new()
+            }
+        };
+        self.decisions.push(Decision {
+            program: export,
+            attached: false,
+            reason,
+        });
+        Ok(())
+    }
+
+    /// Makes every attempt, unless its event has a program already, and notes how it went.
+    fn settle(
+        &mut self,
+        mut attach: impl FnMut(&Attachment) -> device::Result<()>,
+    ) -> Result<(), Error> {
+        let mut taken: HashMap<&Event, &str> = HashMap::new();
+        for attempt in &self.attempts {
+            let decision = &mut self.decisions[attempt.decision];
+            decision.attached = false;
+            decision.reason = match taken.get(&attempt.event) {
+                Some(other) if !attempt.named => format!("{other} has the same event"),
+                _ => match attach(&attempt.attachment) {
+                    Ok(()) => {
+                        decision.attached = true;
+                        taken.insert(&attempt.event, &attempt.name);
+                        attempt.attachment.to_string()
+                    }
+                    Err(error) if attempt.named => return Err(Error::Device(error)),
+                    Err(error) => error.to_string(),
+                },
+            };
+        }
+        match taken.is_empty() {
+            true => Err(Error::Nothing(self.decisions.clone())),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A program that may be attached.
+struct Candidate<'a> {
+    name: String,
+    export: String,
+    autoload: bool,
+    link: Box<dyn FnOnce() -> Result<Attachment, String> + 'a>,
+}
+
+impl Candidate<'_> {
+    fn is(&self, name: &str) -> bool {
+        self.name == name || self.export == name
+    }
+}
+
+fn translated<'a>(
+    manifest: &Manifest,
+    choice: &'a Choice,
+    kernel: &'a Kernel,
+    layout: Option<&'a usdt::Layout>,
+) -> Result<Vec<Candidate<'a>>, Error> {
+    let candidate = |program: &Program| {
+        let mut program = program.clone();
+        let is_it = |name: &String| *name == program.name || *name == program.export;
+        let section = choice.sections.iter().find(|(name, _)| is_it(name));
+        if let Some((_, section)) = section {
+            let (row, target) =
+                sections::find(section).ok_or_else(|| Error::NoSuchSection(section.clone()))?;
+            program.attach = row.attach;
+            program.target = target.map(str::to_owned);
+        }
+        Ok(Candidate {
+            name: program.name.clone(),
+            export: program.export.clone(),
+            autoload: program.autoload || section.is_some(),
+            link: Box::new(move || place::attachment(&program, choice, kernel, layout)),
+        })
+    };
+    manifest.programs.iter().map(candidate).collect()
+}
+
+fn hand_written(input: &Input) -> Vec<Candidate<'static>> {
+    let candidate = |export: &String| {
+        let link = syscalls::link(export)?.map_err(|e| e.to_string());
+        Some(Candidate {
+            name: export.clone(),
+            export: export.clone(),
+            autoload: true,
+            link: Box::new(|| link.map(Attachment::from)),
+        })
+    };
+    input
+        .interface
+        .functions
+        .iter()
+        .filter_map(candidate)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use abi::sections::Attach;
+
+    use super::*;
+    use crate::interface::Interface;
+
+    fn program(name: &str, attach: Attach, target: &str, autoload: bool) -> Program {
+        Program {
+            name: name.to_owned(),
+            section: String::new(),
+            export: format!("{attach:?}:{target}"),
+            attach,
+            target: Some(target.to_owned()),
+            autoload,
+            sleepable: false,
+            context: Some(0),
+        }
+    }
+
+    fn plan(programs: Vec<Program>, chosen: &[&str]) -> Result<Plan, Error> {
+        let manifest = Manifest {
+            version: abi::manifest::VERSION,
+            translator: String::new(),
+            object: String::new(),
+            license: String::new(),
+            programs,
+            maps: vec![],
+            relocations: vec![],
+            externs: vec![],
+            functions: vec![],
+            stack: 0,
+        };
+        let input = Input {
+            name: String::new(),
+            wasm: vec![],
+            manifest: Some(manifest),
+            interface: Interface::default(),
+        };
+        let programs = chosen.iter().map(|c| (*c).to_owned()).collect();
+        Plan::new(
+            &input,
+            &Choice {
+                programs,
+                ..Choice::default()
+            },
+        )
+    }
+
+    fn vfsstat() -> Vec<Program> {
+        vec![
+            program("kprobe_read", Attach::Kprobe, "vfs_read", true),
+            program("lsm_read", Attach::Lsm, "vfs_read", true),
+            program("optional", Attach::Kprobe, "vfs_open", false),
+        ]
+    }
+
+    #[test]
+    fn of_two_program_types_the_supported_one_is_attached() {
+        let plan = plan(vfsstat(), &[]).unwrap();
+        let links: Vec<_> = plan.links().map(|l| l.target.as_str()).collect();
+        assert_eq!(links, ["vfs_read"]);
+        assert_eq!(
+            plan.decisions[1].reason,
+            "lsm is not supported by the kernel module"
+        );
+        assert_eq!(plan.decisions[2].reason, "not loaded by default");
+    }
+
+    #[test]
+    fn an_event_is_attached_once_unless_asked_twice() {
+        let twice = || {
+            vec![
+                program("a", Attach::Kprobe, "vfs_read", true),
+                program("b", Attach::Kprobe, "vfs_read", true),
+            ]
+        };
+        assert_eq!(plan(twice(), &[]).unwrap().links().count(), 1);
+        assert_eq!(plan(twice(), &["a", "b"]).unwrap().links().count(), 2);
+    }
+
+    #[test]
+    fn the_user_picks() {
+        assert_eq!(
+            plan(vfsstat(), &["optional"])
+                .unwrap()
+                .links()
+                .next()
+                .unwrap()
+                .target,
+            "vfs_open"
+        );
+        assert!(matches!(
+            plan(vfsstat(), &["lsm_read"]),
+            Err(Error::Cannot(..))
+        ));
+        assert!(matches!(
+            plan(vfsstat(), &["nosuch"]),
+            Err(Error::NoSuchProgram(..))
+        ));
+        assert!(matches!(plan(vec![], &[]), Err(Error::Nothing(_))));
+    }
+}

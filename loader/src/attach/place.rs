@@ -1,0 +1,323 @@
+//! One program's attachment: what its section asks for, as the device wants it.
+
+use std::fmt;
+
+use abi::layout::FUNCTION_INFO;
+use abi::manifest::Program;
+use abi::sections::Attach;
+use abi::uapi::AttachPoint;
+
+use super::kernel::{Kernel, Sizes, Symbol, event_format, record};
+use super::{Choice, elf, usdt};
+use crate::device::{self, Link, LinkSpec, Module};
+
+/// Bytes of the kernel's `struct pt_regs` on x86-64: 21 registers.
+const PT_REGS: u32 = 21 * 8;
+/// Bytes of `struct bpf_perf_event_data`: registers, period, address.
+const SAMPLE: u32 = PT_REGS + 2 * 8;
+
+/// What makes two attachments one event: programs of several types may serve it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Event {
+    target: String,
+    offset: u64,
+    returns: bool,
+    /// Perf events have no target: each program is its own.
+    program: Option<String>,
+}
+
+impl Event {
+    pub(super) fn of(link: &LinkSpec) -> Self {
+        let returns = matches!(
+            link.attach,
+            AttachPoint::Kretprobe
+                | AttachPoint::Fexit
+                | AttachPoint::Uretprobe
+                | AttachPoint::SyscallPost
+        );
+        let own = link.attach == AttachPoint::PerfEvent;
+        let kind = match link.attach {
+            AttachPoint::RawTracepoint => "tracepoint:",
+            _ => "",
+        };
+        Event {
+            target: format!("{kind}{}", link.target),
+            offset: link.offset,
+            returns,
+            program: own.then(|| link.program.clone()),
+        }
+    }
+}
+
+/// All that attaches one program.
+#[derive(Clone, Debug)]
+pub(super) struct Attachment {
+    /// One, or for usdt one a place.
+    pub(super) links: Vec<LinkSpec>,
+    /// For usdt: how each place passes its arguments.
+    specs: Vec<usdt::Spec>,
+}
+
+impl From<LinkSpec> for Attachment {
+    fn from(link: LinkSpec) -> Self {
+        Attachment {
+            links: vec![link],
+            specs: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let link = &self.links[0];
+        f.write_str(link.attach.name())?;
+        match self.links.len() {
+            1 => {}
+            places => write!(f, " at {places} places")?,
+        }
+        match link.target.is_empty() {
+            true => Ok(()),
+            false => write!(f, " on {}", link.target),
+        }
+    }
+}
+
+impl Attachment {
+    /// What it attaches to.
+    pub(super) fn event(&self) -> Event {
+        Event::of(&self.links[0])
+    }
+
+    /// Makes its links; all or none.
+    pub(super) fn attach(
+        &self,
+        module: &Module,
+        specs: &mut usdt::Specs<'_>,
+    ) -> device::Result<Vec<Link>> {
+        if self.specs.is_empty() {
+            return self.links.iter().map(|link| module.attach(link)).collect();
+        }
+        let places = self.links.iter().zip(&self.specs);
+        places
+            .map(|(link, spec)| {
+                let mut link = link.clone();
+                link.cookie = specs.add(spec)?;
+                module.attach(&link)
+            })
+            .collect()
+    }
+}
+
+/// The attachment of a translated program, or why there is none.
+pub(super) fn attachment(
+    program: &Program,
+    choice: &Choice,
+    kernel: &Kernel,
+    layout: Option<&usdt::Layout>,
+) -> Result<Attachment, String> {
+    if program.attach == Attach::Usdt {
+        return usdt(program, choice, layout);
+    }
+    let mut link = link(program, choice, kernel)?;
+    let is_it = |name: &String| *name == program.name || *name == program.export;
+    if let Some((_, cookie)) = choice.cookies.iter().find(|(name, _)| is_it(name)) {
+        link.cookie = *cookie;
+    }
+    Ok(link.into())
+}
+
+fn link(program: &Program, choice: &Choice, kernel: &Kernel) -> Result<LinkSpec, String> {
+    let (attach, target) = (program.attach, program.target.as_deref());
+    let target = || target.ok_or("its section names no target");
+    let probe = |symbol: &str, point| symbol_probe(program, symbol, point, kernel);
+    match attach {
+        Attach::Kprobe => probe(target()?, AttachPoint::Kprobe),
+        Attach::Kretprobe => probe(target()?, AttachPoint::Kretprobe),
+        Attach::Ksyscall => probe(&wrapper(target()?), AttachPoint::Kprobe),
+        Attach::Kretsyscall => probe(&wrapper(target()?), AttachPoint::Kretprobe),
+        Attach::RawTracepoint | Attach::TpBtf => raw_tracepoint(program, target()?, kernel),
+        Attach::Tracepoint => tracepoint(program, target()?),
+        Attach::Fentry => function(program, target()?, AttachPoint::Fentry, kernel),
+        Attach::Fexit => function(program, target()?, AttachPoint::Fexit, kernel),
+        Attach::FmodRet => function(program, target()?, AttachPoint::FmodRet, kernel),
+        Attach::PerfEvent => Ok(LinkSpec {
+            context: program.context.unwrap_or(SAMPLE),
+            sampling: choice.sampling,
+            ..LinkSpec::new(&program.export, "", AttachPoint::PerfEvent)
+        }),
+        Attach::Uprobe => uprobe(program, target()?, AttachPoint::Uprobe, choice),
+        Attach::Uretprobe => uprobe(program, target()?, AttachPoint::Uretprobe, choice),
+        other => Err(format!("{other:?} is not supported by the kernel module").to_lowercase()),
+    }
+}
+
+/// `PATH:SYMBOL`, `PATH:SYMBOL+OFFSET` or `PATH:OFFSET` in the file.
+fn uprobe(
+    program: &Program,
+    target: &str,
+    attach: AttachPoint,
+    choice: &Choice,
+) -> Result<LinkSpec, String> {
+    let (path, place) = target
+        .rsplit_once(':')
+        .ok_or("its section names no PATH:SYMBOL")?;
+    let path = elf::find(path)?;
+    let offset = match number(place) {
+        Some(offset) => offset,
+        None => {
+            let (symbol, offset) = split_offset(place)?;
+            if offset != 0 && attach == AttachPoint::Uretprobe {
+                return Err(format!("{place}: a return has no offset"));
+            }
+            elf::symbol(&path, symbol)? + offset
+        }
+    };
+    Ok(LinkSpec {
+        context: program.context.unwrap_or(PT_REGS),
+        offset,
+        pid: choice.pid,
+        ..LinkSpec::new(&program.export, &path, attach)
+    })
+}
+
+/// `PATH:PROVIDER:NAME`.
+fn usdt(
+    program: &Program,
+    choice: &Choice,
+    layout: Option<&usdt::Layout>,
+) -> Result<Attachment, String> {
+    let target = program.target.as_deref().unwrap_or_default();
+    let (rest, name) = target.rsplit_once(':').unwrap_or_default();
+    let (path, provider) = rest
+        .rsplit_once(':')
+        .ok_or("its section names no PATH:PROVIDER:NAME")?;
+    let path = elf::find(path)?;
+    let places = usdt::places(&path, provider, name, layout)?;
+    let link = |place: &usdt::Place| LinkSpec {
+        // The arguments' specifications say what is read.
+        context: PT_REGS,
+        offset: place.offset,
+        semaphore: place.semaphore,
+        pid: choice.pid,
+        ..LinkSpec::new(&program.export, &path, AttachPoint::Uprobe)
+    };
+    Ok(Attachment {
+        links: places.iter().map(link).collect(),
+        specs: places.into_iter().map(|place| place.spec).collect(),
+    })
+}
+
+/// The entry of system call `name`.
+fn wrapper(name: &str) -> String {
+    format!("__x64_sys_{name}")
+}
+
+fn check(symbol: &str, kernel: &Kernel) -> Result<(), String> {
+    match kernel.symbol(symbol) {
+        Symbol::Fine => Ok(()),
+        Symbol::Missing => Err(format!("the kernel has no function {symbol}")),
+        Symbol::Ambiguous(count) => Err(format!("the kernel has {count} functions {symbol}")),
+    }
+}
+
+fn symbol_probe(
+    program: &Program,
+    target: &str,
+    attach: AttachPoint,
+    kernel: &Kernel,
+) -> Result<LinkSpec, String> {
+    let (symbol, offset) = split_offset(target)?;
+    check(symbol, kernel)?;
+    Ok(LinkSpec {
+        context: program.context.unwrap_or(PT_REGS),
+        offset,
+        ..LinkSpec::new(&program.export, symbol, attach)
+    })
+}
+
+/// Bytes of a context of so many arguments.
+fn words(args: &Sizes) -> u32 {
+    8 * args.iter().take_while(|size| **size != 0).count() as u32
+}
+
+fn raw_tracepoint(program: &Program, name: &str, kernel: &Kernel) -> Result<LinkSpec, String> {
+    let args = kernel.tracepoint(name)?;
+    Ok(LinkSpec {
+        context: program.context.unwrap_or(words(&args)),
+        args,
+        ..LinkSpec::new(&program.export, name, AttachPoint::RawTracepoint)
+    })
+}
+
+fn function(
+    program: &Program,
+    symbol: &str,
+    attach: AttachPoint,
+    kernel: &Kernel,
+) -> Result<LinkSpec, String> {
+    let args = kernel.function(symbol)?;
+    check(symbol, kernel)?;
+    Ok(LinkSpec {
+        context: program.context.unwrap_or(words(&args)),
+        args,
+        ..LinkSpec::new(&program.export, symbol, attach)
+    })
+}
+
+fn tracepoint(program: &Program, event: &str) -> Result<LinkSpec, String> {
+    let format = event_format(event).map_err(|e| format!("no trace event {event}: {e}"))?;
+    let (fixed, dynamic) = record(&format).ok_or_else(|| format!("{event}: odd format"))?;
+    // Data of no fixed size follow the fields; the buffer is longer than they.
+    let all = if dynamic { FUNCTION_INFO } else { fixed };
+    let context = program.context.unwrap_or(all);
+    if context > all {
+        return Err(format!(
+            "it reads {context} bytes, the event's record has {fixed}"
+        ));
+    }
+    Ok(LinkSpec {
+        context,
+        ..LinkSpec::new(&program.export, event, AttachPoint::Tracepoint)
+    })
+}
+
+/// `symbol+0x10` as symbol and offset.
+fn split_offset(target: &str) -> Result<(&str, u64), String> {
+    let Some((symbol, offset)) = target.split_once('+') else {
+        return Ok((target, 0));
+    };
+    let offset = number(offset).ok_or_else(|| format!("`{target}`: bad offset"))?;
+    Ok((symbol, offset))
+}
+
+/// A number as C writes it.
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_are_split_off() {
+        assert_eq!(split_offset("f+0x10"), Ok(("f", 16)));
+        assert_eq!(split_offset("f"), Ok(("f", 0)));
+        assert!(split_offset("f+x").is_err());
+    }
+
+    #[test]
+    fn programs_of_several_types_share_an_event() {
+        let event = |attach| Event::of(&LinkSpec::new("p", "vfs_read", attach));
+        assert_eq!(event(AttachPoint::Kprobe), event(AttachPoint::Fentry));
+        assert_eq!(event(AttachPoint::Kretprobe), event(AttachPoint::Fexit));
+        assert_ne!(event(AttachPoint::Kprobe), event(AttachPoint::Kretprobe));
+        assert_ne!(
+            event(AttachPoint::Kprobe),
+            event(AttachPoint::RawTracepoint)
+        );
+    }
+}
