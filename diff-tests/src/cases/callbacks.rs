@@ -1,5 +1,6 @@
 //! Helpers that call functions of the module, in probes: against native eBPF, and with hostile functions.
 
+use abi::uapi::AttachPoint;
 use anyhow::{Context, Result, ensure};
 use loader::device::{Device, LinkSpec, ModuleSpec, text};
 use loader::resident::trap;
@@ -66,15 +67,11 @@ fn hostile() -> Result<()> {
     })?;
     for (name, why) in HOSTILE {
         let export = format!("kprobe:{name}:");
-        let link = module.attach(&LinkSpec {
-            program: export.clone(),
-            target: "__x64_sys_getpgrp".into(),
-            attach: abi::uapi::AttachPoint::Kprobe,
-            context: 0,
-            offset: 0,
-            cookie: 0,
-            args: [0; 8],
-        })?;
+        let link = module.attach(&LinkSpec::new(
+            &export,
+            "__x64_sys_getpgrp",
+            AttachPoint::Kprobe,
+        ))?;
         on_every_cpu(|_| {
             syscalls::getpgrp(50);
             Ok(())

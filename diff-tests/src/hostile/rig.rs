@@ -81,6 +81,7 @@ impl<'a> Rig<'a> {
                 value_size,
                 max_entries,
                 flags,
+                inner: None,
             })
         };
         let maps = MAPS.iter().map(create).collect::<device::Result<_>>()?;
