@@ -3,6 +3,7 @@
 //! An engine registers [`HostFunction::action`] under the import's name with [`HostFunction::params`] i64
 //! parameters and one i64 result, and needs to know no more. `env.trap` is the engine's own.
 
+use abi::helpers::TAIL_CALL;
 use abi::imports::{ATOMIC, ATOMICS, AtomicOp, BPF, KFUNC, PACKET_LOADS, PROBE_LOADS};
 use abi::traps::Trap;
 
@@ -31,9 +32,6 @@ pub enum Action<H> {
     /// Calls functions of the module meanwhile.
     Callback(CallbackImplementation<H>),
 }
-
-/// `bpf_tail_call`.
-const TAIL_CALL: u32 = 12;
 
 /// The function `module.name`; `None` if no translated module imports such a thing.
 pub fn host_function<H: Host>(module: &str, name: &str) -> Option<HostFunction<H>> {

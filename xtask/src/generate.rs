@@ -3,6 +3,8 @@
 //! They are committed, so that a reader finds them and a diff shows what a change of the contract means; `tidy` fails
 //! when one is stale.
 
+mod helpers;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -21,10 +23,16 @@ struct Generated {
 }
 
 /// Every generated file.
-const FILES: &[Generated] = &[Generated {
-    path: "kmod/include/wprobe_uapi.h",
-    text: header,
-}];
+const FILES: &[Generated] = &[
+    Generated {
+        path: "kmod/include/wprobe_uapi.h",
+        text: header,
+    },
+    Generated {
+        path: "helpers/HELPERS.md",
+        text: helpers::table,
+    },
+];
 
 /// An enumeration of the interface, for C.
 struct Enum {

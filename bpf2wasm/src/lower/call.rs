@@ -18,6 +18,11 @@ impl Lower<'_> {
             (Some(Ref::Function(function)), _) => Callee::Local(function),
             (Some(Ref::Extern(index)), _) => Callee::Kfunc(index),
             (_, Shape::Helper) => match u32::try_from(insn.imm).ok().and_then(helpers::by_id) {
+                // It would have to return to this function's caller, with what the other program gives.
+                Some(row) if row.id == helpers::TAIL_CALL && self.function.program.is_none() => {
+                    self.trap(Trap::NoHelper);
+                    return Ok(());
+                }
                 Some(row) => Callee::Helper(row.id),
                 None if self.shared.stub_unknown_helpers => {
                     self.trap(Trap::NoHelper);

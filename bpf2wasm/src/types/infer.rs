@@ -302,6 +302,10 @@ impl<'a> Infer<'a> {
     fn helper(&mut self, insn: &Insn, state: &mut State) {
         let row = u32::try_from(insn.imm).ok().and_then(helpers::by_id);
         let args = row.map_or(&[][..], |row| row.args);
+        // The program that takes over reads who knows how much of it.
+        if row.is_some_and(|row| row.id == helpers::TAIL_CALL) {
+            self.facts.context = None;
+        }
         // The size that belongs to a pointer is the next argument, or (probe_read) the one before.
         let size = |i: usize, state: &State| {
             let next = (args.get(i + 1) == Some(&Arg::Size)).then_some(i + 1);

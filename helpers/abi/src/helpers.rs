@@ -82,6 +82,9 @@ pub struct Helper {
     pub gpl_only: bool,
 }
 
+/// `bpf_tail_call`, which ends the program that calls it.
+pub const TAIL_CALL: u32 = 12;
+
 /// The row of helper `id`, if the kernel has one.
 pub fn by_id(id: u32) -> Option<&'static Helper> {
     HELPERS

@@ -34,8 +34,13 @@ pub const CALLBACK_DEPTH: u32 = 2;
 /// Bytes of a key as a callback sees it: the longest one.
 pub const KEY_SIZE: u32 = 512;
 
-/// Bytes of the area a CPU owns: its context copy, its stack, a key for each level of callbacks.
-pub const CPU_AREA: u32 = CONTEXT_SIZE + STACK_SIZE + CALLBACK_DEPTH * KEY_SIZE;
+/// Bytes for a key of each level of callbacks, filled up to a page, so that all areas begin with one.
+pub const KEYS_SIZE: u32 = 0x1000;
+
+/// Bytes of the area a CPU owns: its context copy, its stack, its keys.
+pub const CPU_AREA: u32 = CONTEXT_SIZE + STACK_SIZE + KEYS_SIZE;
+
+const _: () = assert!(CALLBACK_DEPTH * KEY_SIZE <= KEYS_SIZE);
 
 /// The kernel's `MAX_BPF_STACK`: the frame of one function.
 pub const FRAME_SIZE: u32 = 512;

@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "wprobe-diff-tests",
         &["wprobe-abi", "bpf2wasm", "wprobe-helpers", "wprobe-loader"],
     ),
-    ("xtask", &["wprobe-abi"]),
+    ("xtask", &["wprobe-abi", "wprobe-helpers"]),
 ];
 
 /// What else `wprobe-abi` may depend on: it is part of everything.
