@@ -57,7 +57,6 @@ impl How {
                 trap_limit,
                 spare: 0,
                 btf,
-                ..Options::default()
             },
         ))
     }
