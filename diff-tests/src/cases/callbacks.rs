@@ -39,7 +39,7 @@ fn equal() -> Result<()> {
     Ok(())
 }
 
-/// Each export of `hostile/callbacks.wat`, and what its trap says.
+/// Each export of `modules/callbacks.wat`, and what its trap says.
 const HOSTILE: &[(&str, &str)] = &[
     ("nest", "call stack"),
     ("forever", "budget"),
