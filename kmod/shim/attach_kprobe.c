@@ -124,7 +124,7 @@ bool wp_syscall_args(const struct pt_regs *outer, u64 *args)
 {
 	struct pt_regs regs;
 
-	if (copy_from_kernel_nofault(&regs, (const void *)outer->di, sizeof(regs)))
+	if (wp_read_kernel(&regs, outer->di, sizeof(regs)))
 		return false;
 	args[0] = regs.di;
 	args[1] = regs.si;

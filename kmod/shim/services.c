@@ -163,9 +163,16 @@ u32 wp_random(void)
 	return prandom_u32_state(this_cpu_ptr(&random_state));
 }
 
-/* [probe] 0 or a negative errno */
+/*
+ * [probe] 0 or a negative errno. Linux 6.1 takes an address that needs five levels of page tables for a
+ * good one on a CPU that has them, in use or not; the general protection fault that follows is a WARN.
+ */
 long wp_read_kernel(void *to, u64 from, size_t size)
 {
+	int unused = pgtable_l5_enabled() ? 64 - 57 : 64 - 48;
+
+	if ((u64)((s64)(from << unused) >> unused) != from)
+		return -ERANGE;
 	return copy_from_kernel_nofault(to, (const void *)from, size);
 }
 
@@ -185,7 +192,7 @@ long wp_read_kernel_str(char *to, u64 from, size_t size)
 
 	while (done < size) {
 		size_t step = min_t(size_t, size - done, 8 - (from + done) % 8);
-		long error = copy_from_kernel_nofault(to + done, (const void *)(from + done), step);
+		long error = wp_read_kernel(to + done, from + done, step);
 		char *nul;
 
 		if (error)

@@ -93,7 +93,7 @@ struct task_struct *wprobe_task_at(u64 address)
 	struct pid *pid;
 	pid_t number;
 
-	if (copy_from_kernel_nofault(&number, &alleged->pid, sizeof(number)))
+	if (wp_read_kernel(&number, (u64)&alleged->pid, sizeof(number)))
 		return NULL;
 	pid = find_pid_ns(number, &init_pid_ns);
 	return pid && pid_task(pid, PIDTYPE_PID) == alleged ? alleged : NULL;
