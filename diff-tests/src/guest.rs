@@ -97,6 +97,25 @@ pub fn succeed(command: &mut Command) -> Result<Output> {
     Ok(output)
 }
 
+/// The BPF objects in Debian's libbpf-tools, with the names of the tools. Links to a tool are left out.
+pub fn libbpf_tools() -> Result<Vec<(String, Vec<u8>)>> {
+    let files = succeed(Command::new("dpkg-query").args(["-L", "libbpf-tools"]))?;
+    let files = String::from_utf8(files.stdout)?;
+    let mut tools = Vec::new();
+    for path in files.lines().filter(|p| p.starts_with("/usr/sbin/")) {
+        if fs::symlink_metadata(path)?.is_symlink() {
+            continue;
+        }
+        let file = fs::read(path)?;
+        let Ok(objects) = bpf2wasm::embedded_objects(&file) else {
+            continue;
+        };
+        let name = path.rsplit('/').next().unwrap_or(path);
+        tools.extend(objects.iter().map(|o| (name.to_owned(), o.bytes.to_vec())));
+    }
+    Ok(tools)
+}
+
 /// A directory of the tests' own, in memory.
 pub fn scratch(name: &str) -> Result<PathBuf> {
     let path = env::temp_dir().join(format!("wprobe-{name}"));

@@ -17,9 +17,9 @@
 /* Loading used 35 KiB, whatever the size and the nesting of the module. */
 #define CONTROL_STACK (96 * 1024)
 
-static ulong max_memory = 64 << 20;
+static ulong max_memory = 256 << 20;
 module_param(max_memory, ulong, 0644);
-MODULE_PARM_DESC(max_memory, "bytes of linear memory a sandbox may have (default 64 MiB)");
+MODULE_PARM_DESC(max_memory, "bytes of linear memory a sandbox may have (default 256 MiB)");
 
 static ulong max_module = 4 << 20;
 module_param(max_module, ulong, 0644);

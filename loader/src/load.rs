@@ -152,16 +152,34 @@ pub(crate) fn created(manifest: &Manifest) -> Vec<(&Map, Option<&Map>)> {
     maps.map(|(_, map)| (map, inner(map))).collect()
 }
 
-/// How to create `map`, whose maps `inner` describes. A perf event array without a size has one entry a CPU, as
-/// under libbpf.
+/// Entries of a hash whose size the object leaves to its tool.
+const ENTRIES: u32 = 10_240;
+/// The same of a stack trace map, and the frames of a stack.
+const STACKS: u32 = 1024;
+const FRAMES: u32 = 127;
+
+/// Bytes of a value and entries of `map`. What an object leaves open is as libbpf has it (a perf event array: one entry a
+/// CPU), or as the tools of libbpf-tools set it by default.
+fn sizes(map: &Map, cpus: u32) -> (u32, u32) {
+    let or = |size, default| if size == 0 { default } else { size };
+    let (value, entries) = (map.value_size, map.max_entries);
+    match MapType::from_id(map.map_type) {
+        Some(MapType::PerfEventArray) => (value, or(entries, cpus)),
+        Some(MapType::StackTrace) => (or(value, FRAMES * 8), or(entries, STACKS)),
+        Some(MapType::Hash) => (value, or(entries, ENTRIES)),
+        _ => (value, entries),
+    }
+}
+
+/// How to create `map`, whose maps `inner` describes.
 pub(crate) fn spec<'m>(map: &'m Map, inner: Option<&Map>, cpus: u32) -> MapSpec<'m> {
-    let per_cpu = map.map_type == MapType::PerfEventArray as u32 && map.max_entries == 0;
+    let (value_size, max_entries) = sizes(map, cpus);
     MapSpec {
         name: &map.name,
         map_type: map.map_type,
         key_size: map.key_size,
-        value_size: map.value_size,
-        max_entries: if per_cpu { cpus } else { map.max_entries },
+        value_size,
+        max_entries,
         flags: map.flags,
         inner: inner.and_then(|inner| {
             Some(maps::Inner {

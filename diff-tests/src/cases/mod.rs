@@ -15,6 +15,7 @@ pub mod references;
 pub mod rings;
 pub mod stacks;
 pub mod tasks;
+pub mod tools;
 pub mod vfsstat;
 
 use anyhow::Result;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Case> {
         rings::CASES,
         stacks::CASES,
         tasks::CASES,
+        tools::CASES,
         cli::CASES,
         lifecycle::CASES,
     ]
