@@ -35,6 +35,14 @@ const NOT_EVERYWHERE: &[&str] = &[
     "slabratetop",
 ];
 
+/// Programs that attach at least. The first has branches on the kernel's version.
+const PROGRAMS: &[(&str, usize)] = &[
+    ("biolatency", 3),
+    ("execsnoop", 2),
+    ("opensnoop", 4),
+    ("vfsstat", 5),
+];
+
 fn every_one_loads() -> Result<()> {
     let device = guest::device()?;
     let mut wrong = Vec::new();
@@ -57,7 +65,13 @@ fn every_one_loads() -> Result<()> {
                     links.len()
                 ));
             }
-            Ok(links) => println!("{name}: {} programs attached", links.len()),
+            Ok(links) => {
+                println!("{name}: {} programs attached", links.len());
+                let least = PROGRAMS.iter().find(|row| row.0 == name);
+                if least.is_some_and(|row| links.len() < row.1) {
+                    wrong.push(format!("{name} attaches {} programs only", links.len()));
+                }
+            }
             Err(error) => {
                 println!("{name}: {}", error.to_string().replace('\n', "; "));
                 let known = [NO_PLACE, NOT_EVERYWHERE].concat();

@@ -238,8 +238,12 @@ fn translated<'a>(
     kernel: &'a Kernel,
     layout: Option<&'a usdt::Layout>,
 ) -> Result<Vec<Candidate<'a>>, Error> {
+    // Such an object may read further for another version of the kernel, which native eBPF never comes to see: it
+    // gets all there is here.
+    let has_versions = manifest.maps.iter().any(|map| map.name == ".kconfig");
     let candidate = |program: &Program| {
         let mut program = program.clone();
+        program.context = program.context.filter(|_| !has_versions);
         let is_it = |name: &String| *name == program.name || *name == program.export;
         let section = choice.sections.iter().find(|(name, _)| is_it(name));
         if let Some((_, section)) = section {
