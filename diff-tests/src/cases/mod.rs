@@ -13,6 +13,7 @@ pub mod objects;
 pub mod privileges;
 pub mod references;
 pub mod rings;
+pub mod soak;
 pub mod stacks;
 pub mod tasks;
 pub mod tools;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         stacks::CASES,
         tasks::CASES,
         tools::CASES,
+        soak::CASES,
         cli::CASES,
         lifecycle::CASES,
     ]

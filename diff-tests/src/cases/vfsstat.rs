@@ -43,6 +43,11 @@ fn equal() -> Result<()> {
 
 /// The counters of both runtimes over the same `events` (at least) file-system events.
 pub fn measure(events: usize) -> Result<Table> {
+    measure_while(|| Ok(files::run(&guest::scratch("vfsstat")?, events)?))
+}
+
+/// The counters of both runtimes over what happens while `work` runs.
+pub fn measure_while(work: impl FnOnce() -> Result<()>) -> Result<Table> {
     let object = object()?;
     let device = guest::device()?;
     let mut native = Native::load(&object, "vfsstat", &PROGRAMS)?;
@@ -50,7 +55,7 @@ pub fn measure(events: usize) -> Result<Table> {
     native.attach()?;
     wasm.attach()?;
     let before = read(&native, &wasm)?;
-    files::run(&guest::scratch("vfsstat")?, events)?;
+    work()?;
     let after = read(&native, &wasm)?;
     let delta = |a: &[u64], b: &[u64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>();
     let (native, wasm) = (delta(&after.0, &before.0), delta(&after.1, &before.1));

@@ -1,10 +1,14 @@
 //! Activity that makes probes fire.
 
 pub mod files;
+pub mod processes;
+pub mod sockets;
 pub mod syscalls;
+pub mod system;
 pub mod user;
 
 use std::io;
+use std::thread::ScopedJoinHandle;
 
 /// Runs `work(cpu)` on every online CPU at once, each pinned, until all are done.
 pub fn on_every_cpu(work: impl Fn(usize) -> io::Result<()> + Sync) -> io::Result<()> {
@@ -15,12 +19,15 @@ pub fn on_every_cpu(work: impl Fn(usize) -> io::Result<()> + Sync) -> io::Result
             work(cpu)
         };
         let threads: Vec<_> = (0..cpus).map(|cpu| scope.spawn(move || run(cpu))).collect();
-        let join = |t: std::thread::ScopedJoinHandle<'_, io::Result<()>>| {
-            t.join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        threads.into_iter().try_for_each(join)
+        threads.into_iter().try_for_each(joined)
     })
+}
+
+/// What `thread` came to; its panic is the caller's.
+pub(crate) fn joined(thread: ScopedJoinHandle<'_, io::Result<()>>) -> io::Result<()> {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Keeps the calling thread on `cpu`.
