@@ -4,6 +4,7 @@ use helpers::guest::GuestSlice;
 use helpers::host::{Errno, Host, Walk};
 
 use crate::services::{self, From};
+use crate::tasks;
 
 /// The running kernel.
 pub(crate) struct Kernel;
@@ -36,48 +37,48 @@ impl Host for Kernel {
     }
 
     fn tai_ns(&self) -> u64 {
-        services::tai()
+        tasks::tai()
     }
 
     fn jiffies(&self) -> u64 {
-        services::jiffies()
+        tasks::jiffies()
     }
 
     fn numa_node(&self) -> u32 {
-        services::numa_node()
+        tasks::numa_node()
     }
 
     fn per_cpu(&self, address: u64, cpu: u32) -> u64 {
-        services::per_cpu(address, cpu)
+        tasks::per_cpu(address, cpu)
     }
 
     fn cgroup_id(&self, level: Option<i32>) -> u64 {
-        services::cgroup_id(level)
+        tasks::cgroup_id(level)
     }
 
     fn is_under_cgroup(&self, cgroup: u64) -> bool {
         // SAFETY: only `map::set_cgroup` puts groups into maps, and it lets go of none that a run can see.
-        unsafe { services::is_under_cgroup(cgroup) }
+        unsafe { tasks::is_under_cgroup(cgroup) }
     }
 
     fn send_signal(&self, signal: u32, process: bool) -> Result<(), Errno> {
-        services::send_signal(signal, process).map_err(Errno)
+        tasks::send_signal(signal, process).map_err(Errno)
     }
 
     fn namespace_ids(&self, device: u32, inode: u64) -> Result<(u32, u32), Errno> {
-        services::namespace_ids(device, inode).ok_or(Errno::EINVAL)
+        tasks::namespace_ids(device, inode).ok_or(Errno::EINVAL)
     }
 
     fn task_by_pid(&self, pid: u32) -> Option<u64> {
-        Some(services::task_by_pid(pid)).filter(|task| *task != 0)
+        Some(tasks::task_by_pid(pid)).filter(|task| *task != 0)
     }
 
     fn task_start(&self, task: u64) -> Option<u64> {
-        Some(services::task_start(task)).filter(|start| *start != 0)
+        Some(tasks::task_start(task)).filter(|start| *start != 0)
     }
 
     fn task_registers(&self, task: u64) -> u64 {
-        services::task_registers(task)
+        tasks::task_registers(task)
     }
 
     fn cpu(&self) -> u32 {
@@ -131,7 +132,7 @@ impl Host for Kernel {
     fn stack(&self, walk: Walk, to: GuestSlice<'_>) -> Result<usize, Errno> {
         let room = (to.len() / 8) as u32;
         // SAFETY: a guest slice is valid for writes of its length; a run's context is that of its probe.
-        unsafe { services::stack(walk, to.as_ptr(), room) }.map_err(Errno)
+        unsafe { tasks::stack(walk, to.as_ptr(), room) }.map_err(Errno)
     }
 
     fn wake(&self, waker: usize) {

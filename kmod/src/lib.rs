@@ -30,6 +30,7 @@ mod ring;
 mod sandbox;
 mod services;
 mod stats;
+mod tasks;
 mod user;
 
 use core::panic::PanicInfo;

@@ -14,7 +14,8 @@ use crate::cpu::{self, Running};
 use crate::registry::{Object, Registry};
 use crate::ring::{self, Ring};
 use crate::sandbox::{Sandbox, Shared};
-use crate::services::{self, Cgroup, Window};
+use crate::services::{self, Window};
+use crate::tasks::Cgroup;
 use crate::user::{self, Call};
 
 /// A map's name and place.
