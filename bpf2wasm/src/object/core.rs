@@ -13,8 +13,7 @@ use abi::manifest::CoreRelocation;
 
 use super::btf::Btf;
 use super::ext::Ext;
-use super::programs::Function;
-use super::reloc::Ref;
+use super::function::{Function, Ref};
 use crate::error::{Error, ReferenceError};
 use crate::isa::insn::{Insn, Operand};
 use crate::isa::table::{Form, Shape};

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use super::btf::Btf;
-use super::programs::Function;
+use super::function::{Function, Line};
 use crate::error::{Error, ObjectError, Result};
 use crate::isa::decode::SLOT;
 
@@ -48,16 +48,6 @@ impl Table {
         let below = |limit: usize| records.partition_point(|r| (r.offset as usize) < limit);
         &records[below(function.offset)..below(end)]
     }
-}
-
-/// The source line that instructions from `slot` on come from; file and text are strings of BTF.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Line {
-    pub(crate) slot: u32,
-    pub(crate) file: u32,
-    pub(crate) text: u32,
-    pub(crate) line: u32,
-    pub(crate) column: u32,
 }
 
 impl Ext {

@@ -8,6 +8,7 @@
 //! | `maps`, `legacy` | `.maps`, `maps` | map definitions |
 //! | `data` | `.rodata*`, `.data*`, `.bss*`, `.kconfig` | data sections |
 //! | `externs` | undefined symbols | what the target kernel provides |
+//! | `function` | | what a function is, for all of these |
 //! | `programs` | code sections | functions, and which of them are programs |
 //! | `raw` | bare instructions | the same, without an object file |
 //! | `reloc` | relocations | what each instruction refers to |
@@ -20,6 +21,7 @@ mod elf;
 pub(crate) mod embedded;
 mod ext;
 mod externs;
+mod function;
 mod legacy;
 mod maps;
 mod programs;
@@ -38,8 +40,7 @@ use crate::isa::table::Form;
 use btf::Btf;
 pub(crate) use core::KINDS as CORE_KINDS;
 use elf::Elf;
-pub(crate) use programs::{Function, Program};
-pub(crate) use reloc::Ref;
+pub(crate) use function::{Function, Program, Ref};
 
 /// An object, as far as a translation needs it.
 pub(crate) struct Object<'a> {

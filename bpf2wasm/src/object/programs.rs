@@ -9,52 +9,10 @@ use abi::sections::{self, Attach, ProgType};
 use object::SymbolKind;
 
 use super::elf::{Elf, Section};
-use super::ext::Line;
-use super::reloc::Ref;
+use super::function::{Function, Program};
 use crate::Options;
 use crate::error::{Error, ObjectError, Result};
 use crate::isa::decode::{SLOT, decode};
-use crate::isa::insn::Insn;
-
-/// A function.
-pub(crate) struct Function {
-    /// Its name.
-    pub(crate) name: String,
-    /// Its section as written, `?` included.
-    pub(crate) section: String,
-    /// Index of the section.
-    pub(crate) section_index: usize,
-    /// Bytes from the section's start.
-    pub(crate) offset: usize,
-    /// Its code.
-    pub(crate) insns: Vec<Insn>,
-    /// 8-byte slots of code.
-    pub(crate) slots: u32,
-    /// By slot, what the instruction there refers to.
-    pub(crate) refs: BTreeMap<u32, Ref>,
-    /// Source lines, by increasing slot.
-    pub(crate) lines: Vec<Line>,
-    /// Why it cannot be translated. Matters only if a program reaches it.
-    pub(crate) broken: Option<Error>,
-    /// Set if it can be attached.
-    pub(crate) program: Option<Program>,
-}
-
-/// What a program's section says.
-pub(crate) struct Program {
-    /// Program type.
-    pub(crate) prog_type: ProgType,
-    /// How it is attached.
-    pub(crate) attach: Attach,
-    /// What to.
-    pub(crate) target: Option<String>,
-    /// Name of the export, as far as the section gives it.
-    pub(crate) export: String,
-    /// Whether it is loaded without being asked.
-    pub(crate) autoload: bool,
-    /// Whether it may sleep.
-    pub(crate) sleepable: bool,
-}
 
 /// Reads all code; at least one function is a program.
 pub(super) fn read(elf: &Elf<'_>, options: &Options) -> Result<Vec<Function>> {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use abi::manifest::Map;
 
-use super::programs::{Function, Program};
+use super::function::{Function, Program};
 use super::{Object, Ref};
 use crate::Options;
 use crate::error::{Error, FlowError, ObjectError, ReferenceError, Result};

@@ -8,8 +8,8 @@ use alloc::collections::BTreeMap;
 
 use super::elf::{Elf, Relocation};
 use super::externs::{Externs, Place as ExternPlace};
+use super::function::{Function, Ref};
 use super::maps::{Maps, Place};
-use super::programs::Function;
 use crate::error::{Error, ObjectError, ReferenceError, Result};
 use crate::isa::decode::SLOT;
 use crate::isa::insn::Insn;
@@ -19,23 +19,6 @@ use crate::isa::table::Shape;
 const R_BPF_64_64: u32 = 1;
 /// `R_BPF_64_32`: a call.
 const R_BPF_64_32: u32 = 10;
-
-/// What an instruction refers to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ref {
-    /// A map's handle.
-    Map(usize),
-    /// A byte of a data section.
-    Data(usize, u32),
-    /// A byte of an array map's first element.
-    Value(usize, u32),
-    /// A function: called, or its address taken.
-    Function(usize),
-    /// The address of a kernel symbol, or a call of a kernel function.
-    Extern(usize),
-    /// A CO-RE relocation, whose value replaces the immediate or offset.
-    Core(usize),
-}
 
 /// By (section, offset), the function that begins there.
 type Starts = BTreeMap<(usize, usize), usize>;

@@ -3,12 +3,11 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use abi::helpers;
 use abi::imports::AtomicOp;
 
 use super::infer::fetched;
 use super::lattice::Class;
-use super::uses::Base;
+use super::uses::{Base, arity};
 use crate::cfg::Blocks;
 use crate::isa::insn::{Insn, Operand};
 use crate::isa::table::{Form, Shape};
@@ -130,17 +129,5 @@ fn read(insn: &Insn, reference: Option<Ref>, base: Class, params: &[u32]) -> Reg
         Form::PacketAbs => bit(6),
         Form::PacketInd => bit(6) | bit(insn.src),
         Form::Wide | Form::Near | Form::Far => 0,
-    }
-}
-
-/// How many arguments a call passes.
-pub(crate) fn arity(insn: &Insn, reference: Option<Ref>, params: &[u32]) -> u32 {
-    match (reference, &insn.row.shape) {
-        (Some(Ref::Function(callee)), _) => params[callee],
-        (Some(Ref::Extern(_)), _) | (None, Shape::Kfunc) => 5,
-        _ => u32::try_from(insn.imm)
-            .ok()
-            .and_then(helpers::by_id)
-            .map_or(0, |row| row.args.len() as u32),
     }
 }

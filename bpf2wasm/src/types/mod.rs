@@ -11,6 +11,6 @@ mod uses;
 mod webs;
 
 pub(crate) use infer::{Entry, Facts, Scope, infer};
-pub(crate) use liveness::{Live, arity, live};
-pub(crate) use uses::{Base, Narrowing, narrowing};
+pub(crate) use liveness::{Live, live};
+pub(crate) use uses::{Base, Narrowing, arity, narrowing};
 pub(crate) use webs::{Input, Webs, webs};

@@ -1,10 +1,10 @@
 //! What instructions ask of the registers they read, and what they leave in the one they write.
 
+use abi::helpers;
 use wasm_encoder::Instruction as W;
 
 use super::infer::{Facts, fetched};
 use super::lattice::Class;
-use super::liveness::arity;
 use crate::isa::insn::{Insn, Operand};
 use crate::isa::table::{Form, Shape};
 use crate::object::{Function, Ref};
@@ -341,5 +341,17 @@ fn zero(insn: &Insn, reference: Option<Ref>) -> Zero {
             _,
         ) => Zero::First,
         _ => Zero::Never,
+    }
+}
+
+/// How many arguments a call passes.
+pub(crate) fn arity(insn: &Insn, reference: Option<Ref>, params: &[u32]) -> u32 {
+    match (reference, &insn.row.shape) {
+        (Some(Ref::Function(callee)), _) => params[callee],
+        (Some(Ref::Extern(_)), _) | (None, Shape::Kfunc) => 5,
+        _ => u32::try_from(insn.imm)
+            .ok()
+            .and_then(helpers::by_id)
+            .map_or(0, |row| row.args.len() as u32),
     }
 }

@@ -1,0 +1,77 @@
+//! What the front end is about: functions, which of them are programs, and what their instructions refer to.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use abi::sections::{Attach, ProgType};
+
+use crate::error::Error;
+use crate::isa::insn::Insn;
+
+/// A function.
+pub(crate) struct Function {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its section as written, `?` included.
+    pub(crate) section: String,
+    /// Index of the section.
+    pub(crate) section_index: usize,
+    /// Bytes from the section's start.
+    pub(crate) offset: usize,
+    /// Its code.
+    pub(crate) insns: Vec<Insn>,
+    /// 8-byte slots of code.
+    pub(crate) slots: u32,
+    /// By slot, what the instruction there refers to.
+    pub(crate) refs: BTreeMap<u32, Ref>,
+    /// Source lines, by increasing slot.
+    pub(crate) lines: Vec<Line>,
+    /// Why it cannot be translated. Matters only if a program reaches it.
+    pub(crate) broken: Option<Error>,
+    /// Set if it can be attached.
+    pub(crate) program: Option<Program>,
+}
+
+/// What a program's section says.
+pub(crate) struct Program {
+    /// Program type.
+    pub(crate) prog_type: ProgType,
+    /// How it is attached.
+    pub(crate) attach: Attach,
+    /// What to.
+    pub(crate) target: Option<String>,
+    /// Name of the export, as far as the section gives it.
+    pub(crate) export: String,
+    /// Whether it is loaded without being asked.
+    pub(crate) autoload: bool,
+    /// Whether it may sleep.
+    pub(crate) sleepable: bool,
+}
+
+/// What an instruction refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ref {
+    /// A map's handle.
+    Map(usize),
+    /// A byte of a data section.
+    Data(usize, u32),
+    /// A byte of an array map's first element.
+    Value(usize, u32),
+    /// A function: called, or its address taken.
+    Function(usize),
+    /// The address of a kernel symbol, or a call of a kernel function.
+    Extern(usize),
+    /// A CO-RE relocation, whose value replaces the immediate or offset.
+    Core(usize),
+}
+
+/// The source line that instructions from `slot` on come from; file and text are strings of BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) slot: u32,
+    pub(crate) file: u32,
+    pub(crate) text: u32,
+    pub(crate) line: u32,
+    pub(crate) column: u32,
+}
