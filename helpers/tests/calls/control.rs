@@ -6,15 +6,11 @@ use wprobe_helpers::maps::{Key, Value};
 use super::*;
 
 /// A run on the known host, `depth` callbacks deep, after `tail_calls` of them.
-fn run(space: &Space, depth: u32, tail_calls: u32) -> Run<'_, KnownHost> {
+fn nested(space: &Space, depth: u32, tail_calls: u32) -> Run<'_, KnownHost> {
     Run {
-        host: &KnownHost,
-        space,
-        context: KERNEL,
-        cookie: 0,
         tail_calls,
         depth,
-        work: Box::leak(Box::new(Work::new(u64::MAX))),
+        ..run(space)
     }
 }
 
@@ -34,7 +30,8 @@ fn a_tail_call_goes_to_a_program_or_goes_on() {
     let map = space.map(programs.index).unwrap();
     let key = Key::from_host(&1u32.to_ne_bytes()).unwrap();
     space.update(map, 0, &key, &7u32.to_ne_bytes(), 0).unwrap();
-    let go = |map, index, tail_calls| tail_call(&run(&space, 0, tail_calls), [0, map, index, 0, 0]);
+    let go =
+        |map, index, tail_calls| tail_call(&nested(&space, 0, tail_calls), [0, map, index, 0, 0]);
     assert_eq!(go(programs.handle, 1, 0), Ok(Some(7)));
     assert_eq!(go(programs.handle, 1 << 32 | 1, 0), Ok(Some(7)), "a u32");
     for (index, what) in [(0, "empty"), (3, "outside"), (u64::MAX, "far outside")] {
@@ -56,7 +53,7 @@ fn with_callback(
 ) -> Result<u64, Trap> {
     let row = abi::helpers::by_name(name).unwrap();
     let helper = callback_implementation::<KnownHost>(row.id).unwrap();
-    helper(&run(space, 0, 0), args, &mut |index, args| {
+    helper(&nested(space, 0, 0), args, &mut |index, args| {
         assert_eq!(index, 5);
         function(args)
     })

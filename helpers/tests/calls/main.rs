@@ -28,21 +28,25 @@ fn space() -> Space {
     Space::new(unsafe { GuestMemory::new(base, PAGE) }, 2)
 }
 
-fn call(space: &Space, name: &str, args: &[u64]) -> Result<u64, Trap> {
-    let mut all = [0; 5];
-    all[..args.len()].copy_from_slice(args);
-    let run = Run {
+/// A run on the known host, with work without end.
+fn run(space: &Space) -> Run<'_, KnownHost> {
+    Run {
         host: &KnownHost,
         space,
         context: KERNEL,
         cookie: 77,
         tail_calls: 0,
         depth: 0,
-        work: &Work::new(u64::MAX),
-    };
+        work: Box::leak(Box::new(Work::new(u64::MAX))),
+    }
+}
+
+fn call(space: &Space, name: &str, args: &[u64]) -> Result<u64, Trap> {
+    let mut all = [0; 5];
+    all[..args.len()].copy_from_slice(args);
     let row = abi::helpers::by_name(name).unwrap();
     assert_eq!(row.args.len(), args.len(), "{name}");
-    implementation::<KnownHost>(row.id).unwrap()(&run, all)
+    implementation::<KnownHost>(row.id).unwrap()(&run(space), all)
 }
 
 fn bytes(space: &Space, at: u32, len: usize) -> Vec<u8> {
@@ -193,13 +197,8 @@ fn work_is_paid_for() {
     let read = |left, len| {
         let work = Work::new(left);
         let run = Run {
-            host: &KnownHost,
-            space: &space,
-            context: 0,
-            cookie: 0,
-            tail_calls: 0,
-            depth: 0,
             work: &work,
+            ..run(&space)
         };
         let row = abi::helpers::by_name("probe_read_kernel").unwrap();
         let read = implementation::<KnownHost>(row.id).unwrap();
@@ -218,15 +217,7 @@ fn work_is_paid_for() {
 #[test]
 fn probe_loads_are_zero_extended_and_zero_on_a_fault() {
     let space = space();
-    let run = Run {
-        host: &KnownHost,
-        space: &space,
-        context: 0,
-        cookie: 0,
-        tail_calls: 0,
-        depth: 0,
-        work: &Work::new(u64::MAX),
-    };
+    let run = run(&space);
     assert_eq!(probe_load(&run, 1, KERNEL), u64::from(b'a'));
     assert_eq!(
         probe_load(&run, 8, KERNEL),
@@ -313,15 +304,7 @@ fn imports_do_what_their_names_say() {
     use abi::imports::{ATOMIC, BPF};
     use wprobe_helpers::imports::{Action, host_function};
     let space = space();
-    let run = Run {
-        host: &KnownHost,
-        space: &space,
-        context: 0,
-        cookie: 0,
-        tail_calls: 0,
-        depth: 0,
-        work: &Work::new(u64::MAX),
-    };
+    let run = run(&space);
     let call = |module, name, args| match host_function(module, name).unwrap().action {
         Action::Call(call) => call(&run, args),
         _ => panic!("{name} needs the engine"),
@@ -344,15 +327,7 @@ fn packet_loads_are_in_network_order_and_end_with_the_packet() {
         .at(0x200, 8)
         .unwrap()
         .write(&[1, 2, 3, 4, 5, 6, 7, 8]);
-    let run = Run {
-        host: &KnownHost,
-        space: &space,
-        context: 0,
-        cookie: 0,
-        tail_calls: 0,
-        depth: 0,
-        work: &Work::new(u64::MAX),
-    };
+    let run = run(&space);
     let load = |width, at: i64| packet_load(&run, width, guest_ptr(0), at as u64);
     assert_eq!(load(1, 5), Ok(6));
     assert_eq!(load(2, 1), Ok(0x0203));

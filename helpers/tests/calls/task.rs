@@ -107,15 +107,7 @@ fn a_lock_is_taken_once_and_never_waited_for_for_ever() {
 #[test]
 fn kernel_functions_go_by_name() {
     let space = space();
-    let run = Run {
-        host: &KnownHost,
-        space: &space,
-        context: 0,
-        cookie: 0,
-        tail_calls: 0,
-        depth: 0,
-        work: &Work::new(u64::MAX),
-    };
+    let run = run(&space);
     let call = |name, arg| match host_function(KFUNC, name).unwrap().action {
         Action::Call(function) => function(&run, [arg, 0, 0, 0, 0]),
         _ => panic!("{name} needs the engine"),
