@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// Elements of a map: key and value bytes.
-pub type Elements = Vec<(Vec<u8>, Vec<u8>)>;
+use loader::session::Elements;
 
 /// A counter under both runtimes.
 #[derive(Clone, Debug, PartialEq, Eq)]

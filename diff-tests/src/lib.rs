@@ -11,5 +11,6 @@ pub mod guest;
 pub mod hostile;
 pub mod oracle;
 pub mod random;
-pub mod wasm;
 pub mod workload;
+
+pub use loader::session::wasm;

@@ -1,4 +1,4 @@
-//! Bytes as values of a BTF type, in JSON's terms.
+//! Bytes as values of a BTF type, in JSON's terms, and scalars and arrays of them as bytes.
 //!
 //! Structs and unions are objects, arrays are arrays (of `char`: strings, where the bytes are text), enumerations are
 //! their enumerators' names, pointers are hexadecimal text. Bytes that the type does not cover give null.
@@ -137,6 +137,72 @@ fn scalar(ty: &Type<'_>, raw: u64) -> Value {
     }
 }
 
+/// The bytes of a value of type `id` that a person wrote: a number (`0x` for hexadecimal), `true`, an enumerator, text for
+/// an array of `char`, and `1,2,3` for other arrays, whose rest is zeros.
+pub fn encode(btf: &Btf, id: u32, text: &str) -> Result<Vec<u8>, String> {
+    let ty = btf.resolve(id).ok_or("its type is unknown")?;
+    let Some(array) = ty.array() else {
+        return encode_scalar(btf, &ty, text);
+    };
+    let element = btf.resolve(array.element).ok_or("its type is unknown")?;
+    let size = btf.size_of(array.element).unwrap_or(0) as usize;
+    let is_text = element.kind == Kind::Int && element.name == "char";
+    let mut bytes = match is_text {
+        true => [text.as_bytes(), &[0]].concat(),
+        false => {
+            let elements = text.split(',').map(str::trim);
+            let elements = elements.map(|text| encode_scalar(btf, &element, text));
+            elements.collect::<Result<Vec<_>, _>>()?.concat()
+        }
+    };
+    let room = array.count as usize * size;
+    if bytes.len() > room {
+        return Err(format!("{text}: longer than its {room} bytes"));
+    }
+    bytes.resize(room, 0);
+    Ok(bytes)
+}
+
+fn encode_scalar(btf: &Btf, ty: &Type<'_>, text: &str) -> Result<Vec<u8>, String> {
+    if ty.kind == Kind::Var {
+        return encode(btf, ty.target().unwrap_or(0), text);
+    }
+    let size = ty.size().filter(|size| (1..=8).contains(size));
+    let (Kind::Int | Kind::Enum | Kind::Enum64, Some(size)) = (ty.kind, size) else {
+        return Err("only numbers, enumerators, texts and arrays of these can be set".to_owned());
+    };
+    let enumerator = ty.enumerators().find(|e| e.name == text);
+    let value = match (text, enumerator) {
+        (_, Some(e)) if ty.is_signed() => i128::from(e.value as i64),
+        (_, Some(e)) => i128::from(e.value),
+        ("true", _) if ty.is_bool() => 1,
+        ("false", _) if ty.is_bool() => 0,
+        _ => integer(text).ok_or_else(|| format!("{text}: not a number"))?,
+    };
+    let bits = if ty.is_bool() { 1 } else { 8 * size };
+    let range = match ty.is_signed() {
+        true => -(1i128 << (bits - 1))..1 << (bits - 1),
+        false => 0..1 << bits,
+    };
+    if !range.contains(&value) {
+        return Err(format!("{text}: does not fit {} bits", bits));
+    }
+    Ok(value.to_le_bytes()[..size as usize].to_vec())
+}
+
+fn integer(text: &str) -> Option<i128> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let value = match digits.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => digits.parse(),
+    };
+    let value = i128::from(value.ok()?);
+    Some(if negative { -value } else { value })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,5 +250,33 @@ mod tests {
         assert_eq!(decode(&btf, name, &[1, 2]), json!([1, 2]));
         assert_eq!(decode(&btf, char, &[]), Value::Null);
         assert_eq!(decode(&btf, 99, &[1]), Value::Null);
+    }
+
+    #[test]
+    fn what_a_person_writes_becomes_bytes_or_an_error() {
+        let mut b = Builder::default();
+        let short = b.int("short", 2, true);
+        let char = b.int("char", 1, true);
+        let name = b.array(char, 4);
+        let ports = b.array(short, 3);
+        let state = b.enumeration("state", &[("RUNNING", 7)]);
+        let pointer = b.pointer(0);
+        let btf = b.build();
+        let encode = |id, text| encode(&btf, id, text);
+        assert_eq!(encode(short, "-2").unwrap(), [0xfe, 0xff]);
+        assert_eq!(encode(short, "0x7fff").unwrap(), [0xff, 0x7f]);
+        assert_eq!(encode(name, "abc").unwrap(), *b"abc\0");
+        assert_eq!(encode(ports, "1, 2").unwrap(), [1, 0, 2, 0, 0, 0]);
+        assert_eq!(encode(state, "RUNNING").unwrap(), [7, 0, 0, 0]);
+        for (id, text, why) in [
+            (short, "32768", "32768: does not fit 16 bits"),
+            (short, "x", "x: not a number"),
+            (name, "abcd", "abcd: longer than its 4 bytes"),
+            (ports, "1,2,3,4", "1,2,3,4: longer than its 6 bytes"),
+            (pointer, "1", "only numbers, enumerators, texts and arrays of these can be set"),
+            (99, "1", "its type is unknown"),
+        ] {
+            assert_eq!(encode(id, text).unwrap_err(), why);
+        }
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! The file list follows a module's way: [`open`] (any input as wasm) → [`load`] (sandbox, maps, [`values`] of
 //! imports: [`core_values`], [`kconfig`]) → [`attach`] (which programs, to what; [`syscalls`] for hand-written modules) →
-//! [`resident`] (found again later) → [`globals`] (data by BTF). [`device`] is the client of the device under all of it.
+//! [`resident`] (found again later) → [`globals`] (data by BTF). [`device`] is the client of the device under all of it; a
+//! [`session`] is an object under one of the runtimes, native eBPF too.
 //!
-//! **Invariant:** `unsafe` is only in [`device`] and [`user`], the runtime in this process. **Invariant:** whatever this library computes, the device checks
+//! **Invariant:** `unsafe` is only in [`device`], [`user`], the runtime in this process, and
+//! [`session::perf`]. **Invariant:** whatever this library computes, the device checks
 //! again; a wrong value here can make a probe wrong, never the kernel.
 
 pub mod attach;
@@ -20,6 +22,8 @@ pub mod load;
 pub mod map_dump;
 pub mod open;
 pub mod resident;
+pub mod session;
+pub mod settings;
 pub mod syscalls;
 pub mod user;
 pub mod values;

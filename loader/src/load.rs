@@ -10,6 +10,7 @@ use helpers::maps;
 
 use crate::device::{self, Device, MapSpec, Module, ModuleSpec, Sandbox};
 use crate::open::Input;
+use crate::settings::{self, Settings};
 use crate::values;
 
 /// How to load.
@@ -23,6 +24,8 @@ pub struct Options {
     pub spare: u64,
     /// BTF of the target kernel, where it is not the running one's own.
     pub btf: Option<PathBuf>,
+    /// Values of globals and sizes of maps.
+    pub settings: Settings,
 }
 
 /// A loaded module. Dropped, it is gone, unless it was pinned.
@@ -45,6 +48,8 @@ pub enum Error {
     Map(String, String),
     /// A data section whose initial bytes are missing.
     Data(String),
+    /// A setting that does not fit.
+    Setting(settings::Error),
     /// An import without a value.
     Value(values::Error),
     /// The device refused.
@@ -56,6 +61,7 @@ impl fmt::Display for Error {
         match self {
             Error::Map(name, why) => write!(f, "map {name}: {why}"),
             Error::Data(name) => write!(f, "data section {name}: its initial bytes are missing"),
+            Error::Setting(e) => e.fmt(f),
             Error::Value(e) => e.fmt(f),
             Error::Device(e) => e.fmt(f),
         }
@@ -73,11 +79,20 @@ impl From<device::Error> for Error {
 /// Loads `input`.
 pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded, Error> {
     let cpus = device.about()?.cpus;
-    let described = input.manifest.as_ref().map_or_else(Vec::new, created);
-    let specs: Vec<_> = described
+    let settings = &options.settings;
+    let btf = input.btf();
+    let manifest = input.manifest.as_ref();
+    settings
+        .check(manifest.map_or(&[], |m| &m.maps), btf.as_ref())
+        .map_err(Error::Setting)?;
+    let described = manifest.map_or_else(Vec::new, created);
+    let mut specs: Vec<_> = described
         .iter()
         .map(|(map, inner)| spec(map, *inner, cpus))
         .collect();
+    for spec in &mut specs {
+        spec.max_entries = settings.entries(spec.name).unwrap_or(spec.max_entries);
+    }
     let memory = match input.manifest.is_some() {
         true => memory(&specs, options.spare, cpus)?,
         false => 0,
@@ -86,7 +101,12 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
     let mut maps = Vec::new();
     for (spec, (described, _)) in specs.iter().zip(&described) {
         let map = sandbox.create_map(spec)?;
-        if let Some(bytes) = initial(input, described)? {
+        if described.data.is_some() {
+            let bytes = initial(input, described)?;
+            let mut bytes = bytes.unwrap_or_else(|| vec![0; described.value_size as usize]);
+            settings
+                .apply(described, btf.as_ref(), &mut bytes)
+                .map_err(Error::Setting)?;
             map.update(&0u32.to_ne_bytes(), &bytes, 0)?;
         }
         maps.push(map);

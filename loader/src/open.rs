@@ -21,6 +21,8 @@ pub struct Input {
     pub manifest: Option<Manifest>,
     /// Its imports and exports.
     pub interface: Interface,
+    /// The BPF object it was made from just now.
+    pub object: Option<Vec<u8>>,
 }
 
 /// Why a file is no input.
@@ -81,7 +83,10 @@ impl Input {
         let object = bpf2wasm::pick(objects, object).map_err(convert)?;
         let converted = bpf2wasm::convert(object.bytes, name, &bpf2wasm::Options::default())
             .map_err(convert)?;
-        Input::from_wasm(converted.wasm, name).map_err(|e| Error::Wasm(path.to_owned(), e))
+        let input = Input::from_wasm(converted.wasm, name);
+        let mut input = input.map_err(|e| Error::Wasm(path.to_owned(), e))?;
+        input.object = Some(object.bytes.to_vec());
+        Ok(input)
     }
 
     /// A module at hand, such as one read back from the device.
@@ -96,6 +101,7 @@ impl Input {
             wasm,
             manifest,
             interface,
+            object: None,
         })
     }
 

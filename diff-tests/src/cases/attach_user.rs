@@ -10,11 +10,11 @@ use libbpf_rs::{
 };
 use loader::attach::Choice;
 use loader::device::{Rate, Sampling};
+use loader::session::perf;
 
 use super::Case;
 use super::attach::{EVENTS, SUMS, attacher, check, place};
 use crate::oracle::native::Native;
-use crate::oracle::perf;
 use crate::wasm::Wasm;
 use crate::workload::{on_every_cpu, syscalls, user};
 use crate::{compare, corpus, guest};
@@ -85,24 +85,25 @@ fn user_space() -> Result<()> {
     check(&native.section(".bss")?, &wasm, elf, programs)
 }
 
-/// Events between two samples: milliseconds of the CPU's clock.
-const PERIOD: u64 = 5_000_000;
+/// The CPU's clock, every five milliseconds.
+const CLOCK: Sampling = Sampling {
+    event_type: 1,
+    event: 0,
+    rate: Rate::Period(5_000_000),
+};
 
 fn samples() -> Result<()> {
     let elf = corpus::object("attach_user")?;
     let choice = Choice {
         programs: vec!["sample".to_owned()],
-        sampling: Sampling {
-            rate: Rate::Period(PERIOD),
-            ..Sampling::default()
-        },
+        sampling: CLOCK,
         ..Choice::default()
     };
     let mut native = Native::load(elf, "attach_user", &["sample"])?;
     let mut wasm = Wasm::choose(&guest::device()?, elf, "attach_user", &choice)?;
     let cpus = thread::available_parallelism()?.get();
     native.attach_by(|_, program| {
-        let attach = |cpu| Ok(program.attach_perf_event(perf::open_cpu_clock(cpu, PERIOD)?)?);
+        let attach = |cpu| Ok(program.attach_perf_event(perf::open(cpu, CLOCK)?)?);
         (0..cpus).map(attach).collect()
     })?;
     wasm.attach()?;
@@ -221,7 +222,7 @@ fn attach_with_cookie(name: &str, program: &ProgramMut<'_>, path: &str) -> Resul
                 cookie,
                 ..PerfEventOpts::default()
             };
-            program.attach_perf_event_with_opts(perf::open_cpu_clock(0, PERIOD)?, options)?
+            program.attach_perf_event_with_opts(perf::open(0, CLOCK)?, options)?
         }
         _ => {
             let options = UprobeOpts {

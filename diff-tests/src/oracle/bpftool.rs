@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::compare::Elements;
+use loader::session::Elements;
 
 /// Every element of native map `id`: raw key and value bytes, sorted by key.
 pub fn map_dump(id: u32) -> Result<Elements> {

@@ -318,6 +318,7 @@ mod tests {
             wasm: vec![],
             manifest: Some(manifest),
             interface: Interface::default(),
+            object: None,
         };
         let programs = chosen.iter().map(|c| (*c).to_owned()).collect();
         Plan::new(

@@ -6,6 +6,7 @@ use anyhow::Result;
 use loader::device::Object;
 use loader::load::{Options, load};
 use loader::open::Input;
+use loader::settings::Settings;
 use serde_json::json;
 
 use super::{Output, device};
@@ -14,6 +15,7 @@ use super::{Output, device};
 #[command(after_help = "Examples:
   wprobe load vfsstat.wasm
   wprobe load /usr/sbin/vfsstat --name files
+  wprobe load /usr/sbin/opensnoop --set targ_uid=1000 --entries start=1024
   wprobe load fork.wasm --fuel 100000 --trap-limit 10")]
 pub(super) struct Args {
     /// A wasm module, a BPF object, or an executable that embeds one
@@ -40,9 +42,33 @@ pub(super) struct How {
     /// BTF to compute CO-RE values against; by default the running kernel's
     #[arg(long)]
     btf: Option<PathBuf>,
+    /// Set a global variable: a number, true, an enumerator, text, or 1,2,3
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+    /// Set how many elements a map has room for
+    #[arg(long, value_name = "MAP=N", value_parser = size)]
+    entries: Vec<(String, u32)>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn size(text: &str) -> Result<(String, u32), String> {
+    let (name, value) = pair(text)?;
+    let value = value.parse().map_err(|e| format!("{value}: {e}"))?;
+    Ok((name, value))
 }
 
 impl How {
+    fn settings(&self) -> Settings {
+        Settings {
+            globals: self.set.clone(),
+            entries: self.entries.clone(),
+        }
+    }
+
     /// Opens `file`, and says how to load it.
     pub(super) fn open(&self, file: &std::path::Path) -> Result<(Input, Options)> {
         let mut input = Input::open(file, self.object.as_deref())?;
@@ -57,6 +83,7 @@ impl How {
                 trap_limit,
                 spare: 0,
                 btf,
+                settings: self.settings(),
             },
         ))
     }

@@ -1,14 +1,16 @@
-//! The runtime under test: an object or module on `/dev/wprobe`.
+//! An object or module on `/dev/wprobe`.
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use loader::attach::{Choice, Plan};
-use loader::device::{Device, Link, LinkSpec, Map, Program};
-use loader::load::{Loaded, Options, load};
-use loader::open::Input;
+use abi::map_types::MapType;
+use anyhow::{Context, Result, bail};
 
-use crate::compare::Elements;
+use super::{Elements, PERF_PAGES, Sent, Session};
+use crate::attach::{Choice, Decision, Plan};
+use crate::device::{Device, Link, LinkSpec, Map, PerfBuffer, Program, Record, RingBuffer};
+use crate::load::{Loaded, Options, load};
+use crate::open::Input;
 
 /// A module loaded into the kernel, with its attachments. Dropped, it is gone.
 pub struct Wasm {
@@ -17,7 +19,13 @@ pub struct Wasm {
     // Before `loaded`: links go first.
     links: Vec<Link>,
     loaded: Loaded,
+    rings: HashMap<String, Rings>,
     cpus: u32,
+}
+
+enum Rings {
+    Perf(PerfBuffer),
+    Ring(RingBuffer),
 }
 
 impl Wasm {
@@ -34,14 +42,25 @@ impl Wasm {
     /// As [`Wasm::load`], with more to say about the attachments.
     pub fn choose(device: &Device, bytes: &[u8], name: &str, choice: &Choice) -> Result<Self> {
         let input = Input::from_bytes(bytes, name, Path::new(name), None)?;
+        Wasm::open(device, input, choice, &Options::default())
+    }
+
+    /// Loads `input`.
+    pub fn open(
+        device: &Device,
+        input: Input,
+        choice: &Choice,
+        options: &Options,
+    ) -> Result<Self> {
         let plan = Plan::new(&input, choice)?;
-        let loaded = load(device, &input, &Options::default())?;
+        let loaded = load(device, &input, options)?;
         let cpus = device.about()?.cpus;
         Ok(Wasm {
             input,
             plan,
             links: Vec::new(),
             loaded,
+            rings: HashMap::new(),
             cpus,
         })
     }
@@ -81,6 +100,11 @@ impl Wasm {
         map.with_context(|| format!("no map {name} in {}", self.input.name))
     }
 
+    /// Which programs are attached, and why the others are not.
+    pub fn decisions(&self) -> &[Decision] {
+        &self.plan.decisions
+    }
+
     /// What `report` says.
     pub fn report(&self) -> Result<String> {
         Ok(self.loaded.module.report()?)
@@ -89,5 +113,50 @@ impl Wasm {
     /// The device's counts, a program each.
     pub fn programs(&self) -> Result<Vec<Program>> {
         Ok(self.loaded.module.programs()?)
+    }
+}
+
+impl Session for Wasm {
+    fn elements(&self, name: &str) -> Result<Elements> {
+        self.dump(name)
+    }
+
+    fn update(&self, name: &str, key: &[u8], value: &[u8]) -> Result<()> {
+        Ok(self.map(name)?.update(key, value, 0)?)
+    }
+
+    fn delete(&self, name: &str, key: &[u8]) -> Result<()> {
+        self.map(name)?.delete(key)?;
+        Ok(())
+    }
+
+    fn listen(&mut self, name: &str) -> Result<()> {
+        let map = self.map(name)?;
+        let rings = match MapType::from_id(map.info().map_type) {
+            Some(MapType::PerfEventArray) => {
+                Rings::Perf(PerfBuffer::open(map, self.cpus, PERF_PAGES)?)
+            }
+            Some(MapType::Ringbuf) => Rings::Ring(RingBuffer::open(map)?),
+            _ => bail!("{name}: a map of this type sends no events"),
+        };
+        self.rings.insert(name.to_owned(), rings);
+        Ok(())
+    }
+
+    fn sent(&mut self, name: &str) -> Result<Sent> {
+        let mut sent = Sent::default();
+        let rings = self.rings.get_mut(name);
+        match rings.with_context(|| format!("nobody listens to {name}"))? {
+            Rings::Perf(perf) => perf.read(|cpu, record| match record {
+                Record::Event(event) => sent.events.push((cpu, event.to_vec())),
+                Record::Lost(lost) => sent.lost += lost,
+            }),
+            Rings::Ring(ring) => ring.read(|event| sent.events.push((0, event.to_vec()))),
+        };
+        Ok(sent)
+    }
+
+    fn detach(&mut self) {
+        Wasm::detach(self);
     }
 }

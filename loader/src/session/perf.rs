@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::device::{Rate, Sampling};
+
 /// The start of the kernel's `struct perf_event_attr` (`PERF_ATTR_SIZE_VER0`).
 #[derive(Default)]
 #[repr(C)]
@@ -18,15 +20,21 @@ struct Attr {
     config1: u64,
 }
 
-/// `PERF_TYPE_SOFTWARE`; its event 0 is `PERF_COUNT_SW_CPU_CLOCK`.
-const SOFTWARE: u32 = 1;
+/// `freq`: `sample_period` is a frequency.
+const FREQUENCY: u64 = 1 << 10;
 
-/// Opens the clock of `cpu`, sampled every `period` nanoseconds; whoever attaches a program to the descriptor owns it.
-pub fn open_cpu_clock(cpu: usize, period: u64) -> io::Result<i32> {
+/// Opens an event of `cpu`, whichever process runs; whoever attaches a program to the descriptor owns it.
+pub fn open(cpu: usize, sampling: Sampling) -> io::Result<i32> {
+    let (sample_period, flags) = match sampling.rate {
+        Rate::Frequency(rate) => (rate, FREQUENCY),
+        Rate::Period(period) => (period, 0),
+    };
     let attr = Attr {
-        event_type: SOFTWARE,
+        event_type: sampling.event_type,
         size: size_of::<Attr>() as u32,
-        sample_period: period,
+        config: sampling.event,
+        sample_period,
+        flags,
         ..Attr::default()
     };
     // SAFETY: the attributes live through the call, and say their own size.

@@ -1,0 +1,52 @@
+//! An object loaded and attached under a runtime, with its maps and events, the same for each runtime:
+//! [`native`] is the kernel's own eBPF through libbpf, [`wasm`] the module on `/dev/wprobe`.
+
+pub mod native;
+pub mod perf;
+pub mod wasm;
+
+use anyhow::Result;
+
+/// Elements of a map: key and value bytes; a per-CPU value is one padded value per possible CPU.
+pub type Elements = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Pages of a CPU's ring for a perf event array: as many as libbpf-tools' busiest have, so that a reader may be slow.
+const PERF_PAGES: u32 = 256;
+
+/// What a map sent to user space since it was last asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Events in the order they came: the CPU whose ring it was (rings that all CPUs share: 0), and the bytes.
+    pub events: Vec<(u32, Vec<u8>)>,
+    /// How many did not fit.
+    pub lost: u64,
+}
+
+impl Sent {
+    /// Whether there was nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Sent::default()
+    }
+
+    /// Adds what came later.
+    pub fn append(&mut self, mut later: Sent) {
+        self.events.append(&mut later.events);
+        self.lost += later.lost;
+    }
+}
+
+/// An object under a runtime. Data sections are maps of one element, by their names in the object (`.bss`).
+pub trait Session {
+    /// Every element of map `name`, sorted by key.
+    fn elements(&self, name: &str) -> Result<Elements>;
+    /// Sets the value at `key`.
+    fn update(&self, name: &str, key: &[u8], value: &[u8]) -> Result<()>;
+    /// Removes `key`, if it is there.
+    fn delete(&self, name: &str, key: &[u8]) -> Result<()>;
+    /// Opens the rings of map `name`, so that its events are kept.
+    fn listen(&mut self, name: &str) -> Result<()>;
+    /// What came of map `name` since the last call, without waiting.
+    fn sent(&mut self, name: &str) -> Result<Sent>;
+    /// Detaches everything; maps stay.
+    fn detach(&mut self);
+}

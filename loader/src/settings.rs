@@ -1,0 +1,154 @@
+//! What a person sets before an object is loaded: values of its globals, by name and type, and sizes of its maps.
+
+use std::fmt;
+
+use abi::manifest::{DataKind, Map, Symbol};
+use bpf2wasm::btf::Btf;
+
+use crate::btf_value;
+
+/// The settings, as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Globals: name and value ([`btf_value::encode`] says how it is written).
+    pub globals: Vec<(String, String)>,
+    /// Maps: name and `max_entries`.
+    pub entries: Vec<(String, u32)>,
+}
+
+/// Why settings do not fit an object.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Error {
+    /// It has no such global; those it has.
+    NoGlobal(String, Vec<String>),
+    /// It has no such map; those it has.
+    NoMap(String, Vec<String>),
+    /// The value is not one of the global's type.
+    Value(String, String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |names: &[String]| match names.is_empty() {
+            true => "none".to_owned(),
+            false => names.join(", "),
+        };
+        match self {
+            Error::NoGlobal(name, known) => {
+                write!(f, "no variable {name}; there are {}", list(known))
+            }
+            Error::NoMap(name, known) => write!(f, "no map {name}; there are {}", list(known)),
+            Error::Value(name, why) => write!(f, "variable {name}: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Settings {
+    /// Whether all that is set is there in an object with these maps.
+    pub fn check(&self, maps: &[Map], btf: Option<&Btf>) -> Result<(), Error> {
+        for (name, text) in &self.globals {
+            let found = maps.iter().find_map(|map| symbol(map, name));
+            let found = found.ok_or_else(|| Error::NoGlobal(name.clone(), globals(maps)))?;
+            encode(found, btf, text)?;
+        }
+        let proper = || maps.iter().filter(|map| map.data.is_none());
+        for (name, _) in &self.entries {
+            if !proper().any(|map| map.name == *name) {
+                let known = proper().map(|map| map.name.clone()).collect();
+                return Err(Error::NoMap(name.clone(), known));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the values of `section`'s globals into its initial bytes.
+    pub fn apply(&self, section: &Map, btf: Option<&Btf>, bytes: &mut [u8]) -> Result<(), Error> {
+        for (name, text) in &self.globals {
+            let Some(symbol) = symbol(section, name) else {
+                continue;
+            };
+            let value = encode(symbol, btf, text)?;
+            let from = symbol.offset as usize;
+            let place = bytes.get_mut(from..from + value.len());
+            let place =
+                place.ok_or_else(|| Error::Value(name.clone(), "outside its section".to_owned()))?;
+            place.copy_from_slice(&value);
+        }
+        Ok(())
+    }
+
+    /// The `max_entries` of map `name`, if it is set.
+    pub fn entries(&self, name: &str) -> Option<u32> {
+        let set = self.entries.iter().rfind(|(map, _)| map == name);
+        set.map(|(_, entries)| *entries)
+    }
+}
+
+/// Global `name` of a section whose values are the object's own.
+fn symbol<'m>(section: &'m Map, name: &str) -> Option<&'m Symbol> {
+    let data = section.data.as_ref();
+    let data = data.filter(|data| data.kind != DataKind::Kconfig)?;
+    data.symbols.iter().find(|symbol| symbol.name == name)
+}
+
+fn globals(maps: &[Map]) -> Vec<String> {
+    let data = maps.iter().filter_map(|map| map.data.as_ref());
+    let own = data.filter(|data| data.kind != DataKind::Kconfig);
+    own.flat_map(|data| data.symbols.iter().map(|symbol| symbol.name.clone()))
+        .collect()
+}
+
+fn encode(symbol: &Symbol, btf: Option<&Btf>, text: &str) -> Result<Vec<u8>, Error> {
+    let btf = btf.filter(|_| symbol.type_id != 0);
+    let value = btf
+        .ok_or_else(|| "its type is unknown".to_owned())
+        .and_then(|btf| btf_value::encode(btf, symbol.type_id, text));
+    value.map_err(|why| Error::Value(symbol.name.clone(), why))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::open::Input;
+
+    fn settings(globals: &[(&str, &str)], entries: &[(&str, u32)]) -> Settings {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let sized = |(name, entries): &(&str, u32)| ((*name).to_owned(), *entries);
+        Settings {
+            globals: globals.iter().map(own).collect(),
+            entries: entries.iter().map(sized).collect(),
+        }
+    }
+
+    #[test]
+    fn settings_of_a_tool_reach_its_section_or_are_refused() {
+        let input = Input::open(Path::new("/usr/sbin/opensnoop"), None).unwrap();
+        let (maps, btf) = (input.manifest.as_ref().unwrap().maps.clone(), input.btf());
+        let check = |settings: Settings| settings.check(&maps, btf.as_ref());
+        let good = settings(&[("targ_pid", "77")], &[("start", 5)]);
+        check(good.clone()).unwrap();
+        let section = maps.iter().find(|map| map.name == ".rodata").unwrap();
+        let mut bytes = vec![0; section.value_size as usize];
+        good.apply(section, btf.as_ref(), &mut bytes).unwrap();
+        let at = symbol(section, "targ_pid").unwrap().offset as usize;
+        assert_eq!(bytes[at..at + 4], [77, 0, 0, 0]);
+        assert_eq!(good.entries("start"), Some(5));
+        let refusal = |settings| check(settings).unwrap_err().to_string();
+        assert_eq!(
+            refusal(settings(&[("pid", "1")], &[])),
+            "no variable pid; there are targ_pid, targ_tgid, targ_uid, targ_failed"
+        );
+        assert_eq!(
+            refusal(settings(&[("targ_failed", "2")], &[])),
+            "variable targ_failed: 2: does not fit 1 bits"
+        );
+        assert_eq!(
+            refusal(settings(&[], &[("stacks", 1)])),
+            "no map stacks; there are start, events"
+        );
+    }
+}
