@@ -5,6 +5,7 @@
 //! guest ([`guest`]). Truth is what libbpf, the kernel and bpftool say, never this project's own code.
 
 pub mod cases;
+pub mod tool;
 pub mod compare;
 pub mod corpus;
 pub mod guest;

@@ -1,9 +1,11 @@
-//! Builds BTF for tests, type by type.
+//! Builds BTF, type by type: for [`crate::layout`], and for tests.
 
 use bpf2wasm::btf::Btf;
 
 /// `BTF_KIND_*` of the kinds that have no method of their own here.
+#[cfg(test)]
 pub(crate) const CONST: u32 = 10;
+#[cfg(test)]
 pub(crate) const TYPEDEF: u32 = 8;
 pub(crate) const UNION: u32 = 5;
 const STRUCT: u32 = 4;
@@ -48,6 +50,7 @@ impl Builder {
         )
     }
 
+    #[cfg(test)]
     pub(crate) fn pointer(&mut self, to: u32) -> u32 {
         self.add("", 2 << 24, to, &[])
     }
@@ -56,6 +59,7 @@ impl Builder {
         self.add("", 3 << 24, 0, &[element, 1, count])
     }
 
+    #[cfg(test)]
     /// A typedef or qualifier.
     pub(crate) fn alias(&mut self, kind: u32, name: &str, to: u32) -> u32 {
         self.add(name, kind << 24, to, &[])
@@ -80,6 +84,7 @@ impl Builder {
         self.add(name, kind << 24 | members.len() as u32, size, &tail)
     }
 
+    #[cfg(test)]
     /// A struct of bit-fields: name, type, bit offset, bits.
     pub(crate) fn bitfields(
         &mut self,
@@ -100,6 +105,7 @@ impl Builder {
         )
     }
 
+    #[cfg(test)]
     /// A 32-bit enumeration.
     pub(crate) fn enumeration(&mut self, name: &str, values: &[(&str, u32)]) -> u32 {
         let tail: Vec<_> = values

@@ -10,14 +10,15 @@
 //! again; a wrong value here can make a probe wrong, never the kernel.
 
 pub mod attach;
-#[cfg(test)]
 mod btf_builder;
 pub mod btf_value;
 pub mod core_values;
 pub mod device;
+pub mod diff;
 pub mod globals;
 pub mod interface;
 pub mod kconfig;
+pub mod layout;
 pub mod load;
 pub mod map_dump;
 pub mod open;

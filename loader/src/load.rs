@@ -180,7 +180,7 @@ const FRAMES: u32 = 127;
 
 /// Bytes of a value and entries of `map`. What an object leaves open is as libbpf has it (a perf event array: one entry a
 /// CPU), or as the tools of libbpf-tools set it by default.
-fn sizes(map: &Map, cpus: u32) -> (u32, u32) {
+pub(crate) fn sizes(map: &Map, cpus: u32) -> (u32, u32) {
     let or = |size, default| if size == 0 { default } else { size };
     let (value, entries) = (map.value_size, map.max_entries);
     match MapType::from_id(map.map_type) {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -10,11 +11,13 @@ use abi::sections::{self, Attach};
 use anyhow::{Context, Result, bail};
 use libbpf_rs::{
     Link, Map, MapCore, MapFlags, MapType, Object, ObjectBuilder, OpenObject, PerfBuffer,
-    PerfBufferBuilder, ProgramInput, ProgramMut, RingBuffer, RingBufferBuilder, UprobeOpts,
+    PerfBufferBuilder, PrintLevel, ProgramInput, ProgramMut, RingBuffer, RingBufferBuilder, UprobeOpts,
+    set_print,
 };
 
 use super::{Elements, PERF_PAGES, Sent, Session, perf};
 use crate::attach::Choice;
+use crate::load::sizes;
 use crate::open::Input;
 use crate::settings::Settings;
 
@@ -51,29 +54,14 @@ impl Native {
                 program.set_attach_target(0, Some(target.to_owned()))?;
             }
         }
-        let manifest = input.manifest.as_ref();
-        let described = manifest.map_or(&[][..], |m| &m.maps);
-        let btf = input.btf();
-        settings.check(described, btf.as_ref())?;
-        for mut map in open.maps_mut() {
-            let name = map.name().to_string_lossy().into_owned();
-            if let Some(entries) = settings.entries(&name) {
-                map.set_max_entries(entries)?;
-            }
-            let section = described
-                .iter()
-                .find(|map| map.data.is_some() && is_it(&name, &map.name));
-            if let (Some(section), Some(bytes)) = (section, map.initial_value_mut()) {
-                settings.apply(section, btf.as_ref(), bytes)?;
-            }
-        }
+        set(&mut open, input, settings)?;
         Native::finish(open, name)
     }
 
     fn finish(open: OpenObject, name: &str) -> Result<Self> {
         let object = open
             .load()
-            .with_context(|| format!("{name}: native load"))?;
+            .with_context(|| format!("{name}: native load{}", said()))?;
         Ok(Native {
             object,
             links: Vec::new(),
@@ -100,7 +88,7 @@ impl Native {
             let name = program.name().to_string_lossy().into_owned();
             let links = how(&name, &program);
             self.links
-                .extend(links.with_context(|| format!("{name}: native attach"))?);
+                .extend(links.with_context(|| format!("{name}: native attach{}", said()))?);
         }
         Ok(())
     }
@@ -208,8 +196,26 @@ impl Session for Native {
     }
 }
 
+/// What libbpf said last, most of it the verifier's log.
+static LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn listen(_: PrintLevel, message: String) {
+    let mut log = LOG.lock().expect("nothing panics here");
+    log.extend(message.lines().map(str::to_owned));
+}
+
+/// The reasons among what libbpf said.
+fn said() -> String {
+    let log = LOG.lock().expect("nothing panics here");
+    let is_reason = |line: &&String| ["fail", "invalid", "not allowed"].iter().any(|word| line.contains(word));
+    let reasons = log.iter().filter(is_reason).map(|line| format!("\n  {line}"));
+    reasons.collect()
+}
+
 /// Opens `elf`, to load `programs` of it.
 fn open(elf: &[u8], name: &str, programs: &[&str]) -> Result<OpenObject> {
+    set_print(Some((PrintLevel::Warn, listen)));
+    LOG.lock().expect("nothing panics here").clear();
     let mut open = ObjectBuilder::default().name(name)?.open_memory(elf)?;
     for mut program in open.progs_mut() {
         let chosen = program
@@ -219,6 +225,36 @@ fn open(elf: &[u8], name: &str, programs: &[&str]) -> Result<OpenObject> {
         program.set_autoload(chosen);
     }
     Ok(open)
+}
+
+/// Sets globals and sizes; a size that the object leaves open is the one that the other runtimes choose.
+fn set(open: &mut OpenObject, input: &Input, settings: &Settings) -> Result<()> {
+    let manifest = input.manifest.as_ref();
+    let maps = manifest.map_or(&[][..], |m| &m.maps);
+    let btf = input.btf();
+    settings.check(maps, btf.as_ref())?;
+    let cpus = thread::available_parallelism()?.get() as u32;
+    for mut map in open.maps_mut() {
+        let name = map.name().to_string_lossy().into_owned();
+        let Some(described) = maps.iter().find(|map| is_it(&name, &map.name)) else {
+            continue;
+        };
+        if described.data.is_some() {
+            if let Some(bytes) = map.initial_value_mut() {
+                settings.apply(described, btf.as_ref(), bytes)?;
+            }
+            continue;
+        }
+        let (value_size, entries) = sizes(described, cpus);
+        if value_size != described.value_size {
+            map.set_value_size(value_size)?;
+        }
+        let entries = settings.entries(&name).unwrap_or(entries);
+        if entries != described.max_entries {
+            map.set_max_entries(entries)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether libbpf's `name` is that of map `own`: a section's is shortened and has a part of the object's before it.

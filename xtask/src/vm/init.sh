@@ -29,7 +29,6 @@ for dir in tmp run dev/shm var/tmp; do mount -t tmpfs tmpfs $r/$dir; done
 # What was built may lie under one of those.
 build=$(word vm.build)
 [ -d "$r$build" ] || { mkdir -p "$r$build" && mount --bind "/root$build" "$r$build"; }
-[ -d $r/lib/modules ] && mount --bind "$r/$(word vm.modules)" $r/lib/modules
 mkdir $r/tmp/out
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none out $r/tmp/out || die "no results directory"
 ip link set lo up
@@ -38,6 +37,8 @@ run=$r/tmp/out/.run/$(word vm.run)
 date >"$run/booted"
 
 export HOME=/root TERM="$(word vm.term)" WPROBE_GUEST="$(word vm.kernel)" TMPDIR=/tmp
+# The host may have no directory to mount them on.
+export MODPROBE_OPTIONS="-d $(word vm.modules)"
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 if [ -e "$run/interactive" ]; then
     until [ -c /dev/hvc0 ]; do /bin/usleep 10000; done

@@ -197,12 +197,11 @@ impl Guest {
                 path.display()
             )
         };
-        let modules = self.kernel.dir().join("lib/modules");
         let append = format!(
             "console=ttyS0 loglevel=5 panic=-1 oops=panic vm.run={} vm.kernel={} vm.modules={} vm.build={} vm.term={}",
             run.id,
             self.kernel.name(),
-            modules.display(),
+            self.kernel.dir().display(),
             cargo_target().display(),
             std::env::var("TERM").unwrap_or_else(|_| "dumb".into()),
         );

@@ -1,0 +1,27 @@
+//! Activity that shell scripts cannot make, or not fast enough: `guest-work WHAT COUNT`, in the current directory.
+
+use std::env;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use diff_tests::workload::{files, processes, sockets, system};
+
+fn main() -> Result<()> {
+    let usage = "usage: guest-work files|processes|sockets|signals|mounts|stats COUNT";
+    let args: Vec<String> = env::args().skip(1).collect();
+    let [what, count] = &args[..] else {
+        bail!("{usage}");
+    };
+    let count: usize = count.parse().context(usage)?;
+    let here = Path::new(".");
+    match what.as_str() {
+        "files" => files::run(here, count)?,
+        "processes" => processes::run(count)?,
+        "sockets" => sockets::run(count)?,
+        "signals" => system::signals(count)?,
+        "mounts" => system::mounts(here, count)?,
+        "stats" => system::stats(here, count)?,
+        _ => bail!("{usage}"),
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+# A file system mounted and unmounted.
+prepare() { :; }
+work() { exec guest-work mounts 60; }

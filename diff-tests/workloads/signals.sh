@@ -1,0 +1,3 @@
+# Signals that a process sends itself.
+prepare() { :; }
+work() { exec guest-work signals 200; }

@@ -1,0 +1,9 @@
+struct events {
+    __u8 addr[16];
+    __u32 pid;
+    __u32 proto;
+    int backlog;
+    int ret;
+    __be16 port;
+    char task[16];
+};

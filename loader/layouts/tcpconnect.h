@@ -1,0 +1,11 @@
+struct events {
+    union { __be32 saddr_v4; __u8 saddr_v6[16]; };
+    union { __be32 daddr_v4; __u8 daddr_v6[16]; };
+    char task[16];
+    __u64 ts_us;
+    __u32 af;
+    __u32 pid;
+    __u32 uid;
+    __be16 dport;
+    __u16 sport;
+};

@@ -1,0 +1,294 @@
+//! One object under native eBPF and as wasm, on the same events at the same time, and what both saw compared: every
+//! map, every global, every event.
+//!
+//! Both begin from one state and end in one: at a moment at which nothing happens ([`Pair::quiet`]). What happened in between, both saw.
+
+mod compare;
+mod fields;
+mod rules;
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use abi::manifest::{DataKind, Map};
+use abi::map_types::MapType;
+use anyhow::{Context, Result, bail};
+use bpf2wasm::btf::Btf;
+use serde::Serialize;
+
+pub use compare::{Difference, Findings};
+pub use rules::Rule;
+
+use crate::attach::{Choice, Decision};
+use crate::device::Device;
+use crate::layout::Layout;
+use crate::load::Options;
+use crate::open::Input;
+use crate::session::native::Native;
+use crate::session::wasm::Wasm;
+use crate::session::{Elements, Sent, Session};
+use compare::Comparison;
+use fields::Shape;
+
+/// How long a quiet moment may take to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How to compare.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// What is attached.
+    pub choice: Choice,
+    /// How it is loaded, on both sides.
+    pub options: Options,
+    /// What may differ.
+    pub rules: Vec<Rule>,
+    /// The types of events.
+    pub layout: Option<Layout>,
+}
+
+/// An object under both runtimes.
+pub struct Pair {
+    native: Native,
+    wasm: Wasm,
+    rules: Vec<Rule>,
+    decisions: Vec<Decision>,
+    maps: Vec<Compared>,
+    streams: Vec<(String, Option<Shape>)>,
+    /// What each map holds before anything happens.
+    initial: State,
+    native_sent: BTreeMap<String, Sent>,
+    wasm_sent: BTreeMap<String, Sent>,
+}
+
+/// A map whose elements are compared.
+struct Compared {
+    name: String,
+    key: Shape,
+    value: Shape,
+    /// Whether user space can remove its elements.
+    removable: bool,
+    /// Whether programs can change it.
+    changes: bool,
+}
+
+type State = BTreeMap<String, Elements>;
+
+/// What a comparison came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// Programs that were attached, under both runtimes.
+    pub programs: Vec<String>,
+    /// How often they ran as wasm.
+    pub runs: u64,
+    /// How many events they sent natively.
+    pub events: u64,
+    /// What was compared, and what differs.
+    #[serde(flatten)]
+    pub findings: Findings,
+}
+
+impl Outcome {
+    /// Whether nothing differs that must not.
+    pub fn equal(&self) -> bool {
+        self.findings.differences.is_empty()
+    }
+}
+
+impl Pair {
+    /// Loads `input` under both runtimes and attaches the same programs of it; which, the wasm runtime's policy decides.
+    pub fn attach(device: &Device, input: &Input, plan: Plan) -> Result<Self> {
+        let manifest = input.manifest.as_ref();
+        let manifest = manifest.context("a hand-written module has no native form")?;
+        let mut wasm = Wasm::open(device, input.clone(), &plan.choice, &plan.options)?;
+        // Which programs can be attached is known when they are.
+        wasm.attach()?;
+        let decisions = wasm.decisions().to_vec();
+        wasm.detach();
+        let attached = |export: &str| decisions.iter().any(|d| d.attached && d.program == export);
+        let programs = manifest.programs.iter().filter(|p| attached(&p.export));
+        let programs: Vec<_> = programs.map(|p| p.name.as_str()).collect();
+        let native = Native::choose(input, &programs, &plan.choice, &plan.options.settings)?;
+        let cpus = device.about()?.cpus as usize;
+        let btf = input.btf();
+        let mut compared = Vec::new();
+        for map in &manifest.maps {
+            if let Ok(loaded) = wasm.map(&map.name) {
+                let size = loaded.info().value_size as usize;
+                compared.extend(Compared::of(map, size, btf.as_ref(), cpus));
+            }
+        }
+        let mut pair = Pair {
+            native,
+            wasm,
+            rules: plan.rules,
+            decisions,
+            maps: compared,
+            streams: Vec::new(),
+            initial: State::new(),
+            native_sent: BTreeMap::new(),
+            wasm_sent: BTreeMap::new(),
+        };
+        for map in manifest.maps.iter().filter(|map| is_stream(map)) {
+            let layout = plan.layout.as_ref();
+            let shape = layout.and_then(|layout| {
+                let (id, size) = layout.event(&map.name)?;
+                Some(Shape::of(Some(layout.btf()), id, size))
+            });
+            pair.native.listen(&map.name)?;
+            pair.wasm.listen(&map.name)?;
+            pair.streams.push((map.name.clone(), shape));
+        }
+        pair.initial = pair.state(&pair.native)?;
+        pair.native.attach_chosen(&plan.choice)?;
+        pair.wasm.attach()?;
+        Ok(pair)
+    }
+
+    /// Puts both into their first state, at a moment at which nothing happens.
+    pub fn begin(&mut self) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        let mut last = None;
+        while Instant::now() < end {
+            self.reset()?;
+            if let Some((native, wasm)) = self.quiet()? {
+                let found = self.compare(&native, &wasm);
+                let nothing_sent = |sent: &BTreeMap<String, Sent>| sent.values().all(Sent::is_empty);
+                if found.differences.is_empty()
+                    && nothing_sent(&self.native_sent)
+                    && nothing_sent(&self.wasm_sent)
+                {
+                    return Ok(());
+                }
+                last = found.differences.into_iter().next();
+            }
+            thread::sleep(Duration::from_millis(3));
+        }
+        match last {
+            Some(d) => bail!("no common beginning: {} is {} natively, {} in wasm", d.place, d.native, d.wasm),
+            None => bail!("no quiet moment to begin at in {} s", PATIENCE.as_secs()),
+        }
+    }
+
+    /// Keeps what was sent so far, so that rings do not overflow.
+    pub fn keep(&mut self) -> Result<usize> {
+        let mut events = 0;
+        for (name, _) in &self.streams {
+            let (native, wasm) = (self.native.sent(name)?, self.wasm.sent(name)?);
+            events += native.events.len() + wasm.events.len();
+            self.native_sent.entry(name.clone()).or_default().append(native);
+            self.wasm_sent.entry(name.clone()).or_default().append(wasm);
+        }
+        Ok(events)
+    }
+
+    /// Compares what both saw since the beginning, at a moment at which nothing happens, and detaches them.
+    pub fn end(&mut self) -> Result<Outcome> {
+        let end = Instant::now() + PATIENCE;
+        let (native, wasm) = loop {
+            if let Some(states) = self.quiet()? {
+                break states;
+            }
+            if Instant::now() > end {
+                bail!("no quiet moment to end at in {} s", PATIENCE.as_secs());
+            }
+            thread::sleep(Duration::from_millis(3));
+        };
+        self.native.detach();
+        self.wasm.detach();
+        let programs = self.decisions.iter().filter(|d| d.attached);
+        Ok(Outcome {
+            programs: programs.map(|d| d.program.clone()).collect(),
+            runs: self.wasm.programs()?.iter().map(|p| p.runs).sum(),
+            events: self.native_sent.values().map(|s| s.events.len() as u64).sum(),
+            findings: self.compare(&native, &wasm),
+        })
+    }
+
+    /// Both states at one moment: native's did not change while wasm's was read, and nothing was sent.
+    fn quiet(&mut self) -> Result<Option<(State, State)>> {
+        self.keep()?;
+        let before = self.state(&self.native)?;
+        let wasm = self.state(&self.wasm)?;
+        let after = self.state(&self.native)?;
+        Ok((self.keep()? == 0 && before == after).then_some((before, wasm)))
+    }
+
+    fn state(&self, session: &dyn Session) -> Result<State> {
+        let maps = self.maps.iter();
+        maps.map(|map| Ok((map.name.clone(), session.elements(&map.name)?)))
+            .collect()
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        for map in self.maps.iter().filter(|map| map.changes) {
+            let initial = &self.initial[&map.name];
+            for session in [&self.native as &dyn Session, &self.wasm] {
+                let now = if map.removable { session.elements(&map.name)? } else { Vec::new() };
+                for (key, _) in now {
+                    session.delete(&map.name, &key)?;
+                }
+                for (key, value) in initial {
+                    session.update(&map.name, key, value)?;
+                }
+            }
+        }
+        self.keep()?;
+        self.native_sent.clear();
+        self.wasm_sent.clear();
+        Ok(())
+    }
+
+    fn compare(&self, native: &State, wasm: &State) -> Findings {
+        let mut comparison = Comparison::new(&self.rules);
+        for map in &self.maps {
+            let (native, wasm) = (&native[&map.name], &wasm[&map.name]);
+            comparison.maps(&map.name, &map.key, &map.value, native, wasm);
+        }
+        let nothing = Sent::default();
+        for (name, shape) in &self.streams {
+            let native = self.native_sent.get(name).unwrap_or(&nothing);
+            let wasm = self.wasm_sent.get(name).unwrap_or(&nothing);
+            comparison.sent(name, shape.as_ref(), native, wasm);
+        }
+        comparison.findings
+    }
+}
+
+impl Compared {
+    /// `None` for maps without elements that user space can read, and those in which programs only refer to things.
+    fn of(map: &Map, size: usize, btf: Option<&Btf>, cpus: usize) -> Option<Self> {
+        use MapType::{
+            Array, Hash, LpmTrie, LruHash, LruPercpuHash, PercpuArray, PercpuHash, StackTrace,
+        };
+        let map_type = MapType::from_id(map.map_type)?;
+        let (removable, per_cpu) = match map_type {
+            Hash | LruHash | LpmTrie | StackTrace => (true, false),
+            PercpuHash | LruPercpuHash => (true, true),
+            Array => (false, false),
+            PercpuArray => (false, true),
+            _ => return None,
+        };
+        let value = match &map.data {
+            Some(_) => Shape::of_section(btf, map),
+            None => Shape::of(btf, map.value_type, size),
+        };
+        Some(Compared {
+            name: map.name.clone(),
+            key: Shape::of(btf, map.key_type, map.key_size as usize),
+            value: match per_cpu {
+                true => value.per_cpu(size, cpus),
+                false => value,
+            },
+            removable,
+            changes: map.data.as_ref().is_none_or(|data| {
+                matches!(data.kind, DataKind::Data | DataKind::Bss)
+            }),
+        })
+    }
+}
+
+fn is_stream(map: &Map) -> bool {
+    let map_type = MapType::from_id(map.map_type);
+    matches!(map_type, Some(MapType::PerfEventArray | MapType::Ringbuf))
+}
