@@ -184,7 +184,8 @@ long wp_read_user(void *to, u64 from, size_t size)
 
 /*
  * [probe] Length with NUL, or a negative errno: strncpy_from_kernel_nofault(), which is not exported.
- * Aligned words never straddle a page, so nothing behind the string is touched that could fault.
+ * Aligned words never straddle a page, so nothing behind the string is touched that could fault; what lies there
+ * does not get into the buffer.
  */
 long wp_read_kernel_str(char *to, u64 from, size_t size)
 {
@@ -192,15 +193,18 @@ long wp_read_kernel_str(char *to, u64 from, size_t size)
 
 	while (done < size) {
 		size_t step = min_t(size_t, size - done, 8 - (from + done) % 8);
-		long error = wp_read_kernel(to + done, from + done, step);
-		char *nul;
+		char word[8], *nul;
+		long error = wp_read_kernel(word, from + done, step);
 
 		if (error)
 			return error;
-		nul = memchr(to + done, 0, step);
+		nul = memchr(word, 0, step);
 		if (nul)
-			return nul - to + 1;
+			step = nul - word + 1;
+		memcpy(to + done, word, step);
 		done += step;
+		if (nul)
+			return done;
 	}
 	if (size)
 		to[size - 1] = 0;
