@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use loader::attach::Choice;
 use loader::device::{Device, Rate, Sampling};
-use loader::diff::{Outcome, Pair, Plan, Rule};
+use loader::diff::{Outcome, Pair, Plan, Rule, Stack};
 use loader::layout::Layout;
 use loader::load::Options;
 use loader::open::Input;
@@ -52,6 +52,9 @@ pub struct Case {
     /// Why there are fewer than [`EVENTS`], and how many there are at least.
     #[serde(default)]
     pub few: Option<Few>,
+    /// Where kernel stacks are.
+    #[serde(default)]
+    pub stacks: Vec<Stack>,
     /// What may differ.
     #[serde(default)]
     pub differ: Vec<Rule>,
@@ -147,6 +150,7 @@ impl Case {
                 ..Options::default()
             },
             rules: self.differ.clone(),
+            stacks: self.stacks.clone(),
             layout: Layout::shipped(name),
         })
     }

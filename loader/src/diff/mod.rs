@@ -6,6 +6,7 @@
 mod compare;
 mod fields;
 mod rules;
+mod stacks;
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 pub use compare::{Difference, Findings};
 pub use rules::Rule;
+pub use stacks::Stack;
 
 use crate::attach::{Choice, Decision};
 use crate::device::Device;
@@ -30,6 +32,7 @@ use crate::session::wasm::Wasm;
 use crate::session::{Elements, Sent, Session};
 use compare::Comparison;
 use fields::Shape;
+use stacks::Symbols;
 
 /// How long a quiet moment may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,6 +46,8 @@ pub struct Plan {
     pub options: Options,
     /// What may differ.
     pub rules: Vec<Rule>,
+    /// Where kernel stacks are.
+    pub stacks: Vec<Stack>,
     /// The types of events.
     pub layout: Option<Layout>,
 }
@@ -52,6 +57,8 @@ pub struct Pair {
     native: Native,
     wasm: Wasm,
     rules: Vec<Rule>,
+    stacks: Vec<Stack>,
+    symbols: Option<Symbols>,
     decisions: Vec<Decision>,
     maps: Vec<Compared>,
     streams: Vec<(String, Option<Shape>)>,
@@ -122,6 +129,8 @@ impl Pair {
             native,
             wasm,
             rules: plan.rules,
+            stacks: plan.stacks,
+            symbols: None,
             decisions,
             maps: compared,
             streams: Vec::new(),
@@ -142,6 +151,9 @@ impl Pair {
         pair.initial = pair.state(&pair.native)?;
         pair.native.attach_chosen(&plan.choice)?;
         pair.wasm.attach()?;
+        if !pair.stacks.is_empty() {
+            pair.symbols = Some(Symbols::read()?);
+        }
         Ok(pair)
     }
 
@@ -194,6 +206,7 @@ impl Pair {
             }
             thread::sleep(Duration::from_millis(3));
         };
+        if let Some(y)=&self.symbols { for m in ["stackmap","stack_map"] { if let (Some(n),Some(w))=(native.get(m),wasm.get(m)) { y.debug(n,"native"); y.debug(w,"wasm"); } } } // TMP
         self.native.detach();
         self.wasm.detach();
         let programs = self.decisions.iter().filter(|d| d.attached);
@@ -239,11 +252,27 @@ impl Pair {
         Ok(())
     }
 
+    /// The elements of `map`, with stacks as what they stand for.
+    fn resolved(&self, map: &Compared, state: &State) -> Elements {
+        let elements = &state[&map.name];
+        match &self.symbols {
+            Some(symbols) => {
+                let shapes = (map.name.as_str(), &map.key, &map.value);
+                symbols.resolved(&self.stacks, shapes, elements, state)
+            }
+            None => elements.clone(),
+        }
+    }
+
     fn compare(&self, native: &State, wasm: &State) -> Findings {
         let mut comparison = Comparison::new(&self.rules);
         for map in &self.maps {
-            let (native, wasm) = (&native[&map.name], &wasm[&map.name]);
-            comparison.maps(&map.name, &map.key, &map.value, native, wasm);
+            let is_it = |stack: &Stack| stack.map.as_ref() == Some(&map.name);
+            // What refers to its stacks is compared.
+            if !self.stacks.iter().any(is_it) {
+                let [native, wasm] = [native, wasm].map(|state| self.resolved(map, state));
+                comparison.maps(&map.name, &map.key, &map.value, &native, &wasm);
+            }
         }
         let nothing = Sent::default();
         for (name, shape) in &self.streams {

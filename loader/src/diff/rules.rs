@@ -17,7 +17,7 @@ pub struct Rule {
     /// What lies behind the end of a text.
     #[serde(default)]
     pub text: bool,
-    /// Slots of a histogram: as many events in all, and each is so many slots away at most, on the average.
+    /// Slots of a histogram: as many events in all (but for `part`), and each is so many slots away at most, on the average.
     #[serde(default)]
     pub moved: Option<f64>,
     /// Why.
@@ -26,21 +26,12 @@ pub struct Rule {
 
 impl Rule {
     /// Whether this is about the field `path`.
-    pub fn is_about(&self, path: &str) -> bool {
-        let pattern = self.field.as_str();
-        match path.strip_prefix(pattern) {
-            // All of a struct or array, too.
-            Some(rest) if rest.is_empty() || rest.starts_with(['.', '[']) => true,
-            _ => {
-                let generic = without_indices(path);
-                let rest = generic.strip_prefix(pattern);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-            }
-        }
+    pub(super) fn is_about(&self, path: &str) -> bool {
+        is_about(&self.field, path)
     }
 
     /// Whether two numbers may be what they are.
-    pub fn allows(&self, native: i128, wasm: i128) -> bool {
+    pub(super) fn allows(&self, native: i128, wasm: i128) -> bool {
         if self.within.is_none() && self.part.is_none() {
             return true;
         }
@@ -51,15 +42,24 @@ impl Rule {
     }
 
     /// Whether the slots may be what they are. Events move through all slots between two.
-    pub fn allows_slots(&self, native: &[i128], wasm: &[i128]) -> bool {
+    pub(super) fn allows_slots(&self, native: &[i128], wasm: &[i128]) -> bool {
         let (mut ahead, mut moves) = (0i128, 0u128);
         for (n, w) in native.iter().zip(wasm) {
             ahead += n - w;
             moves += ahead.unsigned_abs();
         }
-        let total: i128 = native.iter().sum();
-        ahead == 0 && moves as f64 <= self.moved.unwrap_or(0.0) * total as f64
+        let total = native.iter().sum::<i128>() as f64;
+        let more = ahead.unsigned_abs() as f64;
+        more <= self.part.unwrap_or(0.0) * total && moves as f64 <= self.moved.unwrap_or(0.0) * total
     }
+}
+
+/// Whether `pattern` names the field `path`, or the struct or array it is in.
+pub(super) fn is_about(pattern: &str, path: &str) -> bool {
+    let rest = path.strip_prefix(pattern).map(str::to_owned);
+    let generic = without_indices(path);
+    let rest = rest.or_else(|| generic.strip_prefix(pattern).map(str::to_owned));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// `slots[3].x` as `slots[].x`.
