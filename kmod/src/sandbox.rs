@@ -18,7 +18,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use abi::layout;
-use abi::uapi::{self, Kind};
+use abi::uapi::{self, Kind, Resource};
 use helpers::guest::GuestMemory;
 use helpers::host::Errno;
 use helpers::space::Space;
@@ -27,12 +27,13 @@ use wasmi::{Error, Memory, MemoryType, TypedFunc};
 use crate::cpu;
 use crate::engine::config::{Start, engine};
 use crate::engine::slot::Slot;
+use crate::limits::Account;
 use crate::load;
 use crate::map::{self, Map};
 use crate::memory;
 use crate::registry::{Object, Registry};
 use crate::services;
-use crate::user::{self, Call};
+use crate::user::{self, Call, Log, refused};
 
 /// Modules that may be loaded into one sandbox, failed ones included: a store never shrinks.
 pub(crate) const MAX_LOADS: u32 = 64;
@@ -154,6 +155,8 @@ pub(crate) struct Sandbox {
     pub(crate) shared: Option<Shared>,
     /// Modules loaded so far, failed ones included.
     loads: AtomicU32,
+    /// What it has. Dropped last.
+    pub(crate) account: Account,
 }
 
 impl Sandbox {
@@ -164,9 +167,11 @@ impl Sandbox {
         if args.flags != 0 || !args.memory.is_multiple_of(page) {
             return Err(Errno::EINVAL);
         }
-        if args.memory > services::limits().max_memory {
-            return Err(Errno::E2BIG);
-        }
+        let account = Account::default();
+        account
+            .charge(Resource::Memory, args.memory)
+            .map_err(|exceeded| refused(Log::new(args.log, args.log_size), &exceeded))?
+            .keep();
         let size = u32::try_from(args.memory).map_err(|_| Errno::E2BIG)?;
         if size != 0 && size < layout::values_base(cpu::count()) {
             return Err(Errno::EINVAL);
@@ -176,6 +181,7 @@ impl Sandbox {
             size,
             shared: (size != 0).then(|| Shared::new(size)).transpose()?,
             loads: AtomicU32::new(0),
+            account,
             id: registry.new_id(Kind::Sandbox),
         }));
         registry.add(&sandbox);

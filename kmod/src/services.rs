@@ -8,6 +8,8 @@ use core::ffi::c_void;
 use core::fmt::{self, Write as _};
 use core::ptr::NonNull;
 
+use abi::uapi::Resource;
+
 use crate::memory;
 
 /// `struct wprobe_window`.
@@ -20,8 +22,10 @@ pub(crate) struct RawWindow {
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub(crate) struct Limits {
-    /// Bytes of linear memory a sandbox may have.
-    pub(crate) max_memory: u64,
+    /// What a sandbox may have, by resource.
+    pub(crate) each: [u64; Resource::ALL.len()],
+    /// What all sandboxes may have, by resource.
+    pub(crate) total: [u64; Resource::ALL.len()],
     /// Bytes of a wasm module at most.
     pub(crate) max_module: u64,
     /// Execution budget of one run where none is given.
@@ -29,9 +33,7 @@ pub(crate) struct Limits {
     /// Execution budget of one run at most.
     pub(crate) max_fuel: u64,
     /// One more than the largest possible CPU number.
-    pub(crate) cpus: u32,
-    /// Whether to measure the time of runs.
-    pub(crate) time_runs: u32,
+    pub(crate) cpus: u64,
 }
 
 // SAFETY: as shim/ defines them; nothing else in the module has these names.

@@ -9,6 +9,7 @@ pub mod core_values;
 pub mod counters;
 pub mod hostile;
 pub mod lifecycle;
+pub mod limits;
 pub mod objects;
 pub mod privileges;
 pub mod references;
@@ -17,6 +18,7 @@ pub mod soak;
 pub mod stacks;
 pub mod tasks;
 pub mod tools;
+pub mod top;
 pub mod vfsstat;
 
 use anyhow::Result;
@@ -44,6 +46,8 @@ pub fn all() -> Vec<Case> {
         tools::CASES,
         soak::CASES,
         cli::CASES,
+        top::CASES,
+        limits::CASES,
         lifecycle::CASES,
     ]
     .concat()

@@ -127,6 +127,16 @@ impl MapSpec {
         self.inner.is_some_and(|shape| shape.fits(inner))
     }
 
+    /// Elements it has room for.
+    pub fn entries(&self) -> u32 {
+        match self.map_type {
+            // It counts bytes.
+            MapType::Ringbuf => 0,
+            MapType::TaskStorage => task_storage::TASKS,
+            _ => self.max_entries,
+        }
+    }
+
     /// Values of an element on `cpus` CPUs.
     fn copies(&self, cpus: u32) -> u32 {
         if self.is_percpu() { cpus } else { 1 }

@@ -76,6 +76,7 @@ impl RunState {
 /// Decides what a module may allocate: while it is instantiated so much memory, afterwards nothing.
 pub(crate) struct Limiter {
     memory: usize,
+    used: usize,
     open: bool,
     /// Bytes of the memory that was denied.
     pub(crate) denied: Option<usize>,
@@ -86,6 +87,7 @@ impl Limiter {
     pub(crate) fn new(memory: usize) -> Self {
         Self {
             memory,
+            used: 0,
             open: true,
             denied: None,
         }
@@ -102,9 +104,9 @@ impl Limiter {
         self.denied = None;
     }
 
-    /// Bytes of memory it allows.
-    pub(crate) fn memory(&self) -> usize {
-        self.memory
+    /// Bytes of memory it has allowed.
+    pub(crate) fn used(&self) -> usize {
+        self.used
     }
 
     fn decide(&self, allowed: bool) -> Result<bool, LimiterError> {
@@ -123,11 +125,12 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         _: Option<usize>,
     ) -> Result<bool, LimiterError> {
-        let allowed = desired <= self.memory;
-        if !allowed {
-            self.denied = Some(desired);
+        match desired <= self.memory {
+            true if self.open => self.used = desired,
+            true => {}
+            false => self.denied = Some(desired),
         }
-        self.decide(allowed)
+        self.decide(desired <= self.memory)
     }
 
     fn table_growing(
