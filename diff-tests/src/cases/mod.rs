@@ -8,12 +8,14 @@ pub mod cli;
 pub mod core_values;
 pub mod counters;
 pub mod hostile;
+pub mod hotplug;
 pub mod lifecycle;
 pub mod limits;
 pub mod objects;
 pub mod privileges;
 pub mod references;
 pub mod rings;
+pub mod rings_load;
 pub mod soak;
 pub mod stacks;
 pub mod tasks;
@@ -41,6 +43,8 @@ pub fn all() -> Vec<Case> {
         references::CASES,
         callbacks::CASES,
         rings::CASES,
+        rings_load::CASES,
+        hotplug::CASES,
         stacks::CASES,
         tasks::CASES,
         tools::CASES,
