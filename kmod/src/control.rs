@@ -12,7 +12,7 @@ use crate::registry::{Object, Registry};
 use crate::sandbox::Sandbox;
 use crate::stats::Timing;
 use crate::user::{self, Call};
-use crate::{attach, cpu, limits, map, memory, module, sandbox, services};
+use crate::{allocations, attach, cpu, limits, map, module, sandbox, services};
 
 /// `struct wprobe_request`.
 #[repr(C)]
@@ -188,7 +188,7 @@ fn device(registry: &mut Registry, call: &Call) -> Result<Option<Object>, Errno>
 
 fn about(call: &Call) -> Result<(), Errno> {
     let limits = services::limits();
-    let (allocations, frees, probe_allocations) = memory::counts();
+    let (allocations, frees, probe_allocations) = allocations::counts();
     call.write(&uapi::About {
         version: uapi::VERSION,
         cpus: cpu::count(),

@@ -8,13 +8,14 @@
 //! * Data path: [`attach`] (the hit), [`program`] (the run), [`engine`], [`host`], [`stats`]. Interrupts are
 //!   off; allocates nothing, sleeps never, looks up no name, shares no lock between CPUs (but the one
 //!   of an exclusive module).
-//! * Under both: [`memory`] (the allocator), [`cpu`] (the guard against nested runs).
+//! * Under both: [`memory`] (the allocator), [`allocations`], [`cpu`] (the guard against nested runs).
 //!
 //! **Invariant:** a probe handler changes nothing that the probed path can see, and always ends.
 #![no_std]
 
 extern crate alloc;
 
+mod allocations;
 mod attach;
 mod control;
 mod cpu;

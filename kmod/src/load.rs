@@ -20,6 +20,7 @@ use wasmi::{
     Error, ExternType, Instance, Memory, Module as Code, Nullable, Ref, Store, Val, ValType,
 };
 
+use crate::cpu;
 use crate::engine::config::{Start, engine};
 use crate::engine::imports::{self, Environment, ImportError};
 use crate::engine::slot::{Callbacks, RunState, Slot, SlotGuard};
@@ -274,7 +275,7 @@ fn program(name: String, entry: Entry) -> Program {
     Program {
         name,
         entry,
-        stats: Stats::new(),
+        stats: Stats::new(cpu::count()),
     }
 }
 

@@ -24,13 +24,13 @@ use helpers::host::Errno;
 use helpers::space::Space;
 use wasmi::{Error, Memory, MemoryType, TypedFunc};
 
+use crate::allocations;
 use crate::cpu;
 use crate::engine::config::{Start, engine};
 use crate::engine::slot::Slot;
 use crate::limits::Account;
 use crate::load;
 use crate::map::{self, Map};
-use crate::memory;
 use crate::registry::{Object, Registry};
 use crate::services;
 use crate::user::{self, Call, Log, refused};
@@ -46,7 +46,7 @@ pub(crate) struct GuestPages {
 impl GuestPages {
     pub(crate) fn new(size: u32) -> Result<Self, Errno> {
         let base = services::alloc_guest(size as usize).ok_or(Errno::ENOMEM)?;
-        memory::count_allocation();
+        allocations::count_allocation();
         Ok(Self { base })
     }
 
@@ -62,7 +62,7 @@ unsafe impl Sync for GuestPages {}
 
 impl Drop for GuestPages {
     fn drop(&mut self) {
-        memory::count_free();
+        allocations::count_free();
         // SAFETY: the pages came from alloc_guest; whatever uses them was dropped before.
         unsafe { services::free_guest(self.base) };
     }
@@ -92,7 +92,11 @@ impl Shared {
         let guest = unsafe { GuestMemory::new(base, size) };
         let space = Arc::new(Space::new(guest, cpu::count()));
         let cpus = (0..cpu::count())
-            .map(|_| cpu_slot(&space, base, size))
+            .map(|_| {
+                // SAFETY: stores are dropped before the space, which an Arc does not move, and hand it to no one.
+                let space = unsafe { &*Arc::as_ptr(&space) };
+                cpu_slot(space, base, size)
+            })
             .collect::<Result<Vec<_>, Error>>()
             .map_err(|_| Errno::ENOMEM)?;
         Ok(Self {
@@ -132,9 +136,9 @@ impl Drop for Shared {
 /// A program's name, and its function in each CPU's store.
 pub(crate) type NamedPrograms = (String, Vec<TypedFunc<i64, i64>>);
 
-fn cpu_slot(space: &Arc<Space>, base: NonNull<u8>, size: u32) -> Result<CpuSlot, Error> {
+fn cpu_slot(space: &'static Space, base: NonNull<u8>, size: u32) -> Result<CpuSlot, Error> {
     let engine = engine(Start::Refused);
-    let slot = Slot::new(&engine, Some(space.clone()), size as usize)?;
+    let slot = Slot::new(&engine, Some(space), size as usize)?;
     let pages = size / layout::WASM_PAGE;
     // SAFETY: valid for `size` bytes while the store lives; see the module's documentation for the aliasing.
     let buffer = unsafe { core::slice::from_raw_parts_mut(base.as_ptr(), size as usize) };

@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 
 use abi::uapi::Resource;
 
-use crate::memory;
+use crate::allocations;
 
 /// `struct wprobe_window`.
 #[repr(C)]
@@ -352,7 +352,7 @@ impl Window {
         // SAFETY: the caller's promise.
         let raw = unsafe { wp_window_new(pages.as_ptr(), count, ring_buffer) };
         NonNull::new(raw).map(|raw| {
-            memory::count_allocation();
+            allocations::count_allocation();
             Self { raw }
         })
     }
@@ -369,7 +369,7 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        memory::count_free();
+        allocations::count_free();
         // SAFETY: no descriptor leads to it and no run can wake it any more; waits for a wake under way.
         unsafe { wp_window_free(self.raw.as_ptr()) };
     }

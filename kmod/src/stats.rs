@@ -5,8 +5,6 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use abi::traps::Trap;
 
-use crate::cpu;
-
 /// How many timings there are. On a cache line of its own, which nothing writes while programs run.
 #[repr(align(64))]
 struct Timings(AtomicU32);
@@ -93,9 +91,9 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(cpus: u32) -> Self {
         Self {
-            cpus: (0..cpu::count()).map(|_| Counters::default()).collect(),
+            cpus: (0..cpus).map(|_| Counters::default()).collect(),
             missed_before: AtomicU64::new(0),
             disabled: AtomicBool::new(false),
             trapped: AtomicU32::new(0),

@@ -7,7 +7,6 @@
 //! exclusive module; there the holder is another CPU in a run of bounded length, for a nested run on
 //! this CPU was refused before (see [`crate::cpu::Running`]).
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -23,8 +22,8 @@ use super::warm;
 
 /// The `T` of every store: what host functions need to know about the run.
 pub(crate) struct RunState {
-    /// The sandbox's memory and maps; none for an exclusive module.
-    pub(crate) space: Option<Arc<Space>>,
+    /// The sandbox's memory and maps; none for an exclusive module. The sandbox drops its stores before them.
+    pub(crate) space: Option<&'static Space>,
     /// Address of the native context.
     pub(crate) context: u64,
     /// The link's cookie.
@@ -173,7 +172,7 @@ impl Slot {
     /// A warmed store in `engine`, whose modules may have `memory` bytes.
     pub(crate) fn new(
         engine: &Engine,
-        space: Option<Arc<Space>>,
+        space: Option<&'static Space>,
         memory: usize,
     ) -> Result<Self, Error> {
         let state = RunState {
