@@ -116,8 +116,14 @@ fn under_load() -> Result<()> {
     };
     thread::scope(|scope| {
         // Not bound to a CPU, for that would end with it.
-        let writers =
-            [0, 1].map(|_| scope.spawn(|| until_stopped(&mut || Ok(syscalls::getpgrp(100)))));
+        let writers = [0, 1].map(|_| {
+            scope.spawn(|| {
+                until_stopped(&mut || {
+                    syscalls::getpgrp(100);
+                    Ok(())
+                })
+            })
+        });
         let reader = scope.spawn(|| {
             until_stopped(&mut || {
                 samples.poll(Duration::from_millis(100), |_, _| ())?;
