@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::{env, fs};
 
-use abi::uapi::Kind;
+use abi::uapi::{Kind, Resource};
 use anyhow::{Context, Result, bail, ensure};
 use loader::device::{self, Device};
 
@@ -24,8 +24,12 @@ pub fn insmod() -> Result<()> {
     if fs::metadata(device::PATH).is_ok() {
         return Ok(());
     }
-    let module = module()?;
-    succeed(Command::new("insmod").arg(&module)).map(drop)
+    insmod_with(&[])
+}
+
+/// Loads it with `parameters`.
+pub fn insmod_with(parameters: &[&str]) -> Result<()> {
+    succeed(Command::new("insmod").arg(module()?).args(parameters)).map(drop)
 }
 
 /// Unloads it.
@@ -62,9 +66,14 @@ pub fn check_clean() -> Result<()> {
         Kind::Module,
         Kind::Link,
         Kind::Ring,
+        Kind::Timing,
     ] {
         let left = device.ids(kind)?;
         ensure!(left.is_empty(), "left behind: {kind:?} {left:?}");
+    }
+    for resource in Resource::ALL {
+        let used = device.limit(*resource)?.used;
+        ensure!(used == 0, "{used} of {} charged", resource.name());
     }
     let about = device.about()?;
     let (allocations, frees) = (about.allocations, about.frees);

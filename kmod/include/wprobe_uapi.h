@@ -21,6 +21,7 @@ enum wprobe_kind {
 	WPROBE_KIND_MODULE = 3,
 	WPROBE_KIND_LINK = 4,
 	WPROBE_KIND_RING = 5,
+	WPROBE_KIND_TIMING = 6,
 };
 
 /* How a syscall's parameter is handed to a hand-written module. */
@@ -44,6 +45,15 @@ enum wprobe_attach {
 	WPROBE_ATTACH_PERF_EVENT = 10,
 	WPROBE_ATTACH_UPROBE = 11,
 	WPROBE_ATTACH_URETPROBE = 12,
+};
+
+/* What is limited. */
+enum wprobe_resource {
+	WPROBE_RESOURCE_MEMORY = 1,
+	WPROBE_RESOURCE_MAPS = 2,
+	WPROBE_RESOURCE_ENTRIES = 3,
+	WPROBE_RESOURCE_PROGRAMS = 4,
+	WPROBE_RESOURCE_INSTANCES = 5,
 };
 
 /* Why a run ended early. */
@@ -74,14 +84,26 @@ struct wprobe_about {
 	__u64 allocations; /* out: allocations made since the module was loaded */
 	__u64 frees; /* out: frees made since the module was loaded */
 	__u64 probe_allocations; /* out: allocations made inside a probe; anything but 0 is a defect */
-}; /* 56 bytes */
+	__u64 max_fuel; /* out: largest execution budget of one run */
+}; /* 64 bytes */
+
+/* How much of a resource there may be, and is. */
+struct wprobe_limit {
+	__u32 resource; /* in: RESOURCE_* */
+	__u32 reserved; /* in: 0 */
+	__u64 each; /* out: what one sandbox may have */
+	__u64 total; /* out: what all sandboxes together may have */
+	__u64 used; /* out: what they have */
+}; /* 32 bytes */
 
 /* Creates a sandbox. */
 struct wprobe_sandbox_create {
 	__u8 name[WPROBE_NAME_SIZE]; /* in: its name, NUL-terminated */
 	__u64 memory; /* in: bytes of linear memory, a multiple of 64 KiB; 0: its modules bring their own */
 	__u64 flags; /* in: 0 */
-}; /* 80 bytes */
+	__u64 log; /* in: address of a buffer for the reason of a refusal, NUL-terminated text */
+	__u64 log_size; /* in: its size */
+}; /* 96 bytes */
 
 /* Walks the ids of one kind of object, upwards. */
 struct wprobe_next_id {
@@ -110,7 +132,9 @@ struct wprobe_map_create {
 	__u32 inner_value_size; /* in: bytes of a value of the inner maps */
 	__u32 inner_max_entries; /* in: elements of the inner maps, where arrays, at most */
 	__u32 inner_flags; /* in: map_flags of the inner maps */
-}; /* 120 bytes */
+	__u64 log; /* in: address of a buffer for the reason of a refusal, NUL-terminated text */
+	__u64 log_size; /* in: its size */
+}; /* 136 bytes */
 
 /* Loads a wasm module into a sandbox. */
 struct wprobe_module_load {
@@ -161,10 +185,11 @@ struct wprobe_program_info {
 	__u64 traps; /* out: runs that ended early */
 	__u32 last_trap; /* out: enum wprobe_trap of the last one, 0 if none */
 	__u32 last_site; /* out: site of the last one (see the manifest), ~0 if not known */
-	__u64 nanoseconds; /* out: nanoseconds spent in runs */
+	__u64 nanoseconds; /* out: nanoseconds spent in the runs that were timed */
 	__u32 number; /* out: its number in its sandbox, from 1, what a program array is given and gives; 0: none */
 	__u32 reserved; /* out: 0 */
-}; /* 184 bytes */
+	__u64 timed; /* out: runs that were timed: those while a TIME_RUNS descriptor was held */
+}; /* 192 bytes */
 
 /* A sandbox. */
 struct wprobe_sandbox_info {
@@ -231,12 +256,16 @@ struct wprobe_ring_open {
 	__u32 cpu; /* in: the CPU whose events it takes */
 	__u32 pages; /* in: pages of data, a power of two; one more is mapped before them */
 	__u32 reserved; /* in: 0 */
-}; /* 16 bytes */
+	__u64 log; /* in: address of a buffer for the reason of a refusal, NUL-terminated text */
+	__u64 log_size; /* in: its size */
+}; /* 32 bytes */
 
 #define WPROBE_IOC_ABOUT _IOWR('W', 0, struct wprobe_about) /* on: device */
 #define WPROBE_IOC_SANDBOX_CREATE _IOWR('W', 1, struct wprobe_sandbox_create) /* on: device */
 #define WPROBE_IOC_NEXT_ID _IOWR('W', 2, struct wprobe_next_id) /* on: device */
 #define WPROBE_IOC_OPEN_ID _IOWR('W', 3, struct wprobe_open_id) /* on: device */
+#define WPROBE_IOC_LIMIT _IOWR('W', 4, struct wprobe_limit) /* on: device */
+#define WPROBE_IOC_TIME_RUNS _IO('W', 5) /* on: device */
 #define WPROBE_IOC_MAP_CREATE _IOWR('W', 16, struct wprobe_map_create) /* on: sandbox */
 #define WPROBE_IOC_MODULE_LOAD _IOWR('W', 17, struct wprobe_module_load) /* on: sandbox */
 #define WPROBE_IOC_SANDBOX_INFO _IOWR('W', 18, struct wprobe_sandbox_info) /* on: sandbox */

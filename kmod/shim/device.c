@@ -17,25 +17,24 @@
 /* Loading used 35 KiB, whatever the size and the nesting of the module. */
 #define CONTROL_STACK (96 * 1024)
 
-static ulong max_memory = 256 << 20;
-module_param(max_memory, ulong, 0644);
-MODULE_PARM_DESC(max_memory, "bytes of linear memory a sandbox may have (default 256 MiB)");
+#define PARAMETER(name, value, text)                                                               \
+	static ulong name = value;                                                                  \
+	module_param(name, ulong, 0644);                                                            \
+	MODULE_PARM_DESC(name, text " (default " #value ")")
 
-static ulong max_module = 4 << 20;
-module_param(max_module, ulong, 0644);
-MODULE_PARM_DESC(max_module, "bytes of a wasm module at most (default 4 MiB)");
-
-static ulong default_fuel = 1 << 20;
-module_param(default_fuel, ulong, 0644);
-MODULE_PARM_DESC(default_fuel, "execution budget of one run (default 1048576)");
-
-static ulong max_fuel = 1 << 24;
-module_param(max_fuel, ulong, 0644);
-MODULE_PARM_DESC(max_fuel, "largest budget a module may ask for (default 16777216)");
-
-static bool time_runs;
-module_param(time_runs, bool, 0644);
-MODULE_PARM_DESC(time_runs, "measure the time of runs, as kernel.bpf_stats_enabled does (default N)");
+PARAMETER(max_memory, 268435456, "bytes of linear memory and rings a sandbox may have");
+PARAMETER(max_maps, 256, "maps a sandbox may have, 256 at most");
+PARAMETER(max_entries, 4194304, "elements that the maps of a sandbox may have");
+PARAMETER(max_programs, 4096, "programs a sandbox may have");
+PARAMETER(max_instances, 16384, "instances a sandbox may have");
+PARAMETER(total_memory, 4294967296, "bytes of linear memory and rings of all sandboxes");
+PARAMETER(total_maps, 65536, "maps of all sandboxes");
+PARAMETER(total_entries, 67108864, "elements of all maps");
+PARAMETER(total_programs, 65536, "programs of all sandboxes");
+PARAMETER(total_instances, 262144, "instances of all sandboxes");
+PARAMETER(max_module, 4194304, "bytes of a wasm module at most");
+PARAMETER(default_fuel, 1048576, "execution budget of one run");
+PARAMETER(max_fuel, 16777216, "largest budget a module may ask for");
 
 /* Serialises the control path; probes never take it. */
 static DEFINE_MUTEX(control);
@@ -44,12 +43,14 @@ u64 wprobe_control_resume;
 
 void wp_limits(struct wprobe_limits *limits)
 {
-	limits->max_memory = max_memory;
-	limits->max_module = max_module;
-	limits->default_fuel = default_fuel;
-	limits->max_fuel = max_fuel;
-	limits->cpus = nr_cpu_ids;
-	limits->time_runs = time_runs;
+	*limits = (struct wprobe_limits){
+		.each = { max_memory, max_maps, max_entries, max_programs, max_instances },
+		.total = { total_memory, total_maps, total_entries, total_programs, total_instances },
+		.max_module = max_module,
+		.default_fuel = default_fuel,
+		.max_fuel = max_fuel,
+		.cpus = nr_cpu_ids,
+	};
 }
 
 static long control_locked(struct wprobe_request *request)

@@ -32,13 +32,17 @@ struct wprobe_request {
 	u64 position;
 };
 
+/* Module parameters, and the machine's shape. */
+#define WPROBE_RESOURCES 5
+
 struct wprobe_limits {
-	u64 max_memory;
+	/* by enum wprobe_resource, which begins with 1 */
+	u64 each[WPROBE_RESOURCES];
+	u64 total[WPROBE_RESOURCES];
 	u64 max_module;
 	u64 default_fuel;
 	u64 max_fuel;
-	u32 cpus;
-	u32 time_runs;
+	u64 cpus;
 };
 
 /* What a probe hands over. */

@@ -1,16 +1,18 @@
 //! The control path: one request at a time, on the control stack.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 
-use abi::uapi;
+use abi::uapi::{self, Kind, Resource};
 use helpers::host::Errno;
 
 use crate::registry::{Object, Registry};
 use crate::sandbox::Sandbox;
+use crate::stats::Timing;
 use crate::user::{self, Call};
-use crate::{attach, cpu, map, memory, module, sandbox, services};
+use crate::{allocations, attach, cpu, limits, map, module, sandbox, services};
 
 /// `struct wprobe_request`.
 #[repr(C)]
@@ -103,7 +105,7 @@ pub(crate) fn abandon() -> ! {
 
 fn init() -> Result<i64, Errno> {
     services::seed_random();
-    cpu::init(services::limits().cpus)
+    cpu::init(services::limits().cpus as u32)
         .then_some(0)
         .ok_or(Errno::ENOMEM)
 }
@@ -133,7 +135,7 @@ fn ioctl(registry: &mut Registry, object: Option<&Object>, call: &Call) -> Resul
         Some(Object::Module(sandbox, module)) => module::ioctl(registry, sandbox, module, call)?,
         Some(Object::Map(sandbox, map)) => map::ioctl(registry, sandbox, map, call)?,
         Some(Object::Link(link)) => attach::ioctl(registry, link, call).map(|()| None)?,
-        Some(Object::Ring(_)) => return Err(user::ENOTTY),
+        Some(Object::Ring(_) | Object::Timing(_)) => return Err(user::ENOTTY),
     };
     made.map_or(Ok(0), descriptor)
 }
@@ -160,6 +162,15 @@ fn device(registry: &mut Registry, call: &Call) -> Result<Option<Object>, Errno>
     if call.is(uapi::ABOUT) {
         return about(call).map(|()| None);
     }
+    if call.is(uapi::LIMIT) {
+        return limits::tell(call).map(|()| None);
+    }
+    if call.is(uapi::TIME_RUNS) {
+        let timing = Timing::new(registry.new_id(Kind::Timing));
+        let timing = Object::Timing(Arc::new(timing));
+        registry.add(&timing);
+        return Ok(Some(timing));
+    }
     if call.is(uapi::NEXT_ID) {
         let mut args: uapi::NextId = call.read()?;
         args.id = registry.next(args.kind, args.id).ok_or(Errno::ENOENT)?;
@@ -177,15 +188,16 @@ fn device(registry: &mut Registry, call: &Call) -> Result<Option<Object>, Errno>
 
 fn about(call: &Call) -> Result<(), Errno> {
     let limits = services::limits();
-    let (allocations, frees, probe_allocations) = memory::counts();
+    let (allocations, frees, probe_allocations) = allocations::counts();
     call.write(&uapi::About {
         version: uapi::VERSION,
-        cpus: limits.cpus,
-        max_memory: limits.max_memory,
+        cpus: cpu::count(),
+        max_memory: limits.each[Resource::Memory as usize - 1],
         max_module: limits.max_module,
         default_fuel: limits.default_fuel,
         allocations,
         frees,
         probe_allocations,
+        max_fuel: limits.max_fuel,
     })
 }

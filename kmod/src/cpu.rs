@@ -1,4 +1,4 @@
-//! What each CPU owns: the guard against nested runs, and the reserve of [`crate::memory`].
+//! What each CPU owns: the guard against nested runs, and its [`Reserve`].
 //!
 //! # Invariants
 //!
@@ -11,9 +11,9 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
 use abi::traps::Trap;
 use helpers::host::Errno;
 
+use crate::allocations::Reserve;
 use crate::engine::slot::Slot;
 use crate::engine::trap::NO_SITE;
-use crate::memory::Reserve;
 use crate::services::{self, IrqsOff};
 use crate::stats::Stats;
 

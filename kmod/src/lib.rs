@@ -4,22 +4,24 @@
 //! hit) and [`ring`] (a descriptor is mapped or polled). Everything Rust needs from the kernel is in [`services`].
 //!
 //! * Control path: [`control`], [`user`] (arguments), [`registry`] (objects and ids), [`sandbox`],
-//!   [`map`], [`ring`], [`load`], [`module`], [`attach`]. One request at a time, on a stack of its own; may allocate and sleep.
+//!   [`map`], [`ring`], [`load`], [`module`], [`attach`], [`limits`]. One request at a time, on a stack of its own; may allocate and sleep.
 //! * Data path: [`attach`] (the hit), [`program`] (the run), [`engine`], [`host`], [`stats`]. Interrupts are
 //!   off; allocates nothing, sleeps never, looks up no name, shares no lock between CPUs (but the one
 //!   of an exclusive module).
-//! * Under both: [`memory`] (the allocator), [`cpu`] (the guard against nested runs).
+//! * Under both: [`memory`] (the allocator), [`allocations`], [`cpu`] (the guard against nested runs).
 //!
 //! **Invariant:** a probe handler changes nothing that the probed path can see, and always ends.
 #![no_std]
 
 extern crate alloc;
 
+mod allocations;
 mod attach;
 mod control;
 mod cpu;
 mod engine;
 mod host;
+mod limits;
 mod load;
 mod map;
 mod memory;

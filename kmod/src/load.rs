@@ -13,48 +13,45 @@ use core::fmt;
 use abi::imports::CALLBACKS;
 use abi::layout;
 use abi::traps::Trap;
-use abi::uapi::{self, Kind, SYSCALL_ARGS};
+use abi::uapi::{self, Kind, Resource, SYSCALL_ARGS};
 use helpers::host::Errno;
 use wasmi::errors::ErrorKind;
 use wasmi::{
     Error, ExternType, Instance, Memory, Module as Code, Nullable, Ref, Store, Val, ValType,
 };
 
+use crate::cpu;
 use crate::engine::config::{Start, engine};
 use crate::engine::imports::{self, Environment, ImportError};
 use crate::engine::slot::{Callbacks, RunState, Slot, SlotGuard};
 use crate::engine::trap;
+use crate::limits::{Account, Charge, Exceeded};
 use crate::module::{Module, Own};
 use crate::program::{Budget, Buffer, Entry, Program};
 use crate::registry::{Object, Registry};
 use crate::sandbox::{CpuSlot, MAX_LOADS, NamedPrograms, Sandbox, Shared};
 use crate::services::{self, Limits};
 use crate::stats::Stats;
-use crate::user::{self, Bytes, Call, Log, Refusal, refused};
+use crate::user::{self, Call, Log, Refusal, refused};
 
 /// Imports of a module at most: each takes room in every store.
 const MAX_IMPORTS: usize = 1 << 14;
-/// Programs of a module at most: each has counters for every CPU.
-const MAX_PROGRAMS: usize = 1 << 12;
+
 /// Why a module was not loaded.
 #[derive(Debug)]
 pub(crate) enum LoadError {
     /// Too many bytes of wasm.
     TooLarge { size: u64, limit: u64 },
-    /// Too many of something.
-    Count {
-        what: &'static str,
-        count: usize,
-        limit: usize,
-    },
+    /// Too many imports.
+    Imports(usize),
+    /// More than a limit leaves.
+    Limit(Exceeded),
     /// Too large a budget.
     Fuel { asked: u64, limit: u64 },
     /// The engine does not accept it.
     Invalid(Error),
     /// It imports what is not there.
     Import(ImportError),
-    /// Its memory is larger than allowed.
-    Memory { needed: u64, limit: u64 },
     /// Its start function did not end well.
     StartTrapped(Trap),
     /// It could not be instantiated for another reason.
@@ -69,24 +66,17 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge { size, limit } => {
-                write!(f, "module has {size} bytes, limit is {limit}")
+                write!(f, "limit max_module: {size} asked for, {limit} is the most")
             }
-            Self::Count { what, count, limit } => {
-                write!(f, "module has {count} {what}, limit is {limit}")
+            Self::Imports(count) => {
+                write!(f, "module has {count} imports, limit is {MAX_IMPORTS}")
             }
+            Self::Limit(exceeded) => exceeded.fmt(f),
             Self::Fuel { asked, limit } => {
-                write!(f, "a budget of {asked} was asked for, limit is {limit}")
+                write!(f, "limit max_fuel: {asked} asked for, {limit} is the most")
             }
             Self::Invalid(error) => write!(f, "module does not validate: {error}"),
             Self::Import(error) => error.fmt(f),
-            Self::Memory { needed, limit } => {
-                write!(
-                    f,
-                    "needs {} of memory, limit is {}",
-                    Bytes(*needed),
-                    Bytes(*limit)
-                )
-            }
             Self::StartTrapped(trap) => write!(f, "start function: {}", trap.text()),
             Self::Instantiate(error) => write!(f, "module cannot be instantiated: {error}"),
             Self::TooMany => write!(
@@ -101,13 +91,12 @@ impl fmt::Display for LoadError {
 impl Refusal for LoadError {
     fn errno(&self) -> Errno {
         match self {
-            Self::TooLarge { .. }
-            | Self::Count { .. }
-            | Self::Fuel { .. }
-            | Self::Memory { .. }
-            | Self::TooMany => Errno::E2BIG,
+            Self::TooLarge { .. } | Self::Imports(_) | Self::Fuel { .. } | Self::TooMany => {
+                Errno::E2BIG
+            }
             Self::Import(ImportError::Memory { .. }) => Errno::E2BIG,
             Self::Import(_) => Errno::ENOENT,
+            Self::Limit(exceeded) => exceeded.errno(),
             Self::Poisoned => Errno(5),
             _ => Errno::EINVAL,
         }
@@ -125,10 +114,7 @@ pub(crate) fn load(
     if args.flags != 0 || args.globals_count as usize > MAX_IMPORTS {
         return Err(Errno::EINVAL);
     }
-    let log = Log {
-        address: args.log,
-        size: args.log_size,
-    };
+    let log = Log::new(args.log, args.log_size);
     let limits = services::limits();
     if args.wasm_size > limits.max_module {
         let (size, limit) = (args.wasm_size, limits.max_module);
@@ -141,7 +127,7 @@ pub(crate) fn load(
         trap_limit: args.trap_limit,
     };
     let built = build(sandbox, &wasm, &globals, budget.fuel).map_err(|e| refused(log, &e))?;
-    if !built.missing.is_empty() && log.size > 0 {
+    if !built.missing.is_empty() {
         log.write(&format!("calls trap: {}", built.missing.join(", ")));
     }
     let module = Arc::new(Module {
@@ -196,10 +182,13 @@ fn build(sandbox: &Sandbox, wasm: &[u8], globals: &[u64], fuel: u64) -> Result<B
     {
         let code = compile(&*lock(first)?, wasm)?;
         if imports::shares_memory(&code) {
-            return build_shared(shared, wasm, globals, code);
+            let charges = charge(&sandbox.account, &code, shared.cpus.len())?;
+            let built = build_shared(&sandbox.account, shared, wasm, globals, code)?;
+            charges.into_iter().for_each(Charge::keep);
+            return Ok(built);
         }
     }
-    build_exclusive(wasm, globals, fuel)
+    build_exclusive(&sandbox.account, wasm, globals, fuel)
 }
 
 fn lock(cpu: &CpuSlot) -> Result<SlotGuard<'_>, LoadError> {
@@ -208,19 +197,27 @@ fn lock(cpu: &CpuSlot) -> Result<SlotGuard<'_>, LoadError> {
 
 fn compile(store: &Store<RunState>, wasm: &[u8]) -> Result<Code, LoadError> {
     let code = Code::new(store.engine(), wasm).map_err(LoadError::Invalid)?;
-    limited("imports", code.imports().count(), MAX_IMPORTS)?;
-    limited("programs", attachable(&code).count(), MAX_PROGRAMS)?;
-    Ok(code)
+    match code.imports().count() {
+        ..=MAX_IMPORTS => Ok(code),
+        count => Err(LoadError::Imports(count)),
+    }
 }
 
-fn limited(what: &'static str, count: usize, limit: usize) -> Result<(), LoadError> {
-    if count <= limit {
-        return Ok(());
-    }
-    Err(LoadError::Count { what, count, limit })
+/// Charges what a module takes besides memory.
+fn charge<'a>(
+    account: &'a Account,
+    code: &Code,
+    instances: usize,
+) -> Result<[Charge<'a>; 2], LoadError> {
+    let charge = |resource, amount| account.charge(resource, amount as u64);
+    Ok([
+        charge(Resource::Programs, attachable(code).count()).map_err(LoadError::Limit)?,
+        charge(Resource::Instances, instances).map_err(LoadError::Limit)?,
+    ])
 }
 
 fn build_shared(
+    account: &Account,
     shared: &Shared,
     wasm: &[u8],
     globals: &[u64],
@@ -240,7 +237,7 @@ fn build_shared(
             stack_base: layout::stack_base(index),
             globals,
         };
-        let instance = instantiate(&code, &mut store, Some(environment))?;
+        let instance = instantiate(account, &code, &mut store, Some(environment))?;
         // The same names, in the same order, in each store.
         let mut place = 0;
         for name in attachable(&code) {
@@ -278,11 +275,12 @@ fn program(name: String, entry: Entry) -> Program {
     Program {
         name,
         entry,
-        stats: Stats::new(),
+        stats: Stats::new(cpu::count()),
     }
 }
 
 fn instantiate(
+    account: &Account,
     code: &Code,
     store: &mut Store<RunState>,
     environment: Option<Environment<'_>>,
@@ -291,7 +289,7 @@ fn instantiate(
     store.data_mut().limiter.reopen();
     let result = Instance::new(&mut *store, code, &items);
     store.data_mut().limiter.close();
-    let instance = result.map_err(|error| why(store.data_mut(), error))?;
+    let instance = result.map_err(|error| why(account, store.data_mut(), error))?;
     let callbacks = callbacks(store, &instance);
     store.data_mut().callbacks.push(callbacks);
     Ok(instance)
@@ -310,12 +308,9 @@ fn callbacks(store: &Store<RunState>, instance: &Instance) -> Callbacks {
 }
 
 /// Why a module was not instantiated.
-fn why(state: &mut RunState, error: Error) -> LoadError {
+fn why(account: &Account, state: &mut RunState, error: Error) -> LoadError {
     if let Some(needed) = state.limiter.denied {
-        return LoadError::Memory {
-            needed: needed as u64,
-            limit: state.limiter.memory() as u64,
-        };
+        return LoadError::Limit(account.exceeded(Resource::Memory, needed as u64));
     }
     match error.kind() {
         ErrorKind::TrapCode(_) => LoadError::StartTrapped(trap::reason(state, &error).0),
@@ -323,7 +318,12 @@ fn why(state: &mut RunState, error: Error) -> LoadError {
     }
 }
 
-fn build_exclusive(wasm: &[u8], globals: &[u64], fuel: u64) -> Result<Built, LoadError> {
+fn build_exclusive(
+    account: &Account,
+    wasm: &[u8],
+    globals: &[u64],
+    fuel: u64,
+) -> Result<Built, LoadError> {
     if !globals.is_empty() {
         let given = globals.len();
         return Err(LoadError::Import(ImportError::Values {
@@ -332,13 +332,19 @@ fn build_exclusive(wasm: &[u8], globals: &[u64], fuel: u64) -> Result<Built, Loa
         }));
     }
     let engine = engine(Start::Allowed);
-    let limit = services::limits().max_memory as usize;
+    let limit = account.left(Resource::Memory) as usize;
     let slot = Slot::new(&engine, None, limit).map_err(LoadError::Instantiate)?;
     let (programs, buffer, memory, report) = {
         let mut store = slot.lock().ok_or(LoadError::Poisoned)?;
         let code = compile(&store, wasm)?;
         store.set_fuel(fuel).map_err(LoadError::Instantiate)?;
-        let instance = instantiate(&code, &mut store, None)?;
+        let charges = charge(account, &code, 1)?;
+        let instance = instantiate(account, &code, &mut store, None)?;
+        account
+            .charge(Resource::Memory, store.data().limiter.used() as u64)
+            .map_err(LoadError::Limit)?
+            .keep();
+        charges.into_iter().for_each(Charge::keep);
         let memory = code
             .exports()
             .find_map(|e| instance.get_memory(&*store, e.name()));

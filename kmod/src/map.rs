@@ -5,18 +5,19 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::map_types::MapType;
-use abi::uapi::{self, Kind};
+use abi::uapi::{self, Kind, Resource};
 use helpers::host::Errno;
 use helpers::maps::{Inner, Key, Map as SpaceMap, MapSpec, References};
 use helpers::space::Space;
 
 use crate::cpu::{self, Running};
+use crate::limits::{Account, Charge, Exceeded};
 use crate::registry::{Object, Registry};
 use crate::ring::{self, Ring};
 use crate::sandbox::{Sandbox, Shared};
 use crate::services::{self, Window};
 use crate::tasks::Cgroup;
-use crate::user::{self, Call};
+use crate::user::{self, Call, Log, refused};
 
 /// A map's name and place.
 pub(crate) struct Map {
@@ -37,7 +38,11 @@ impl Map {
         let mut args: uapi::MapCreate = call.read()?;
         let space = space(sandbox)?;
         let name = user::text(&args.name)?;
-        let created = space.create_map(&spec(&args)?)?;
+        let spec = spec(&args)?;
+        let charges = charge(&sandbox.account, &spec)
+            .map_err(|exceeded| refused(Log::new(args.log, args.log_size), &exceeded))?;
+        let created = space.create_map(&spec)?;
+        charges.into_iter().for_each(Charge::keep);
         args.handle = created.handle;
         args.values = created.values;
         call.write(&args)?;
@@ -60,6 +65,14 @@ impl Map {
     pub(crate) fn of<'a>(&self, space: &'a Space) -> Result<&'a SpaceMap, Errno> {
         space.map(self.index).ok_or(Errno::ENOENT)
     }
+}
+
+/// Charges what a map takes besides memory, which is its sandbox's.
+fn charge<'a>(account: &'a Account, spec: &MapSpec) -> Result<[Charge<'a>; 2], Exceeded> {
+    Ok([
+        account.charge(Resource::Maps, 1)?,
+        account.charge(Resource::Entries, spec.entries().into())?,
+    ])
 }
 
 fn spec(args: &uapi::MapCreate) -> Result<MapSpec, Errno> {

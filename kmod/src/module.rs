@@ -122,6 +122,7 @@ impl Module {
                 first => first + args.index,
             },
             reserved: 0,
+            timed: totals.timed,
         })
     }
 

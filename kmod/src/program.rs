@@ -14,7 +14,7 @@ use crate::cpu::Running;
 use crate::engine::slot::{Flow, RunState, Slot};
 use crate::engine::trap;
 use crate::services;
-use crate::stats::{Counters, Stats};
+use crate::stats::{Counters, Stats, Timing};
 
 /// How the export is called.
 pub(crate) enum Entry {
@@ -82,7 +82,6 @@ pub(crate) struct Run<'a> {
     pub(crate) budget: Budget,
     pub(crate) context: u64,
     pub(crate) cookie: u64,
-    pub(crate) timed: bool,
 }
 
 impl Run<'_> {
@@ -94,7 +93,7 @@ impl Run<'_> {
         call: impl FnOnce(&mut Store<RunState>) -> Result<(), Error>,
     ) {
         self.running.using(slot, Some(self.stats));
-        let begin = if self.timed { services::ktime() } else { 0 };
+        let begin = Timing::is_on().then(services::ktime);
         let state = store.data_mut();
         state.context = self.context;
         state.cookie = self.cookie;
@@ -106,7 +105,7 @@ impl Run<'_> {
             self.stats
                 .trap(self.counters, trap, site, self.budget.trap_limit);
         }
-        if self.timed {
+        if let Some(begin) = begin {
             self.counters.took(services::ktime().saturating_sub(begin));
         }
     }

@@ -3,7 +3,7 @@
 //! # Invariants
 //!
 //! A sandbox lives while a descriptor, a pin or a link holds it or one of its children; its maps and
-//! modules live exactly as long. The registry itself holds no sandbox, link or ring, unless pinned.
+//! modules live exactly as long. The registry itself holds no sandbox, link, ring or timing, unless pinned.
 //! Everything here runs in the control path, one request at a time.
 
 use alloc::sync::{Arc, Weak};
@@ -18,6 +18,7 @@ use crate::module::Module;
 use crate::ring::Ring;
 use crate::sandbox::Sandbox;
 use crate::services;
+use crate::stats::Timing;
 
 /// An object and what it needs to stay alive: what a descriptor or a pin holds.
 #[derive(Clone)]
@@ -27,6 +28,7 @@ pub(crate) enum Object {
     Module(Arc<Sandbox>, Arc<Module>),
     Link(Arc<Link>),
     Ring(Arc<Ring>),
+    Timing(Arc<Timing>),
 }
 
 impl Object {
@@ -37,6 +39,7 @@ impl Object {
             Self::Module(..) => Kind::Module,
             Self::Link(_) => Kind::Link,
             Self::Ring(_) => Kind::Ring,
+            Self::Timing(_) => Kind::Timing,
         }
     }
 
@@ -47,6 +50,7 @@ impl Object {
             Self::Module(_, module) => module.id,
             Self::Link(link) => link.id,
             Self::Ring(ring) => ring.id,
+            Self::Timing(timing) => timing.id,
         }
     }
 
@@ -59,6 +63,7 @@ impl Object {
             }
             Self::Link(link) => Listed::Link(Arc::downgrade(link)),
             Self::Ring(ring) => Listed::Ring(Arc::downgrade(ring)),
+            Self::Timing(timing) => Listed::Timing(Arc::downgrade(timing)),
         }
     }
 }
@@ -70,6 +75,7 @@ enum Listed {
     Module(Weak<Sandbox>, Arc<Module>),
     Link(Weak<Link>),
     Ring(Weak<Ring>),
+    Timing(Weak<Timing>),
 }
 
 impl Listed {
@@ -80,6 +86,7 @@ impl Listed {
             Self::Module(sandbox, module) => Object::Module(sandbox.upgrade()?, module.clone()),
             Self::Link(link) => Object::Link(link.upgrade()?),
             Self::Ring(ring) => Object::Ring(ring.upgrade()?),
+            Self::Timing(timing) => Object::Timing(timing.upgrade()?),
         })
     }
 
@@ -90,6 +97,7 @@ impl Listed {
             }
             Self::Link(link) => link.strong_count() > 0,
             Self::Ring(ring) => ring.strong_count() > 0,
+            Self::Timing(timing) => timing.strong_count() > 0,
         }
     }
 }
@@ -104,14 +112,14 @@ struct Entry {
 /// Every object, and the ids given so far.
 pub(crate) struct Registry {
     entries: Vec<Entry>,
-    last_ids: [u32; Kind::Ring as usize],
+    last_ids: [u32; Kind::Timing as usize],
 }
 
 impl Registry {
     pub(crate) const fn new() -> Self {
         Self {
             entries: Vec::new(),
-            last_ids: [0; Kind::Ring as usize],
+            last_ids: [0; Kind::Timing as usize],
         }
     }
 

@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
-use abi::uapi::{self, Kind};
+use abi::uapi::{self, Kind, Resource};
 use helpers::guest::GuestMemory;
 use helpers::host::Errno;
 use helpers::maps::{PerfEventArray, PerfRing, Ringbuf};
@@ -22,7 +22,7 @@ use crate::map::{self, Map};
 use crate::registry::{Object, Registry};
 use crate::sandbox::{GuestPages, Sandbox};
 use crate::services::{self, RawWindow, Window};
-use crate::user::Call;
+use crate::user::{Call, Log, refused};
 
 const PAGE: u64 = 4096;
 
@@ -34,6 +34,7 @@ pub(crate) struct Ring {
     window: Window,
     map: Arc<Map>,
     sandbox: Arc<Sandbox>,
+    bytes: u64,
     _pages: GuestPages,
 }
 
@@ -50,13 +51,14 @@ impl Ring {
         if args.reserved != 0 || !args.pages.is_power_of_two() || args.cpu >= cpu::count() {
             return Err(Errno::EINVAL);
         }
-        if bytes > services::limits().max_memory {
-            return Err(Errno::E2BIG);
-        }
         let array = array(sandbox, map)?;
         if registry.has_ring(map, args.index) {
             return Err(Errno::EBUSY);
         }
+        let charge = sandbox
+            .account
+            .charge(Resource::Memory, bytes)
+            .map_err(|exceeded| refused(Log::new(args.log, args.log_size), &exceeded))?;
         let size = u32::try_from(bytes).map_err(|_| Errno::E2BIG)?;
         let pages = GuestPages::new(size)?;
         // SAFETY: the pages are the ring's own, which keeps them longer than the window.
@@ -67,6 +69,7 @@ impl Ring {
         let perf = Box::new(PerfRing::new(memory, args.cpu, window.waker())?);
         // SAFETY: it is taken out again, and waited for, before it is dropped.
         unsafe { array.set(args.index, Some(NonNull::from(&*perf))) }?;
+        charge.keep();
         let ring = Object::Ring(Arc::new(Self {
             id: registry.new_id(Kind::Ring),
             index: args.index,
@@ -74,6 +77,7 @@ impl Ring {
             window,
             map: map.clone(),
             sandbox: sandbox.clone(),
+            bytes,
             _pages: pages,
         }));
         registry.add(&ring);
@@ -93,6 +97,7 @@ impl Drop for Ring {
             let _ = unsafe { array.set(self.index, None) };
         }
         services::wait_for_runs();
+        self.sandbox.account.give_back(Resource::Memory, self.bytes);
     }
 }
 

@@ -18,21 +18,22 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use abi::layout;
-use abi::uapi::{self, Kind};
+use abi::uapi::{self, Kind, Resource};
 use helpers::guest::GuestMemory;
 use helpers::host::Errno;
 use helpers::space::Space;
 use wasmi::{Error, Memory, MemoryType, TypedFunc};
 
+use crate::allocations;
 use crate::cpu;
 use crate::engine::config::{Start, engine};
 use crate::engine::slot::Slot;
+use crate::limits::Account;
 use crate::load;
 use crate::map::{self, Map};
-use crate::memory;
 use crate::registry::{Object, Registry};
 use crate::services;
-use crate::user::{self, Call};
+use crate::user::{self, Call, Log, refused};
 
 /// Modules that may be loaded into one sandbox, failed ones included: a store never shrinks.
 pub(crate) const MAX_LOADS: u32 = 64;
@@ -45,7 +46,7 @@ pub(crate) struct GuestPages {
 impl GuestPages {
     pub(crate) fn new(size: u32) -> Result<Self, Errno> {
         let base = services::alloc_guest(size as usize).ok_or(Errno::ENOMEM)?;
-        memory::count_allocation();
+        allocations::count_allocation();
         Ok(Self { base })
     }
 
@@ -61,7 +62,7 @@ unsafe impl Sync for GuestPages {}
 
 impl Drop for GuestPages {
     fn drop(&mut self) {
-        memory::count_free();
+        allocations::count_free();
         // SAFETY: the pages came from alloc_guest; whatever uses them was dropped before.
         unsafe { services::free_guest(self.base) };
     }
@@ -91,7 +92,11 @@ impl Shared {
         let guest = unsafe { GuestMemory::new(base, size) };
         let space = Arc::new(Space::new(guest, cpu::count()));
         let cpus = (0..cpu::count())
-            .map(|_| cpu_slot(&space, base, size))
+            .map(|_| {
+                // SAFETY: stores are dropped before the space, which an Arc does not move, and hand it to no one.
+                let space = unsafe { &*Arc::as_ptr(&space) };
+                cpu_slot(space, base, size)
+            })
             .collect::<Result<Vec<_>, Error>>()
             .map_err(|_| Errno::ENOMEM)?;
         Ok(Self {
@@ -131,9 +136,9 @@ impl Drop for Shared {
 /// A program's name, and its function in each CPU's store.
 pub(crate) type NamedPrograms = (String, Vec<TypedFunc<i64, i64>>);
 
-fn cpu_slot(space: &Arc<Space>, base: NonNull<u8>, size: u32) -> Result<CpuSlot, Error> {
+fn cpu_slot(space: &'static Space, base: NonNull<u8>, size: u32) -> Result<CpuSlot, Error> {
     let engine = engine(Start::Refused);
-    let slot = Slot::new(&engine, Some(space.clone()), size as usize)?;
+    let slot = Slot::new(&engine, Some(space), size as usize)?;
     let pages = size / layout::WASM_PAGE;
     // SAFETY: valid for `size` bytes while the store lives; see the module's documentation for the aliasing.
     let buffer = unsafe { core::slice::from_raw_parts_mut(base.as_ptr(), size as usize) };
@@ -154,6 +159,8 @@ pub(crate) struct Sandbox {
     pub(crate) shared: Option<Shared>,
     /// Modules loaded so far, failed ones included.
     loads: AtomicU32,
+    /// What it has. Dropped last.
+    pub(crate) account: Account,
 }
 
 impl Sandbox {
@@ -164,9 +171,11 @@ impl Sandbox {
         if args.flags != 0 || !args.memory.is_multiple_of(page) {
             return Err(Errno::EINVAL);
         }
-        if args.memory > services::limits().max_memory {
-            return Err(Errno::E2BIG);
-        }
+        let account = Account::default();
+        account
+            .charge(Resource::Memory, args.memory)
+            .map_err(|exceeded| refused(Log::new(args.log, args.log_size), &exceeded))?
+            .keep();
         let size = u32::try_from(args.memory).map_err(|_| Errno::E2BIG)?;
         if size != 0 && size < layout::values_base(cpu::count()) {
             return Err(Errno::EINVAL);
@@ -176,6 +185,7 @@ impl Sandbox {
             size,
             shared: (size != 0).then(|| Shared::new(size)).transpose()?,
             loads: AtomicU32::new(0),
+            account,
             id: registry.new_id(Kind::Sandbox),
         }));
         registry.add(&sandbox);

@@ -8,7 +8,9 @@ use core::ffi::c_void;
 use core::fmt::{self, Write as _};
 use core::ptr::NonNull;
 
-use crate::memory;
+use abi::uapi::Resource;
+
+use crate::allocations;
 
 /// `struct wprobe_window`.
 #[repr(C)]
@@ -20,8 +22,10 @@ pub(crate) struct RawWindow {
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub(crate) struct Limits {
-    /// Bytes of linear memory a sandbox may have.
-    pub(crate) max_memory: u64,
+    /// What a sandbox may have, by resource.
+    pub(crate) each: [u64; Resource::ALL.len()],
+    /// What all sandboxes may have, by resource.
+    pub(crate) total: [u64; Resource::ALL.len()],
     /// Bytes of a wasm module at most.
     pub(crate) max_module: u64,
     /// Execution budget of one run where none is given.
@@ -29,9 +33,7 @@ pub(crate) struct Limits {
     /// Execution budget of one run at most.
     pub(crate) max_fuel: u64,
     /// One more than the largest possible CPU number.
-    pub(crate) cpus: u32,
-    /// Whether to measure the time of runs.
-    pub(crate) time_runs: u32,
+    pub(crate) cpus: u64,
 }
 
 // SAFETY: as shim/ defines them; nothing else in the module has these names.
@@ -350,7 +352,7 @@ impl Window {
         // SAFETY: the caller's promise.
         let raw = unsafe { wp_window_new(pages.as_ptr(), count, ring_buffer) };
         NonNull::new(raw).map(|raw| {
-            memory::count_allocation();
+            allocations::count_allocation();
             Self { raw }
         })
     }
@@ -367,7 +369,7 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        memory::count_free();
+        allocations::count_free();
         // SAFETY: no descriptor leads to it and no run can wake it any more; waits for a wake under way.
         unsafe { wp_window_free(self.raw.as_ptr()) };
     }

@@ -5,7 +5,34 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use abi::traps::Trap;
 
-use crate::cpu;
+/// How many timings there are. On a cache line of its own, which nothing writes while programs run.
+#[repr(align(64))]
+struct Timings(AtomicU32);
+
+static TIMINGS: Timings = Timings(AtomicU32::new(0));
+
+/// While it lives, the time of every run is measured.
+pub(crate) struct Timing {
+    pub(crate) id: u32,
+}
+
+impl Timing {
+    pub(crate) fn new(id: u32) -> Self {
+        TIMINGS.0.fetch_add(1, Relaxed);
+        Self { id }
+    }
+
+    /// Whether there is one.
+    pub(crate) fn is_on() -> bool {
+        TIMINGS.0.load(Relaxed) > 0
+    }
+}
+
+impl Drop for Timing {
+    fn drop(&mut self) {
+        TIMINGS.0.fetch_sub(1, Relaxed);
+    }
+}
 
 /// One CPU's counters. Only that CPU writes them, inside a run; misses also from a nested hit.
 #[derive(Default)]
@@ -14,6 +41,7 @@ pub(crate) struct Counters {
     runs: AtomicU64,
     misses: AtomicU64,
     traps: AtomicU64,
+    timed: AtomicU64,
     nanoseconds: AtomicU64,
 }
 
@@ -30,6 +58,7 @@ impl Counters {
 
     /// A run took so long.
     pub(crate) fn took(&self, nanoseconds: u64) {
+        add(&self.timed, 1);
         add(&self.nanoseconds, nanoseconds);
     }
 
@@ -45,6 +74,7 @@ pub(crate) struct Totals {
     pub(crate) runs: u64,
     pub(crate) misses: u64,
     pub(crate) traps: u64,
+    pub(crate) timed: u64,
     pub(crate) nanoseconds: u64,
 }
 
@@ -61,9 +91,9 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(cpus: u32) -> Self {
         Self {
-            cpus: (0..cpu::count()).map(|_| Counters::default()).collect(),
+            cpus: (0..cpus).map(|_| Counters::default()).collect(),
             missed_before: AtomicU64::new(0),
             disabled: AtomicBool::new(false),
             trapped: AtomicU32::new(0),
@@ -111,6 +141,7 @@ impl Stats {
             totals.runs += cpu.runs.load(Relaxed);
             totals.misses += cpu.misses.load(Relaxed);
             totals.traps += cpu.traps.load(Relaxed);
+            totals.timed += cpu.timed.load(Relaxed);
             totals.nanoseconds += cpu.nanoseconds.load(Relaxed);
         }
         totals

@@ -2,7 +2,7 @@
 
 use helpers::host::{self, Walk};
 
-use crate::memory;
+use crate::allocations;
 
 // SAFETY: as shim/ defines them; nothing else in the module has these names.
 unsafe extern "C" {
@@ -81,7 +81,7 @@ impl Cgroup {
         let group = unsafe { wp_cgroup_get(fd, &raw mut error) };
         match error {
             0 => {
-                memory::count_allocation();
+                allocations::count_allocation();
                 Ok(Self(group))
             }
             error => Err(-error as i32),
@@ -105,7 +105,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        memory::count_free();
+        allocations::count_free();
         // SAFETY: held, by this alone.
         unsafe { wp_cgroup_put(self.0) };
     }

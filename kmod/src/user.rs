@@ -31,7 +31,7 @@ macro_rules! plain {
 
 plain! {
     About SandboxCreate NextId OpenId MapCreate ModuleLoad LinkCreate Report ProgramInfo SandboxInfo
-    MapInfo ModuleInfo LinkInfo MapElement RingOpen
+    MapInfo ModuleInfo LinkInfo MapElement RingOpen Limit
 }
 
 /// A value of all zeroes.
@@ -153,13 +153,20 @@ impl fmt::Display for Bytes {
 /// Where the caller wants to read why it was refused.
 #[derive(Clone, Copy)]
 pub(crate) struct Log {
-    pub(crate) address: u64,
-    pub(crate) size: u64,
+    address: u64,
+    size: u64,
 }
 
 impl Log {
+    pub(crate) fn new(address: u64, size: u64) -> Self {
+        Self { address, size }
+    }
+
     /// Writes `text` there, NUL-terminated, cut to fit. A log that cannot be written does not matter.
     pub(crate) fn write(&self, text: &dyn Display) {
+        if self.size == 0 {
+            return;
+        }
         let mut text = format!("{text}\0").into_bytes();
         let size = usize::try_from(self.size).unwrap_or(usize::MAX);
         if text.len() > size {
@@ -179,8 +186,6 @@ pub(crate) trait Refusal: Display {
 
 /// The errno of a refusal whose reason has been written to `log`.
 pub(crate) fn refused(log: Log, refusal: &dyn Refusal) -> Errno {
-    if log.size > 0 {
-        log.write(&refusal);
-    }
+    log.write(&refusal);
     refusal.errno()
 }

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use abi::traps::Trap;
-use abi::uapi::{self, AttachPoint, Field, Kind, SyscallArg};
+use abi::uapi::{self, AttachPoint, Field, Kind, Resource, SyscallArg};
 use anyhow::Result;
 
 use crate::exec::root;
@@ -52,6 +52,7 @@ const ENUMS: &[Enum] = &[
             ("WPROBE_KIND_MODULE", Kind::Module as u32),
             ("WPROBE_KIND_LINK", Kind::Link as u32),
             ("WPROBE_KIND_RING", Kind::Ring as u32),
+            ("WPROBE_KIND_TIMING", Kind::Timing as u32),
         ],
     },
     Enum {
@@ -114,6 +115,11 @@ fn header() -> String {
         format!("\tWPROBE_ATTACH_{name} = {},", *point as u32)
     });
     enumeration(&mut h, "wprobe_attach", "Where a link attaches.", points);
+    let resources = Resource::ALL.iter().map(|resource| {
+        let name = resource.name().to_uppercase();
+        format!("\tWPROBE_RESOURCE_{name} = {},", *resource as u32)
+    });
+    enumeration(&mut h, "wprobe_resource", "What is limited.", resources);
     let traps = Trap::ALL.iter().map(|trap| {
         format!(
             "\tWPROBE_TRAP_{} = {}, /* {} */",

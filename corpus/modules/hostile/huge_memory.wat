@@ -1,4 +1,4 @@
-;; refused: of memory, limit
+;; refused: limit max_memory
 ;; Wants 2 GiB.
 (module
   (memory (export "memory") 32768)

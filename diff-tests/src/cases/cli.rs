@@ -231,6 +231,8 @@ fn usage() -> Result<()> {
         "info",
         "report",
         "globals",
+        "top",
+        "limits",
         "run",
     ] {
         let help = guest::succeed(Command::new(guest::wprobe()?).args([verb, "--help"]))?;

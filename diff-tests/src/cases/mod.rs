@@ -8,15 +8,19 @@ pub mod cli;
 pub mod core_values;
 pub mod counters;
 pub mod hostile;
+pub mod hotplug;
 pub mod lifecycle;
+pub mod limits;
 pub mod objects;
 pub mod privileges;
 pub mod references;
 pub mod rings;
+pub mod rings_load;
 pub mod soak;
 pub mod stacks;
 pub mod tasks;
 pub mod tools;
+pub mod top;
 pub mod vfsstat;
 
 use anyhow::Result;
@@ -39,11 +43,15 @@ pub fn all() -> Vec<Case> {
         references::CASES,
         callbacks::CASES,
         rings::CASES,
+        rings_load::CASES,
+        hotplug::CASES,
         stacks::CASES,
         tasks::CASES,
         tools::CASES,
         soak::CASES,
         cli::CASES,
+        top::CASES,
+        limits::CASES,
         lifecycle::CASES,
     ]
     .concat()

@@ -4,15 +4,16 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use libbpf_rs::{PerfBufferBuilder, RingBufferBuilder};
 use loader::device::{self, Device, Object, PerfBuffer, PerfRing, Record, RingBuffer};
 
 use super::Case;
+use crate::compare::Elements;
 use crate::oracle::native::Native;
 use crate::wasm::Wasm;
 use crate::workload::{on_every_cpu, syscalls};
@@ -21,7 +22,6 @@ use crate::{corpus, guest};
 /// The tests of this area.
 pub const CASES: &[Case] = &[
     ("rings::both_runtimes_send_the_same", same),
-    ("rings::a_reader_that_keeps_up_loses_nothing", keeping_up),
     ("rings::what_does_not_fit_is_counted", lost),
     ("rings::close_while_events_fire", close_under_load),
     ("rings::one_reader_a_ring", one_reader),
@@ -29,22 +29,22 @@ pub const CASES: &[Case] = &[
 ];
 
 /// The object's program.
-const PROGRAM: &str = "getpgrp_entry";
+pub(super) const PROGRAM: &str = "getpgrp_entry";
 /// Longer than any event takes: a reader that waits so long was not woken.
-const STUCK: Duration = Duration::from_secs(20);
+pub(super) const STUCK: Duration = Duration::from_secs(20);
 
 /// Payloads by CPU, in the order they came.
 type Events = BTreeMap<u32, Vec<Vec<u8>>>;
 
 /// A payload's number, and its CPU.
-fn parse(event: &[u8]) -> Option<(u64, u32)> {
+pub(super) fn parse(event: &[u8]) -> Option<(u64, u32)> {
     let number = u64::from_ne_bytes(*event.first_chunk()?);
     let complement = u64::from_ne_bytes(*event.get(8..)?.first_chunk()?);
     let cpu = u32::from_ne_bytes(*event.get(24..)?.first_chunk()?);
     (event.len() == 28 && complement == !number).then_some((number, cpu))
 }
 
-fn load(device: &Device) -> Result<Wasm> {
+pub(super) fn load(device: &Device) -> Result<Wasm> {
     Wasm::load(device, corpus::object("rings")?, "rings", &[])
 }
 
@@ -55,8 +55,7 @@ fn add(events: &mut Events, event: &[u8]) {
 }
 
 /// The program's own counts on `cpu`: events, taken by the perf event array, taken by the ring buffer.
-fn counts(wasm: &Wasm, cpu: usize) -> Result<[u64; 3]> {
-    let elements = wasm.dump("counts")?;
+pub(super) fn counts(elements: &Elements, cpu: usize) -> Result<[u64; 3]> {
     let (_, value) = elements.get(cpu).context("a count a CPU")?;
     let count = |at: usize| {
         value[at * 8..]
@@ -125,113 +124,6 @@ fn same() -> Result<()> {
     Ok(())
 }
 
-/// What a reader has seen.
-#[derive(Default)]
-struct Seen {
-    events: AtomicU64,
-    /// The number that each CPU's next event has.
-    next: [AtomicU64; 8],
-    wrong: AtomicU64,
-}
-
-impl Seen {
-    fn event(&self, event: &[u8]) {
-        let next =
-            parse(event).and_then(|(number, cpu)| Some((number, self.next.get(cpu as usize)?)));
-        match next {
-            Some((number, next)) if next.load(Ordering::Relaxed) == number => {
-                next.store(number + 1, Ordering::Release);
-            }
-            _ => self.wrong(),
-        }
-        self.events.fetch_add(1, Ordering::Release);
-    }
-
-    fn wrong(&self) {
-        self.wrong.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Reads with `poll` until it has seen `events`. Only being woken leads on.
-    fn all(&self, events: u64, mut poll: impl FnMut() -> device::Result<usize>) -> Result<u64> {
-        let mut wakes = 0;
-        while self.events.load(Ordering::Relaxed) < events {
-            let start = Instant::now();
-            let seen = poll()?;
-            let total = self.events.load(Ordering::Relaxed);
-            // Less is no defect: the next record may have been reserved and not submitted.
-            let woken = seen > 0 || start.elapsed() < STUCK;
-            ensure!(woken, "not woken after {total} events");
-            wakes += 1;
-        }
-        Ok(wakes)
-    }
-}
-
-/// 200,000 events arrive in order. Writers never get further ahead than a ring holds, so that losing one is a defect.
-fn keeping_up() -> Result<()> {
-    const EVENTS: u64 = 200_000;
-    const AHEAD: u64 = 400;
-    let device = guest::device()?;
-    let mut wasm = load(&device)?;
-    let mut samples = PerfBuffer::open(wasm.map("samples")?, device.about()?.cpus, 16)?;
-    let mut records = RingBuffer::open(wasm.map("records")?)?;
-    wasm.attach()?;
-    let cpus = thread::available_parallelism()?.get() as u64;
-    let [seen_samples, seen_records] = [Seen::default(), Seen::default()];
-    let [samples_seen, records_seen] = [&seen_samples, &seen_records];
-    let give_up = AtomicBool::new(false);
-    let wakes = thread::scope(|scope| {
-        let read_samples = scope.spawn(|| {
-            let read = samples_seen.all(EVENTS, || {
-                samples.poll(STUCK, |_, record| match record {
-                    Record::Event(event) => samples_seen.event(event),
-                    Record::Lost(_) => samples_seen.wrong(),
-                })
-            });
-            give_up.fetch_or(read.is_err(), Ordering::Relaxed);
-            read
-        });
-        let read_records = scope.spawn(|| {
-            let read = records_seen.all(EVENTS, || {
-                records.poll(STUCK, |event| records_seen.event(event))
-            });
-            give_up.fetch_or(read.is_err(), Ordering::Relaxed);
-            read
-        });
-        on_every_cpu(|cpu| {
-            for sent in (0..EVENTS / cpus).step_by(AHEAD as usize) {
-                syscalls::getpgrp(AHEAD.min(EVENTS / cpus - sent));
-                let behind = |seen: &Seen| seen.next[cpu].load(Ordering::Acquire) < sent;
-                while behind(samples_seen) || behind(records_seen) {
-                    if give_up.load(Ordering::Relaxed) {
-                        return Ok(());
-                    }
-                    thread::yield_now();
-                }
-            }
-            Ok(())
-        })?;
-        let joined = [read_samples, read_records].map(thread::ScopedJoinHandle::join);
-        joined
-            .into_iter()
-            .map(|wakes| wakes.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<Result<Vec<_>>>()
-    })?;
-    for (name, seen, wakes) in [
-        ("perf event array", samples_seen, wakes[0]),
-        ("ring buffer", records_seen, wakes[1]),
-    ] {
-        let (events, wrong) = (&seen.events, seen.wrong.load(Ordering::Relaxed));
-        println!("{name}: {EVENTS} events, {wakes} times woken");
-        let events = events.load(Ordering::Relaxed);
-        ensure!(
-            events == EVENTS && wrong == 0,
-            "{name}: {events} of {EVENTS}, {wrong} wrong"
-        );
-    }
-    Ok(())
-}
-
 /// A reader that sleeps learns how many events it missed, exactly; and as many as natively.
 fn lost() -> Result<()> {
     const EVENTS: u64 = 1000;
@@ -266,7 +158,7 @@ fn lost() -> Result<()> {
     drop(native_samples);
     let mut taken = 0;
     for (&cpu, &got) in &got {
-        let [events, sampled, recorded] = counts(&wasm, cpu as usize)?;
+        let [events, sampled, recorded] = counts(&wasm.dump("counts")?, cpu as usize)?;
         let lost: u64 = lost.get(&cpu).copied().unwrap_or_default();
         println!("CPU {cpu}: {events} events, {got} samples, {lost} lost, {recorded} records");
         ensure!(events == EVENTS && got == sampled && got + lost == EVENTS && lost > 0);

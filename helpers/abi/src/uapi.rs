@@ -5,7 +5,8 @@
 //! * a **sandbox**: one linear memory and its limits;
 //! * in it **maps** and **modules** (a module holds its programs), which live as long as the sandbox does;
 //! * a **link**: one attachment of one program;
-//! * a **ring**: one CPU's events of a perf event array, for a reader.
+//! * a **ring**: one CPU's events of a perf event array, for a reader;
+//! * a **timing**: the wish that runs be timed.
 //!
 //! An object lives while a descriptor, a pin or a child holds it: a link holds its module, modules and
 //! maps hold their sandbox, a ring holds its map. A killed loader therefore leaves nothing behind, unless it pinned something.
@@ -103,6 +104,22 @@ uapi! {
         frees: u64,
         #[doc = "out: allocations made inside a probe; anything but 0 is a defect"]
         probe_allocations: u64,
+        #[doc = "out: largest execution budget of one run"]
+        max_fuel: u64,
+    }
+
+    #[doc = "How much of a resource there may be, and is."]
+    Limit {
+        #[doc = "in: RESOURCE_*"]
+        resource: u32,
+        #[doc = "in: 0"]
+        reserved: u32,
+        #[doc = "out: what one sandbox may have"]
+        each: u64,
+        #[doc = "out: what all sandboxes together may have"]
+        total: u64,
+        #[doc = "out: what they have"]
+        used: u64,
     }
 
     #[doc = "Creates a sandbox."]
@@ -113,6 +130,10 @@ uapi! {
         memory: u64,
         #[doc = "in: 0"]
         flags: u64,
+        #[doc = "in: address of a buffer for the reason of a refusal, NUL-terminated text"]
+        log: u64,
+        #[doc = "in: its size"]
+        log_size: u64,
     }
 
     #[doc = "Walks the ids of one kind of object, upwards."]
@@ -159,6 +180,10 @@ uapi! {
         inner_max_entries: u32,
         #[doc = "in: map_flags of the inner maps"]
         inner_flags: u32,
+        #[doc = "in: address of a buffer for the reason of a refusal, NUL-terminated text"]
+        log: u64,
+        #[doc = "in: its size"]
+        log_size: u64,
     }
 
     #[doc = "Loads a wasm module into a sandbox."]
@@ -245,12 +270,14 @@ uapi! {
         last_trap: u32,
         #[doc = "out: site of the last one (see the manifest), ~0 if not known"]
         last_site: u32,
-        #[doc = "out: nanoseconds spent in runs"]
+        #[doc = "out: nanoseconds spent in the runs that were timed"]
         nanoseconds: u64,
         #[doc = "out: its number in its sandbox, from 1, what a program array is given and gives; 0: none"]
         number: u32,
         #[doc = "out: 0"]
         reserved: u32,
+        #[doc = "out: runs that were timed: those while a TIME_RUNS descriptor was held"]
+        timed: u64,
     }
 
     #[doc = "A sandbox."]
@@ -361,6 +388,10 @@ uapi! {
         pages: u32,
         #[doc = "in: 0"]
         reserved: u32,
+        #[doc = "in: address of a buffer for the reason of a refusal, NUL-terminated text"]
+        log: u64,
+        #[doc = "in: its size"]
+        log_size: u64,
     }
 }
 
@@ -378,6 +409,45 @@ pub enum Kind {
     Link = 4,
     /// A ring.
     Ring = 5,
+    /// The timing of all runs, while it lives.
+    Timing = 6,
+}
+
+macro_rules! resources {
+    ($($(#[doc = $doc:literal])* $name:ident $number:literal $text:literal;)*) => {
+        /// What is limited, for [`Limit`]. The limits are the kernel module's parameters `max_NAME` (one sandbox) and
+        /// `total_NAME` (all of them).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Resource {
+            $($(#[doc = $doc])* $name = $number,)*
+        }
+
+        impl Resource {
+            /// Every one, by increasing number.
+            pub const ALL: &[Resource] = &[$(Resource::$name),*];
+
+            /// Its name in the parameters.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Resource::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+resources! {
+    /// Bytes of linear memory and of rings.
+    Memory 1 "memory";
+    /// Maps.
+    Maps 2 "maps";
+    /// Elements that maps have room for.
+    Entries 3 "entries";
+    /// Programs.
+    Programs 4 "programs";
+    /// Instances: one a module and CPU, of a hand-written module one.
+    Instances 5 "instances";
 }
 
 macro_rules! attach_points {
@@ -467,6 +537,10 @@ ioctls! {
     NEXT_ID 2 "device" NextId;
     /// Returns a descriptor.
     OPEN_ID 3 "device" OpenId;
+    /// `ENOENT` after the last resource.
+    LIMIT 4 "device" Limit;
+    /// Returns a descriptor; while it, or a pin, is held, the time of every run is measured.
+    TIME_RUNS 5 "device";
     /// Returns a map descriptor.
     MAP_CREATE 16 "sandbox" MapCreate;
     /// Returns a module descriptor.

@@ -14,7 +14,7 @@ use crate::guest::GuestMemory;
 use crate::host::{Errno, Host};
 
 /// Tasks that have values at the same time.
-const TASKS: u32 = 4096;
+pub(super) const TASKS: u32 = 4096;
 
 /// `BPF_F_NO_PREALLOC`, which must be there. `BPF_F_CLONE` is for sockets.
 const NO_PREALLOC: u32 = 1;

@@ -29,7 +29,6 @@ pub(crate) struct Attachment {
     pub(super) program: usize,
     pub(super) how: How,
     pub(super) cookie: u64,
-    pub(super) timed: bool,
 }
 
 impl Attachment {
@@ -61,7 +60,6 @@ impl Attachment {
             budget: self.module.budget,
             context: hit.regs as u64,
             cookie: self.cookie,
-            timed: self.timed,
         };
         match &program.entry {
             Entry::Context(funcs) => {

@@ -25,7 +25,6 @@ use crate::module::Module;
 use crate::program::Entry;
 use crate::registry::{Object, Registry};
 use crate::sandbox::Sandbox;
-use crate::services;
 use crate::user::{self, Call, Log, refused};
 use error::LinkError;
 pub(crate) use hit::Attachment;
@@ -53,10 +52,7 @@ pub(crate) fn create(
     call: &Call,
 ) -> Result<Object, Errno> {
     let args: LinkCreate = call.read()?;
-    let log = Log {
-        address: args.log,
-        size: args.log_size,
-    };
+    let log = Log::new(args.log, args.log_size);
     let program = user::text(&args.program)?;
     let target = user::text(&args.target)?;
     let attach = place::attach_point(args.attach).ok_or(Errno::EINVAL)?;
@@ -110,7 +106,6 @@ fn prepare(
         program: index,
         how,
         cookie: args.cookie,
-        timed: services::limits().time_runs != 0,
     })
 }
 

@@ -282,7 +282,7 @@ fn wrap(store: &mut Store<RunState>, arity: usize, action: Action<Kernel>, modul
     match action {
         Action::Call(helper) => host_func(store, arity, move |caller, args, work| {
             let state = caller.data();
-            let space = state.space.as_ref().ok_or(Trap::NoHelper)?;
+            let space = state.space.ok_or(Trap::NoHelper)?;
             helper(&run(state, space, work), args)
         }),
         Action::TailCall => host_func(store, arity, tail_call),
@@ -295,7 +295,7 @@ fn wrap(store: &mut Store<RunState>, arity: usize, action: Action<Kernel>, modul
 /// Notes the program that takes over and ends this one; goes on if there is none.
 fn tail_call(caller: &mut Hit<'_>, args: [u64; 5], work: &Work) -> Result<u64, Trap> {
     let state = caller.data_mut();
-    let space = state.space.as_ref().ok_or(Trap::NoHelper)?;
+    let space = state.space.ok_or(Trap::NoHelper)?;
     let next = calls::tail_call(&run(state, space, work), args)?;
     match next.filter(|number| state.program(*number).is_some()) {
         None => Ok(Errno::ENOENT.as_r0()),
@@ -316,11 +316,11 @@ fn callback(
     work: &Work,
 ) -> Result<u64, Trap> {
     let state = caller.data_mut();
-    let space = state.space.clone().ok_or(Trap::NoHelper)?;
+    let space = state.space.ok_or(Trap::NoHelper)?;
     if state.flow.depth >= CALLBACK_DEPTH {
         return Err(Trap::StackOverflow);
     }
-    let run = run(state, &space, work);
+    let run = run(state, space, work);
     state.flow.depth += 1;
     let result = helper(&run, args, &mut |index, args| {
         invoke(caller, module, index, args)

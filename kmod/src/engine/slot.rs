@@ -7,7 +7,6 @@
 //! exclusive module; there the holder is another CPU in a run of bounded length, for a nested run on
 //! this CPU was refused before (see [`crate::cpu::Running`]).
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -23,8 +22,8 @@ use super::warm;
 
 /// The `T` of every store: what host functions need to know about the run.
 pub(crate) struct RunState {
-    /// The sandbox's memory and maps; none for an exclusive module.
-    pub(crate) space: Option<Arc<Space>>,
+    /// The sandbox's memory and maps; none for an exclusive module. The sandbox drops its stores before them.
+    pub(crate) space: Option<&'static Space>,
     /// Address of the native context.
     pub(crate) context: u64,
     /// The link's cookie.
@@ -76,6 +75,7 @@ impl RunState {
 /// Decides what a module may allocate: while it is instantiated so much memory, afterwards nothing.
 pub(crate) struct Limiter {
     memory: usize,
+    used: usize,
     open: bool,
     /// Bytes of the memory that was denied.
     pub(crate) denied: Option<usize>,
@@ -86,6 +86,7 @@ impl Limiter {
     pub(crate) fn new(memory: usize) -> Self {
         Self {
             memory,
+            used: 0,
             open: true,
             denied: None,
         }
@@ -102,9 +103,9 @@ impl Limiter {
         self.denied = None;
     }
 
-    /// Bytes of memory it allows.
-    pub(crate) fn memory(&self) -> usize {
-        self.memory
+    /// Bytes of memory it has allowed.
+    pub(crate) fn used(&self) -> usize {
+        self.used
     }
 
     fn decide(&self, allowed: bool) -> Result<bool, LimiterError> {
@@ -123,11 +124,12 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         _: Option<usize>,
     ) -> Result<bool, LimiterError> {
-        let allowed = desired <= self.memory;
-        if !allowed {
-            self.denied = Some(desired);
+        match desired <= self.memory {
+            true if self.open => self.used = desired,
+            true => {}
+            false => self.denied = Some(desired),
         }
-        self.decide(allowed)
+        self.decide(desired <= self.memory)
     }
 
     fn table_growing(
@@ -170,7 +172,7 @@ impl Slot {
     /// A warmed store in `engine`, whose modules may have `memory` bytes.
     pub(crate) fn new(
         engine: &Engine,
-        space: Option<Arc<Space>>,
+        space: Option<&'static Space>,
         memory: usize,
     ) -> Result<Self, Error> {
         let state = RunState {

@@ -92,11 +92,7 @@ fn program_text(program: &Program, input: &Input) -> String {
         program.misses,
         program.traps
     );
-    if let Some(average) = program
-        .nanoseconds
-        .checked_div(program.runs)
-        .filter(|n| *n > 0)
-    {
+    if let Some(average) = program.nanoseconds.checked_div(program.timed) {
         line += &format!(", {average} ns a run");
     }
     if let Some(why) = last_trap(program, input) {
@@ -117,6 +113,7 @@ fn program_json(program: &Program, input: &Input) -> Value {
         "traps": program.traps,
         "last_trap": last_trap(program, input),
         "disabled": program.disabled != 0,
+        "timed": program.timed,
         "nanoseconds": program.nanoseconds,
     })
 }

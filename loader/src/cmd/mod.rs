@@ -4,11 +4,14 @@ mod activate;
 mod deactivate;
 mod globals;
 mod info;
+mod interrupt;
+mod limits;
 mod list;
 mod load;
 mod prog;
 mod report;
 mod run;
+mod top;
 mod unload;
 
 use std::io::{self, Write};
@@ -28,6 +31,7 @@ use serde_json::Value;
   wprobe load vfsstat.wasm            load; it stays loaded when the command ends
   wprobe activate vfsstat             attach its programs
   wprobe globals vfsstat --json       read its variables
+  wprobe top                          show what each program costs
   wprobe unload vfsstat               detach, and free everything"
 )]
 pub(crate) struct Cli {
@@ -51,7 +55,7 @@ macro_rules! verbs {
                 let output = match self.verb {
                     $(Verb::$verb(args) => $module::run(args, self.json)?,)*
                 };
-                output.print(self.json)
+                output.print(self.json).map(drop)
             }
         }
     };
@@ -70,6 +74,10 @@ verbs! {
     List list;
     /// Show a module's programs, links and maps, with their counts
     Info info;
+    /// Show programs by the time they take, again and again
+    Top top;
+    /// Show, or set, what there may be of memory, maps, programs
+    Limits limits;
     /// Show what a hand-written module reports
     Report report;
     /// Show a module's global variables
@@ -87,7 +95,8 @@ struct Output {
 }
 
 impl Output {
-    fn print(&self, json: bool) -> Result<()> {
+    /// Prints it; whether somebody still reads.
+    fn print(&self, json: bool) -> Result<bool> {
         let mut out = io::stdout().lock();
         let result = match json {
             true => writeln!(out, "{}", self.json),
@@ -95,8 +104,8 @@ impl Output {
         };
         match result {
             // Whoever closed the pipe has seen enough.
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => Ok(other?),
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            other => Ok(other.map(|()| true)?),
         }
     }
 }

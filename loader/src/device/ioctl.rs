@@ -21,7 +21,7 @@ macro_rules! plain {
     )*};
 }
 plain!(About SandboxCreate NextId OpenId MapCreate ModuleLoad LinkCreate Report ProgramInfo
-    SandboxInfo MapInfo ModuleInfo LinkInfo MapElement RingOpen);
+    SandboxInfo MapInfo ModuleInfo LinkInfo MapElement RingOpen Limit);
 
 /// An all-zero request.
 pub(super) fn zeroed<T: Plain>() -> T {
@@ -49,11 +49,11 @@ pub(super) fn call<T: Plain>(
     checked(result, ioctl, about)
 }
 
-/// Issues a request without a struct.
-pub(super) fn call_bare(fd: &impl AsFd, ioctl: &'static str, request: u32) -> Result<()> {
+/// Issues a request without a struct; the result is the ioctl's.
+pub(super) fn call_bare(fd: &impl AsFd, ioctl: &'static str, request: u32) -> Result<i32> {
     // SAFETY: no memory is handed over.
     let result = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), request as _) };
-    checked(result, ioctl, "object").map(drop)
+    checked(result, ioctl, "object")
 }
 
 fn checked(result: i32, ioctl: &'static str, about: &str) -> Result<i32> {

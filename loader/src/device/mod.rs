@@ -17,7 +17,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use abi::uapi::{self, About, Kind, NextId, OpenId, SandboxCreate};
+use abi::uapi::{self, About, Kind, Limit, NextId, OpenId, Resource, SandboxCreate};
 
 pub use ioctl::text;
 pub use link::Link;
@@ -26,7 +26,7 @@ pub use module::{LinkSpec, Module, ModuleSpec, Program, Rate, Sampling};
 pub use ring::{PerfBuffer, PerfRing, Record, RingBuffer};
 pub use sandbox::Sandbox;
 
-use ioctl::{bytes, call, call_bare, zeroed};
+use ioctl::{Log, bytes, call, call_bare, zeroed};
 
 /// Where the kernel module offers itself.
 pub const PATH: &str = "/dev/wprobe";
@@ -130,9 +130,12 @@ impl Device {
 
     /// Creates a sandbox with `memory` bytes; 0 for modules that bring their own.
     pub fn create_sandbox(&self, name: &str, memory: u64) -> Result<Sandbox> {
+        let mut log = Log::new();
         let mut arg = SandboxCreate {
             name: bytes(name)?,
             memory,
+            log: log.address(),
+            log_size: log.size(),
             ..zeroed()
         };
         let about = format!("sandbox {name} of {memory} bytes");
@@ -142,8 +145,23 @@ impl Device {
             uapi::SANDBOX_CREATE,
             &mut arg,
             &about,
-        )?;
-        Ok(Sandbox(owned(fd)))
+        );
+        Ok(Sandbox(owned(log.explain(fd)?)))
+    }
+
+    /// How much of `resource` there may be, and is.
+    pub fn limit(&self, resource: Resource) -> Result<Limit> {
+        let mut limit = Limit {
+            resource: resource as u32,
+            ..zeroed()
+        };
+        call(&self.0, "LIMIT", uapi::LIMIT, &mut limit, PATH)?;
+        Ok(limit)
+    }
+
+    /// Has the time of every run measured while the result is held.
+    pub fn time_runs(&self) -> Result<Timing> {
+        call_bare(&self.0, "TIME_RUNS", uapi::TIME_RUNS).map(|fd| Timing(owned(fd)))
     }
 
     /// The ids of every living object of `kind`, upwards.
@@ -192,6 +210,10 @@ impl Device {
     }
 }
 
+/// While it is held, or pinned, the time of every run is measured.
+#[derive(Debug)]
+pub struct Timing(OwnedFd);
+
 /// Pins and their like: what every object's descriptor understands.
 pub trait Object {
     /// The object's descriptor.
@@ -199,12 +221,12 @@ pub trait Object {
 
     /// Keeps the object alive without a descriptor.
     fn pin(&self) -> Result<()> {
-        call_bare(&self.fd(), "PIN", uapi::PIN)
+        call_bare(&self.fd(), "PIN", uapi::PIN).map(drop)
     }
 
     /// Takes [`Object::pin`] back.
     fn unpin(&self) -> Result<()> {
-        call_bare(&self.fd(), "UNPIN", uapi::UNPIN)
+        call_bare(&self.fd(), "UNPIN", uapi::UNPIN).map(drop)
     }
 }
 
@@ -217,7 +239,7 @@ macro_rules! objects {
         }
     )*};
 }
-objects!(Sandbox Module Link);
+objects!(Sandbox Module Link Timing);
 
 fn owned(fd: i32) -> OwnedFd {
     // SAFETY: the ioctl that returned `fd` installed it for the caller, who is its only owner.

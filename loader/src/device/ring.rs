@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use abi::uapi::{self, RingOpen};
 
-use super::ioctl::call;
+use super::ioctl::{Log, call};
 use super::mapping::{Mapping, PAGE};
 use super::{Error, Map, Object, Result, owned};
 
@@ -86,15 +86,18 @@ const RECORD_SAMPLE: u32 = 9;
 impl PerfRing {
     /// Opens the ring for `cpu`, at that index of `map`.
     pub fn open(map: &Map, cpu: u32, pages: u32) -> Result<Self> {
+        let mut log = Log::new();
         let mut arg = RingOpen {
             index: cpu,
             cpu,
             pages,
             reserved: 0,
+            log: log.address(),
+            log_size: log.size(),
         };
         let about = format!("ring of {} for CPU {cpu}", map.name());
-        let fd = call(&map.fd(), "RING_OPEN", uapi::RING_OPEN, &mut arg, &about)?;
-        let fd = owned(fd);
+        let fd = call(&map.fd(), "RING_OPEN", uapi::RING_OPEN, &mut arg, &about);
+        let fd = owned(log.explain(fd)?);
         let size = pages as usize * PAGE;
         let memory = Mapping::new(fd.as_fd(), 0, PAGE + size, true);
         Ok(PerfRing {

@@ -14,6 +14,7 @@ pub struct Sandbox(pub(super) OwnedFd);
 impl Sandbox {
     /// Creates a map; it lives as long as the sandbox.
     pub fn create_map(&self, spec: &MapSpec<'_>) -> Result<Map> {
+        let mut log = Log::new();
         let mut arg = MapCreate {
             name: bytes(spec.name)?,
             map_type: spec.map_type,
@@ -21,6 +22,8 @@ impl Sandbox {
             value_size: spec.value_size,
             max_entries: spec.max_entries,
             map_flags: spec.flags,
+            log: log.address(),
+            log_size: log.size(),
             ..zeroed()
         };
         if let Some(inner) = &spec.inner {
@@ -31,8 +34,8 @@ impl Sandbox {
             arg.inner_flags = inner.flags;
         }
         let about = format!("map {}", spec.name);
-        let fd = call(&self.0, "MAP_CREATE", uapi::MAP_CREATE, &mut arg, &about)?;
-        let mut map = Map::from_fd(owned(fd))?;
+        let fd = call(&self.0, "MAP_CREATE", uapi::MAP_CREATE, &mut arg, &about);
+        let mut map = Map::from_fd(owned(log.explain(fd)?))?;
         (map.handle, map.values) = (arg.handle, arg.values);
         Ok(map)
     }

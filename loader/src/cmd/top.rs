@@ -1,0 +1,163 @@
+//! `wprobe top`.
+
+use std::collections::HashMap;
+use std::io::{IsTerminal, stdout};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use loader::device::{Device, Program, text};
+use loader::resident::Resident;
+use serde_json::json;
+
+use super::interrupt::{Interrupt, seconds};
+use super::{Output, device};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  wprobe top
+  wprobe top --interval 5 --count 12
+  wprobe top --once --json
+
+Runs are timed while this runs, and only then, which costs each two readings of the clock. JSON is one line an interval.")]
+pub(super) struct Args {
+    /// Show every so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "1")]
+    interval: Duration,
+    /// End after so many times; by default at Ctrl-C
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// The same as --count 1
+    #[arg(long, conflicts_with = "count")]
+    once: bool,
+}
+
+pub(super) fn run(args: Args, json: bool) -> Result<Output> {
+    let device = device()?;
+    let _timing = device.time_runs()?;
+    let signals = Interrupt::catch()?;
+    let mut left = if args.once { Some(1) } else { args.count };
+    let mut before = Sample::take(&device)?;
+    loop {
+        let interrupted = signals.wait(args.interval)?;
+        let now = Sample::take(&device)?;
+        let output = now.since(&before);
+        before = now;
+        left = left.map(|left| left - 1);
+        if interrupted || left == Some(0) {
+            return Ok(output);
+        }
+        if !json && stdout().is_terminal() {
+            // Home and clear: the screen shows the newest interval only.
+            print!("\x1b[H\x1b[2J");
+        }
+        if !output.print(json)? {
+            return Ok(output);
+        }
+    }
+}
+
+/// Every program's counts at a time.
+struct Sample {
+    time: Instant,
+    /// By the module's id and the program's index.
+    programs: HashMap<(u32, u32), (String, Program)>,
+}
+
+/// What a program did in an interval.
+struct Row<'s> {
+    id: u32,
+    module: &'s str,
+    program: &'s Program,
+    runs: u64,
+    misses: u64,
+    traps: u64,
+    timed: u64,
+    nanoseconds: u64,
+}
+
+impl Sample {
+    fn take(device: &Device) -> Result<Self> {
+        let time = Instant::now();
+        let mut programs = HashMap::new();
+        for module in Resident::all(device)? {
+            for program in module.module.programs()? {
+                let key = (module.info.id, program.index);
+                programs.insert(key, (module.name(), program));
+            }
+        }
+        Ok(Sample { time, programs })
+    }
+
+    /// What happened since `before`, the most expensive program first.
+    fn since(&self, before: &Sample) -> Output {
+        let mut rows: Vec<_> = self.rows(before).collect();
+        rows.sort_by_key(|row| (row.nanoseconds, row.runs, row.misses));
+        rows.reverse();
+        let seconds = (self.time - before.time).as_secs_f64();
+        let mut text = format!(
+            "{:>4}  {:<16}{:>10}{:>10}{:>10}{:>10}{:>8}  program\n",
+            "id", "module", "runs/s", "misses/s", "traps/s", "ns a run", "CPU %"
+        );
+        text.extend(rows.iter().map(|row| row.text(seconds)));
+        let programs: Vec<_> = rows.iter().map(Row::json).collect();
+        Output {
+            text,
+            json: json!({ "seconds": seconds, "programs": programs }),
+        }
+    }
+
+    fn rows<'s>(&'s self, before: &Sample) -> impl Iterator<Item = Row<'s>> {
+        self.programs.iter().map(|(key, (module, program))| {
+            // A program that was not there had done nothing.
+            let then = before.programs.get(key).map(|(_, program)| program);
+            let since = |count: fn(&Program) -> u64| count(program) - then.map_or(0, count);
+            Row {
+                id: key.0,
+                module,
+                program,
+                runs: since(|p| p.runs),
+                misses: since(|p| p.misses),
+                traps: since(|p| p.traps),
+                timed: since(|p| p.timed),
+                nanoseconds: since(|p| p.nanoseconds),
+            }
+        })
+    }
+}
+
+impl Row<'_> {
+    fn text(&self, seconds: f64) -> String {
+        let rate = |count: u64| count as f64 / seconds;
+        let average = self.nanoseconds.checked_div(self.timed);
+        format!(
+            "{:>4}  {:<16}{:>10.0}{:>10.0}{:>10.0}{:>10}{:>8.2}  {}{}\n",
+            self.id,
+            self.module,
+            rate(self.runs),
+            rate(self.misses),
+            rate(self.traps),
+            average.map_or("-".to_owned(), |average| average.to_string()),
+            rate(self.nanoseconds) / 1e7,
+            text(&self.program.name),
+            if self.program.disabled != 0 {
+                " (disabled)"
+            } else {
+                ""
+            },
+        )
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "id": self.id,
+            "module": self.module,
+            "program": text(&self.program.name),
+            "runs": self.runs,
+            "misses": self.misses,
+            "traps": self.traps,
+            "timed": self.timed,
+            "nanoseconds": self.nanoseconds,
+            "disabled": self.program.disabled != 0,
+        })
+    }
+}
