@@ -1,0 +1,136 @@
+//! Kernel stacks, which begin with frames of the runtime that took them: without these, they are equal.
+//!
+//! A program under native eBPF is called through JIT-compiled code and a trampoline, under the wasm runtime through
+//! `wprobe.ko`. Numbers of stacks are hashes of all frames, so a number becomes what it stands for.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::State;
+use super::fields::{Field, Shape, join};
+use crate::session::Elements;
+
+/// A field that holds a stack, or the number of one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stack {
+    /// The field: `counts.key.w_k_stack_id`, `hists.key.kern_stack`.
+    pub field: String,
+    /// The map that has the frames; none if the field itself holds them.
+    #[serde(default)]
+    pub map: Option<String>,
+}
+
+/// The kernel's functions, by address.
+pub(super) struct Symbols(Vec<(u64, String)>);
+
+impl Symbols {
+    /// Reads them, with the programs and trampolines that are there now.
+    pub(super) fn read() -> Result<Self> {
+        let text = fs::read_to_string("/proc/kallsyms").context("/proc/kallsyms")?;
+        let symbol = |line: &str| {
+            let (address, rest) = line.split_once(' ')?;
+            let address = u64::from_str_radix(address, 16).ok()?;
+            Some((address, rest.get(2..)?.to_owned()))
+        };
+        let mut symbols: Vec<_> = text.lines().filter_map(symbol).collect();
+        symbols.sort();
+        Ok(Symbols(symbols))
+    }
+
+    /// The start of the function that `address` is in, and its name with its module.
+    fn function(&self, address: u64) -> (u64, &str) {
+        let after = self.0.partition_point(|(start, _)| *start <= address);
+        let found = after.checked_sub(1).and_then(|at| self.0.get(at));
+        found.map_or((address, "?"), |(start, name)| (*start, name))
+    }
+
+    /// The functions of a stack, outermost last, without what a runtime added at the inner end.
+    fn frames(&self, stack: &[u8]) -> Vec<u64> {
+        let words = words(stack);
+        let is_runtime = |address: &u64| of_runtime(self.function(*address).1);
+        let own = words.iter().position(|address| !is_runtime(address));
+        let mut frames = words[own.unwrap_or(words.len())..].to_vec();
+        // Where in the first function it was is up to the runtime.
+        if let Some(first) = frames.first_mut() {
+            *first = self.function(*first).0;
+        }
+        frames
+    }
+
+    /// `elements` of map `name` with their stacks as what they stand for. `state` has the maps of frames.
+    pub(super) fn resolved(
+        &self,
+        stacks: &[Stack],
+        (name, key, value): (&str, &Shape, &Shape),
+        elements: &Elements,
+        state: &State,
+    ) -> Elements {
+        let element = |(k, v): &(Vec<u8>, Vec<u8>)| {
+            let (mut k, mut v) = (k.clone(), v.clone());
+            for stack in stacks {
+                self.resolve(stack, &format!("{name}.key"), key, &mut k, state);
+                self.resolve(stack, name, value, &mut v, state);
+            }
+            (k, v)
+        };
+        let mut elements: Elements = elements.iter().map(element).collect();
+        elements.sort();
+        elements
+    }
+
+    fn resolve(&self, stack: &Stack, name: &str, shape: &Shape, bytes: &mut [u8], state: &State) {
+        let is_it = |field: &&Field| super::rules::is_about(&stack.field, &join(name, &field.path));
+        let fields: Vec<_> = shape.fields.iter().filter(is_it).collect();
+        let (Some(first), Some(last)) = (fields.first(), fields.last()) else {
+            return;
+        };
+        let Some(place) = bytes.get_mut(first.at..last.at + last.size) else {
+            return;
+        };
+        match &stack.map {
+            None => {
+                let frames = self.frames(place);
+                place.fill(0);
+                for (to, frame) in place.chunks_exact_mut(8).zip(frames) {
+                    to.copy_from_slice(&frame.to_le_bytes());
+                }
+            }
+            Some(map) => {
+                let found = state.get(map).and_then(|map| map.iter().find(|(id, _)| id == place));
+                if let Some((_, stack)) = found {
+                    let number = hash(&self.frames(stack));
+                    place.copy_from_slice(&number.to_le_bytes()[..place.len().min(4)]);
+                }
+            }
+        }
+    }
+}
+
+fn words(stack: &[u8]) -> Vec<u64> {
+    let words = stack.chunks_exact(8).map(|word| {
+        let word = word.first_chunk().copied();
+        word.map_or(0, u64::from_le_bytes)
+    });
+    words.take_while(|word| *word != 0).collect()
+}
+
+/// A number for a stack, the same under both runtimes; positive, as errors are not (FNV-1a).
+fn hash(frames: &[u64]) -> u32 {
+    let bytes = frames.iter().flat_map(|frame| frame.to_le_bytes());
+    let hash = bytes.fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash >> 1
+}
+
+/// Whether a function is part of how a runtime gets from an event to a program.
+fn of_runtime(name: &str) -> bool {
+    let (name, module) = name.split_once('\t').unwrap_or((name, ""));
+    const PARTS: &[&str] = &[
+        "bpf_", "__bpf_", "trace_call_bpf", "kprobe_", "__kprobe", "ftrace_", "perf_trace_", "perf_call_bpf", "kretprobe_", "arch_ftrace", "__traceiter_", "trace_event_raw", "wp_", "uprobe", "aggr_", "opt_pre", "optimized_callback", "rethook", "arch_rethook", "__arch_",
+    ];
+    module == "[wprobe]" || module == "[bpf]" || PARTS.iter().any(|part| name.starts_with(part))
+}
+#[allow(missing_docs)]
+impl Symbols { pub(super) fn debug(&self, e: &Elements, who: &str) { for (k, v) in e.iter().take(6) { let n: Vec<_> = words(v).iter().map(|a| format!("{}+{:x}", self.function(*a).1.replace('\t'," "), a - self.function(*a).0)).collect(); eprintln!("STACK {who} {k:?} {:?} {}", hash(&self.frames(v)), n[..n.len().min(14)].join(" < ")); } } }
