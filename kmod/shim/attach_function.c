@@ -72,7 +72,7 @@ static void fentry_detach(struct wprobe_probe *probe)
 	fentry_free(fentry);
 }
 
-static const struct wprobe_probe_ops fentry_ops = { .detach = fentry_detach };
+static const struct wprobe_probe_ops fentry_ops = { .frames = 2, .detach = fentry_detach };
 
 /* A kprobe that is never armed tells where a symbol lies. */
 static int find_function(const char *symbol, unsigned long *ip)
@@ -159,7 +159,7 @@ static void fexit_detach(struct wprobe_probe *probe)
 	kfree(fexit);
 }
 
-static const struct wprobe_probe_ops fexit_ops = { fexit_missed, fexit_detach };
+static const struct wprobe_probe_ops fexit_ops = { 2, fexit_missed, fexit_detach };
 
 int wp_fexit_attach(const char *symbol, u32 args, void *attachment, struct wprobe_probe **made)
 {

@@ -52,7 +52,7 @@ static void entry_detach(struct wprobe_probe *probe)
 	kfree(entry);
 }
 
-static const struct wprobe_probe_ops entry_ops = { entry_missed, entry_detach };
+static const struct wprobe_probe_ops entry_ops = { 0, entry_missed, entry_detach };
 
 int wp_kprobe_attach(const char *symbol, u32 offset, void *attachment, struct wprobe_probe **made)
 {
@@ -94,7 +94,7 @@ static void ret_detach(struct wprobe_probe *probe)
 	kfree(ret);
 }
 
-static const struct wprobe_probe_ops ret_ops = { ret_missed, ret_detach };
+static const struct wprobe_probe_ops ret_ops = { 0, ret_missed, ret_detach };
 
 int wp_kretprobe_attach(const char *symbol, void *attachment, struct wprobe_probe **made)
 {

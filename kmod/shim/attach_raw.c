@@ -84,7 +84,7 @@ static void raw_detach(struct wprobe_probe *probe)
 	kfree(raw);
 }
 
-static const struct wprobe_probe_ops raw_ops = { .detach = raw_detach };
+static const struct wprobe_probe_ops raw_ops = { .frames = 2, .detach = raw_detach };
 
 int wp_raw_tracepoint_attach(const char *name, void *attachment, struct wprobe_probe **made)
 {

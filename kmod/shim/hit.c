@@ -12,7 +12,9 @@
 /* `regs` is what a stack is unwound from, or NULL; `words` holds the program's context. */
 void wprobe_hit(struct wprobe_probe *probe, const struct pt_regs *regs, const void *words)
 {
-	struct wprobe_hit hit = { .regs = regs, .words = words };
+	struct wprobe_hit hit = {
+		.regs = regs, .words = words, .frames = probe->ops->frames,
+	};
 	unsigned long flags;
 	u32 cpu;
 

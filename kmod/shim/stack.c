@@ -47,18 +47,33 @@ static long stored(const struct walk *walk)
 	return walk->seen < walk->skip ? -EFAULT : (long)(walk->seen - walk->skip);
 }
 
-static void walk_kernel(struct walk *walk, struct pt_regs *regs)
+/*
+ * Registers to unwind from: those that were saved whole, or what perf_arch_fetch_caller_regs() notes of a caller,
+ * whose frame the noting function's own lies under. perf unwinds from itself to there; on an engine's stack nobody
+ * could.
+ */
+static bool whole(const struct pt_regs *regs, struct pt_regs *all)
+{
+	*all = *regs;
+	if (regs->flags & X86_EFLAGS_FIXED)
+		return true;
+	all->flags = X86_EFLAGS_FIXED;
+	all->sp = regs->sp + 2 * sizeof(u64);
+	return !copy_from_kernel_nofault(&all->bp, (void *)regs->sp, sizeof(all->bp));
+}
+
+static void walk_kernel(struct walk *walk, const struct pt_regs *regs, u64 frames)
 {
 	struct unwind_state state;
+	struct pt_regs all;
 
-	if (user_mode(regs) || !store(walk, regs->ip))
+	while (frames--)
+		if (!store(walk, (u64)wprobe_hit))
+			return;
+	if (user_mode(regs) || !store(walk, regs->ip) || !whole(regs, &all))
 		return;
-	/* perf_hw_regs(): registers that were saved whole, or those of perf_arch_fetch_caller_regs() */
-	if (regs->flags & X86_EFLAGS_FIXED)
-		unwind_start(&state, current, regs, NULL);
-	else
-		unwind_start(&state, current, NULL, (void *)regs->sp);
-	for (; !unwind_done(&state); unwind_next_frame(&state)) {
+	for (unwind_start(&state, current, &all, NULL); !unwind_done(&state);
+	     unwind_next_frame(&state)) {
 		unsigned long address = unwind_get_return_address(&state);
 
 		if (!address || !store(walk, address))
@@ -87,7 +102,7 @@ static bool read_frame(u64 at, bool is_64bit, u64 *next, u64 *address)
 }
 
 /* A uprobe on `push %rbp`: the caller's frame is not linked yet, but its address is on top of the stack. */
-static bool before_frame(struct pt_regs *regs)
+static bool before_frame(const struct pt_regs *regs)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0) && defined(CONFIG_UPROBES)
 	static const u8 endbr[] = { 0xf3, 0x0f, 0x1e, 0xfa };
@@ -102,7 +117,7 @@ static bool before_frame(struct pt_regs *regs)
 #endif
 }
 
-static void walk_user(struct walk *walk, struct pt_regs *regs)
+static void walk_user(struct walk *walk, const struct pt_regs *regs)
 {
 	bool is_64bit = user_64bit_mode(regs);
 	u64 at = regs->bp, address;
@@ -117,17 +132,17 @@ static void walk_user(struct walk *walk, struct pt_regs *regs)
 }
 
 /* How many addresses of the current task's stack were stored, or -EFAULT. */
-long wp_stack(u64 context, bool user, u32 skip, u64 *to, u32 room)
+long wp_stack(const struct wprobe_hit *hit, bool user, u32 skip, u64 *to, u32 room)
 {
 	struct walk walk = { .to = to, .room = room, .skip = skip };
-	struct pt_regs *regs = (struct pt_regs *)context;
+	const struct pt_regs *regs = hit ? hit->regs : NULL;
 
 	if (user && !(regs && user_mode(regs)))
 		regs = current->mm ? task_pt_regs(current) : NULL;
 	if (regs && user)
 		walk_user(&walk, regs);
 	else if (regs)
-		walk_kernel(&walk, regs);
+		walk_kernel(&walk, regs, hit->frames);
 	return stored(&walk);
 }
 

@@ -51,6 +51,8 @@ struct wprobe_hit {
 	const struct pt_regs *regs;
 	/* the program's context, as many words as its attachment copies */
 	const void *words;
+	/* see struct wprobe_probe_ops */
+	u64 frames;
 };
 
 /*
@@ -115,7 +117,7 @@ long wp_read_user_str(char *to, u64 from, size_t size);
 void wp_trace(const char *text, size_t length);
 
 /* stack.c */
-long wp_stack(u64 context, bool user, u32 skip, u64 *to, u32 room);
+long wp_stack(const struct wprobe_hit *hit, bool user, u32 skip, u64 *to, u32 room);
 long wp_task_stack(u64 address, bool user, u32 skip, u64 *to, u32 room);
 
 /* task.c */
@@ -148,6 +150,8 @@ struct wprobe_probe {
 };
 
 struct wprobe_probe_ops {
+	/* how many frames of a native program and of what calls it a stack begins with */
+	u64 frames;
 	/* NULL: it never misses */
 	u64 (*missed)(const struct wprobe_probe *probe);
 	void (*detach)(struct wprobe_probe *probe);

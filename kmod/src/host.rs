@@ -131,7 +131,7 @@ impl Host for Kernel {
 
     fn stack(&self, walk: Walk, to: GuestSlice<'_>) -> Result<usize, Errno> {
         let room = (to.len() / 8) as u32;
-        // SAFETY: a guest slice is valid for writes of its length; a run's context is that of its probe.
+        // SAFETY: a guest slice is valid for writes of its length; a run's context is its hit.
         unsafe { tasks::stack(walk, to.as_ptr(), room) }.map_err(Errno)
     }
 

@@ -6,7 +6,7 @@ use crate::allocations;
 
 // SAFETY: as shim/ defines them; nothing else in the module has these names.
 unsafe extern "C" {
-    fn wp_stack(context: u64, user: bool, skip: u32, to: *mut u8, room: u32) -> i64;
+    fn wp_stack(hit: u64, user: bool, skip: u32, to: *mut u8, room: u32) -> i64;
     fn wp_task_stack(task: u64, user: bool, skip: u32, to: *mut u8, room: u32) -> i64;
     safe fn wp_send_signal(number: u32, process: bool) -> i64;
     safe fn wp_task_by_pid(number: u32) -> u64;
@@ -27,13 +27,13 @@ unsafe extern "C" {
 ///
 /// # Safety
 ///
-/// `to` is valid for writes of `room` words; a context is the registers of a probe.
+/// `to` is valid for writes of `room` words; a context is a hit that lasts as long as the call.
 pub(crate) unsafe fn stack(walk: Walk, to: *mut u8, room: u32) -> Result<usize, i32> {
     let Walk { from, user, skip } = walk;
     // SAFETY: the caller's promise; C makes sure that there is such a task.
     let stored = unsafe {
         match from {
-            host::From::Context(context) => wp_stack(context, user, skip, to, room),
+            host::From::Context(hit) => wp_stack(hit, user, skip, to, room),
             host::From::Task(task) => wp_task_stack(task, user, skip, to, room),
         }
     };

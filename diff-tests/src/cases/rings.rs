@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use libbpf_rs::{PerfBufferBuilder, RingBufferBuilder};
+use loader::session::Elements;
 use loader::device::{self, Device, Object, PerfBuffer, PerfRing, Record, RingBuffer};
 
 use super::Case;
-use crate::compare::Elements;
 use crate::oracle::native::Native;
 use crate::wasm::Wasm;
 use crate::workload::{on_every_cpu, syscalls};

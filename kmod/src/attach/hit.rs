@@ -58,7 +58,7 @@ impl Attachment {
             stats: &program.stats,
             counters,
             budget: self.module.budget,
-            context: hit.regs as u64,
+            context: core::ptr::from_ref(hit) as u64,
             cookie: self.cookie,
         };
         match &program.entry {

@@ -24,7 +24,7 @@ use super::warm;
 pub(crate) struct RunState {
     /// The sandbox's memory and maps; none for an exclusive module. The sandbox drops its stores before them.
     pub(crate) space: Option<&'static Space>,
-    /// Address of the native context.
+    /// Address of the hit.
     pub(crate) context: u64,
     /// The link's cookie.
     pub(crate) cookie: u64,

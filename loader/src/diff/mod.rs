@@ -90,6 +90,8 @@ pub struct Outcome {
     pub runs: u64,
     /// How many events they sent natively.
     pub events: u64,
+    /// Whether numbers of stacks were lost, as happens when two share a slot: differences then mean nothing.
+    pub stacks_lost: bool,
     /// What was compared, and what differs.
     #[serde(flatten)]
     pub findings: Findings,
@@ -206,15 +208,16 @@ impl Pair {
             }
             thread::sleep(Duration::from_millis(3));
         };
-        if let Some(y)=&self.symbols { for m in ["stackmap","stack_map"] { if let (Some(n),Some(w))=(native.get(m),wasm.get(m)) { y.debug(n,"native"); y.debug(w,"wasm"); } } } // TMP
         self.native.detach();
         self.wasm.detach();
+        let findings = self.compare(&native, &wasm);
         let programs = self.decisions.iter().filter(|d| d.attached);
         Ok(Outcome {
             programs: programs.map(|d| d.program.clone()).collect(),
             runs: self.wasm.programs()?.iter().map(|p| p.runs).sum(),
             events: self.native_sent.values().map(|s| s.events.len() as u64).sum(),
-            findings: self.compare(&native, &wasm),
+            stacks_lost: self.symbols.as_ref().is_some_and(Symbols::take_collided),
+            findings,
         })
     }
 

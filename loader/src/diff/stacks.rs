@@ -3,6 +3,7 @@
 //! A program under native eBPF is called through JIT-compiled code and a trampoline, under the wasm runtime through
 //! `wprobe.ko`. Numbers of stacks are hashes of all frames, so a number becomes what it stands for.
 
+use std::cell::Cell;
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -24,7 +25,14 @@ pub struct Stack {
 }
 
 /// The kernel's functions, by address.
-pub(super) struct Symbols(Vec<(u64, String)>);
+pub(super) struct Symbols {
+    sorted: Vec<(u64, String)>,
+    /// Whether a stack fell into a slot that another one has: its number is lost.
+    collided: Cell<bool>,
+}
+
+/// `bpf_get_stackid()` for such a stack.
+const EEXIST: i32 = -17;
 
 impl Symbols {
     /// Reads them, with the programs and trampolines that are there now.
@@ -37,20 +45,28 @@ impl Symbols {
         };
         let mut symbols: Vec<_> = text.lines().filter_map(symbol).collect();
         symbols.sort();
-        Ok(Symbols(symbols))
+        Ok(Symbols {
+            sorted: symbols,
+            collided: Cell::new(false),
+        })
+    }
+
+    /// Whether a number of a stack was lost since the last call, on either side.
+    pub(super) fn take_collided(&self) -> bool {
+        self.collided.take()
     }
 
     /// The start of the function that `address` is in, and its name with its module.
     fn function(&self, address: u64) -> (u64, &str) {
-        let after = self.0.partition_point(|(start, _)| *start <= address);
-        let found = after.checked_sub(1).and_then(|at| self.0.get(at));
+        let after = self.sorted.partition_point(|(start, _)| *start <= address);
+        let found = after.checked_sub(1).and_then(|at| self.sorted.get(at));
         found.map_or((address, "?"), |(start, name)| (*start, name))
     }
 
     /// The functions of a stack, outermost last, without what a runtime added at the inner end.
     fn frames(&self, stack: &[u8]) -> Vec<u64> {
         let words = words(stack);
-        let is_runtime = |address: &u64| of_runtime(self.function(*address).1);
+        let is_runtime = |address: &u64| *address >> 63 != 0 && of_runtime(self.function(*address).1);
         let own = words.iter().position(|address| !is_runtime(address));
         let mut frames = words[own.unwrap_or(words.len())..].to_vec();
         // Where in the first function it was is up to the runtime.
@@ -98,6 +114,7 @@ impl Symbols {
                     to.copy_from_slice(&frame.to_le_bytes());
                 }
             }
+            Some(_) if *place == EEXIST.to_le_bytes() => self.collided.set(true),
             Some(map) => {
                 let found = state.get(map).and_then(|map| map.iter().find(|(id, _)| id == place));
                 if let Some((_, stack)) = found {
@@ -132,5 +149,3 @@ fn of_runtime(name: &str) -> bool {
     ];
     module == "[wprobe]" || module == "[bpf]" || PARTS.iter().any(|part| name.starts_with(part))
 }
-#[allow(missing_docs)]
-impl Symbols { pub(super) fn debug(&self, e: &Elements, who: &str) { for (k, v) in e.iter().take(6) { let n: Vec<_> = words(v).iter().map(|a| format!("{}+{:x}", self.function(*a).1.replace('\t'," "), a - self.function(*a).0)).collect(); eprintln!("STACK {who} {k:?} {:?} {}", hash(&self.frames(v)), n[..n.len().min(14)].join(" < ")); } } }
