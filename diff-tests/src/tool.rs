@@ -2,6 +2,7 @@
 //! `diff-tests/workloads/NAME.sh` what happens meanwhile.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use loader::attach::Choice;
 use loader::device::{Device, Rate, Sampling};
-use loader::diff::{Outcome, Pair, Plan, Rule, Stack};
+use loader::diff::{Findings, Outcome, Pair, Plan, Rule, Stack};
 use loader::layout::Layout;
 use loader::load::Options;
 use loader::open::Input;
+use loader::session::wasm::Wasm;
 use loader::settings::Settings;
 use serde::Deserialize;
 
@@ -60,9 +62,67 @@ pub struct Case {
     /// What may differ.
     #[serde(default)]
     pub differ: Vec<Rule>,
-    /// Kernels on which this cannot be, and why.
+    /// Kernels on which native eBPF cannot do this, and why. The wasm runtime must be able to.
     #[serde(default)]
     pub except: BTreeMap<String, String>,
+}
+
+/// What became of a case.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Both runtimes ran; what they saw.
+    Compared(Outcome),
+    /// Native eBPF cannot run this here, as expected, and why; the wasm runtime loads and attaches it.
+    Except(String),
+}
+
+impl Verdict {
+    /// Whether nothing is wrong.
+    pub fn is_good(&self) -> bool {
+        match self {
+            Verdict::Compared(outcome) => outcome.equal(),
+            Verdict::Except(_) => true,
+        }
+    }
+}
+
+/// Differences that are shown of a case.
+const SHOWN: usize = 12;
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outcome = match self {
+            Verdict::Except(why) => return write!(f, "not here: {why}"),
+            Verdict::Compared(outcome) => outcome,
+        };
+        let verdict = if outcome.equal() { "equal" } else { "DIFFERS" };
+        let Findings {
+            fields,
+            allowed,
+            differences,
+        } = &outcome.findings;
+        write!(
+            f,
+            "{verdict}: {} programs, {} runs, {} events, {fields} fields, of which {allowed} differ as they may",
+            outcome.programs.len(),
+            outcome.runs,
+            outcome.events
+        )?;
+        for d in differences.iter().take(SHOWN) {
+            write!(
+                f,
+                "\n    {}\n        native {}\n        wasm   {}",
+                d.place, d.native, d.wasm
+            )?;
+        }
+        if let Some(more @ 1..) = differences.len().checked_sub(SHOWN) {
+            write!(f, "\n    and {more} more")?;
+        }
+        let stacks = outcome.stacks.iter().take(SHOWN);
+        stacks
+            .map(|stack| write!(f, "\n    stack {stack}"))
+            .collect()
+    }
 }
 
 /// Why there are few events.
@@ -94,8 +154,28 @@ impl Case {
         Ok(names)
     }
 
-    /// Runs it, and compares what both runtimes saw; again, if stacks were lost.
-    pub fn run(&self, device: &Device, name: &str) -> Result<Outcome> {
+    /// Runs it on a kernel of this name, and compares what both runtimes saw.
+    pub fn run(&self, device: &Device, name: &str, kernel: &str) -> Result<Verdict> {
+        let Some(why) = self.except.get(kernel) else {
+            return self.compare(device, name).map(Verdict::Compared);
+        };
+        self.alone(device, name)?;
+        ensure!(
+            self.once(device, name).is_err(),
+            "expected not to be possible here, and it is: {why}"
+        );
+        Ok(Verdict::Except(why.clone()))
+    }
+
+    /// Loads and attaches it as wasm only.
+    fn alone(&self, device: &Device, name: &str) -> Result<()> {
+        let plan = self.plan(name, std::process::id())?;
+        let mut wasm = Wasm::open(device, self.input(name)?, &plan.choice, &plan.options)?;
+        wasm.attach()
+    }
+
+    /// Compares; again, if stacks were lost.
+    fn compare(&self, device: &Device, name: &str) -> Result<Outcome> {
         for _ in 1..TRIES {
             let outcome = self.once(device, name)?;
             if outcome.equal() || !outcome.stacks_lost {
@@ -105,9 +185,13 @@ impl Case {
         self.once(device, name)
     }
 
-    fn once(&self, device: &Device, name: &str) -> Result<Outcome> {
+    fn input(&self, name: &str) -> Result<Input> {
         let tool = Path::new("/usr/sbin").join(name);
-        let input = Input::open(self.file.as_deref().unwrap_or(&tool), None)?;
+        Ok(Input::open(self.file.as_deref().unwrap_or(&tool), None)?)
+    }
+
+    fn once(&self, device: &Device, name: &str) -> Result<Outcome> {
+        let input = self.input(name)?;
         let mut work = Work::prepare(&self.workload)?;
         let mut pair = Pair::attach(device, &input, self.plan(name, work.pid())?)?;
         pair.begin()?;
@@ -118,7 +202,11 @@ impl Case {
         }
         let outcome = pair.end()?;
         let least = self.few.as_ref().map_or(EVENTS, |few| few.least);
-        let seen = if outcome.events > 0 { outcome.events } else { outcome.runs };
+        let seen = if outcome.events > 0 {
+            outcome.events
+        } else {
+            outcome.runs
+        };
         ensure!(
             !outcome.equal() || seen >= least,
             "only {seen} events, where {least} are expected"
@@ -148,7 +236,11 @@ impl Case {
             choice.sections.push((program.clone(), section.clone()));
         }
         let value = |(name, value): (&String, &String)| {
-            let value = if value == "$PID" { pid.to_string() } else { value.clone() };
+            let value = if value == "$PID" {
+                pid.to_string()
+            } else {
+                value.clone()
+            };
             (name.clone(), value)
         };
         let settings = Settings {
@@ -194,7 +286,10 @@ impl Work {
     fn prepare(name: &str) -> Result<Self> {
         let script = folder("workloads").join(format!("{name}.sh"));
         ensure!(script.exists(), "no workload {}", script.display());
-        let prepare = format!("set -eu\ndir=$(mktemp -d)\ncd \"$dir\"\nPATH=$1:$PATH\n. {}\nprepare >&2\necho ready\nread go\nwork\n", script.display());
+        let prepare = format!(
+            "set -eu\ndir=$(mktemp -d)\ncd \"$dir\"\nPATH=$1:$PATH\n. {}\nprepare >&2\necho ready\nread go\nwork\n",
+            script.display()
+        );
         let here = std::env::current_exe()?;
         let mut child = Command::new("/bin/sh")
             .args(["-c", &prepare, "work"])

@@ -4,6 +4,7 @@
 
 mod bench;
 mod demo;
+mod diff;
 mod exec;
 mod generate;
 mod image;
@@ -81,6 +82,11 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Run tools natively and as wasm at the same time, and compare what they saw
+    #[command(
+        after_help = "Examples:\n  cargo xtask diff opensnoop tcplife --kernel 6.12\n  cargo xtask diff --table --html target/diff.html"
+    )]
+    Diff(diff::Plan),
     /// Run many random programs in this machine's kernel and translated; a failure is printed as a filetest
     #[command(
         after_help = "Examples:\n  cargo xtask random\n  cargo xtask random --programs 100000 --seed 7"
@@ -166,6 +172,7 @@ fn run(task: Task) -> Result<ExitCode> {
             kernel,
             json,
         }),
+        Task::Diff(plan) => diff::run(&plan),
         Task::Random(plan) => random::run(&plan).map(|()| ExitCode::SUCCESS),
         Task::Generate => generate::run().map(|()| ExitCode::SUCCESS),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),

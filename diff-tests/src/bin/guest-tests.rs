@@ -22,6 +22,9 @@ fn main() -> ExitCode {
             run().map_err(|e| Failed::from(format!("{e:#}")))
         })
     };
-    let trials = cases::all().into_iter().map(trial).collect();
+    let mut trials: Vec<_> = cases::all().into_iter().map(trial).collect();
+    // Before the last ones, which unload the module.
+    let at = trials.len() - cases::LAST.len();
+    trials.splice(at..at, cases::tools::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

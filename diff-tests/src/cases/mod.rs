@@ -28,7 +28,10 @@ use anyhow::Result;
 /// A test: its name, and what it does.
 pub type Case = (&'static str, fn() -> Result<()>);
 
-/// Every test, in the order they run: the last ones unload the module.
+/// The last tests: they unload the module.
+pub const LAST: &[Case] = lifecycle::CASES;
+
+/// Every test but those of [`tools`], in the order they run.
 pub fn all() -> Vec<Case> {
     [
         core_values::CASES,
@@ -47,12 +50,11 @@ pub fn all() -> Vec<Case> {
         hotplug::CASES,
         stacks::CASES,
         tasks::CASES,
-        tools::CASES,
         soak::CASES,
         cli::CASES,
         top::CASES,
         limits::CASES,
-        lifecycle::CASES,
+        LAST,
     ]
     .concat()
 }

@@ -3,7 +3,8 @@
 //! A program under native eBPF is called through JIT-compiled code and a trampoline, under the wasm runtime through
 //! `wprobe.ko`. Numbers of stacks are hashes of all frames, so a number becomes what it stands for.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -27,6 +28,8 @@ pub struct Stack {
 /// The kernel's functions, by address.
 pub(super) struct Symbols {
     sorted: Vec<(u64, String)>,
+    /// What the numbers that stacks got stand for.
+    names: RefCell<BTreeMap<u32, String>>,
     /// Whether a stack fell into a slot that another one has: its number is lost.
     collided: Cell<bool>,
 }
@@ -47,6 +50,7 @@ impl Symbols {
         symbols.sort();
         Ok(Symbols {
             sorted: symbols,
+            names: RefCell::default(),
             collided: Cell::new(false),
         })
     }
@@ -66,7 +70,8 @@ impl Symbols {
     /// The functions of a stack, outermost last, without what a runtime added at the inner end.
     fn frames(&self, stack: &[u8]) -> Vec<u64> {
         let words = words(stack);
-        let is_runtime = |address: &u64| *address >> 63 != 0 && of_runtime(self.function(*address).1);
+        let is_runtime =
+            |address: &u64| *address >> 63 != 0 && of_runtime(self.function(*address).1);
         let own = words.iter().position(|address| !is_runtime(address));
         let mut frames = words[own.unwrap_or(words.len())..].to_vec();
         // Where in the first function it was is up to the runtime.
@@ -97,6 +102,15 @@ impl Symbols {
         elements
     }
 
+    /// The stacks whose numbers occur in `text`, with their functions.
+    pub(super) fn named_in(&self, text: &str) -> Vec<String> {
+        let names = self.names.borrow();
+        let words = text.split(|c: char| !c.is_ascii_digit());
+        let numbers = words.filter_map(|word| word.parse::<u32>().ok());
+        let named = numbers.filter_map(|number| Some(format!("{number}: {}", names.get(&number)?)));
+        named.collect()
+    }
+
     fn resolve(&self, stack: &Stack, name: &str, shape: &Shape, bytes: &mut [u8], state: &State) {
         let is_it = |field: &&Field| super::rules::is_about(&stack.field, &join(name, &field.path));
         let fields: Vec<_> = shape.fields.iter().filter(is_it).collect();
@@ -116,9 +130,20 @@ impl Symbols {
             }
             Some(_) if *place == EEXIST.to_le_bytes() => self.collided.set(true),
             Some(map) => {
-                let found = state.get(map).and_then(|map| map.iter().find(|(id, _)| id == place));
+                let found = state
+                    .get(map)
+                    .and_then(|map| map.iter().find(|(id, _)| id == place));
                 if let Some((_, stack)) = found {
-                    let number = hash(&self.frames(stack));
+                    let frames = self.frames(stack);
+                    let number = hash(&frames);
+                    let names = || {
+                        frames
+                            .iter()
+                            .map(|at| self.function(*at).1)
+                            .collect::<Vec<_>>()
+                    };
+                    let mut known = self.names.borrow_mut();
+                    known.entry(number).or_insert_with(|| names().join(" < "));
                     place.copy_from_slice(&number.to_le_bytes()[..place.len().min(4)]);
                 }
             }
@@ -137,7 +162,9 @@ fn words(stack: &[u8]) -> Vec<u64> {
 /// A number for a stack, the same under both runtimes; positive, as errors are not (FNV-1a).
 fn hash(frames: &[u64]) -> u32 {
     let bytes = frames.iter().flat_map(|frame| frame.to_le_bytes());
-    let hash = bytes.fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = bytes.fold(0x811c_9dc5u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
     hash >> 1
 }
 
@@ -145,7 +172,26 @@ fn hash(frames: &[u64]) -> u32 {
 fn of_runtime(name: &str) -> bool {
     let (name, module) = name.split_once('\t').unwrap_or((name, ""));
     const PARTS: &[&str] = &[
-        "bpf_", "__bpf_", "trace_call_bpf", "kprobe_", "__kprobe", "ftrace_", "perf_trace_", "perf_call_bpf", "kretprobe_", "arch_ftrace", "__traceiter_", "trace_event_raw", "wp_", "uprobe", "aggr_", "opt_pre", "optimized_callback", "rethook", "arch_rethook", "__arch_",
+        "bpf_",
+        "__bpf_",
+        "trace_call_bpf",
+        "kprobe_",
+        "__kprobe",
+        "ftrace_",
+        "perf_trace_",
+        "perf_call_bpf",
+        "kretprobe_",
+        "arch_ftrace",
+        "__traceiter_",
+        "trace_event_raw",
+        "wp_",
+        "uprobe",
+        "aggr_",
+        "opt_pre",
+        "optimized_callback",
+        "rethook",
+        "arch_rethook",
+        "__arch_",
     ];
     module == "[wprobe]" || module == "[bpf]" || PARTS.iter().any(|part| name.starts_with(part))
 }
