@@ -8,7 +8,7 @@ use abi::sections::{Attach, ProgType};
 
 use super::lattice::Class;
 use super::state::State;
-use crate::cfg::Blocks;
+use crate::cfg::{Block, Blocks};
 use crate::isa::insn::{FP, Insn, Operand};
 use crate::isa::table::{Form, Shape};
 use crate::object::{Function, Program, Ref};
@@ -103,32 +103,43 @@ pub(crate) struct Facts {
 
 /// Infers classes to a fixed point.
 pub(crate) fn infer(function: &Function, blocks: &Blocks, entry: &Entry) -> Facts {
-    let mut states = vec![State::unset(); blocks.list.len()];
-    states[0] = State::entry(&entry.args);
+    let mut states: Vec<Option<State>> = vec![None; blocks.list.len()];
+    states[0] = Some(State::entry(&entry.args));
     let mut pending = vec![true; blocks.list.len()];
     let mut infer = Infer::new(function, entry.scope.unwrap_or(Scope::Plain));
+    let mut steps = 0;
     while pending.contains(&true) {
         for (number, block) in blocks.list.iter().enumerate() {
-            if !core::mem::take(&mut pending[number]) {
+            let Some(mut state) = states[number].filter(|_| pending[number]) else {
                 continue;
-            }
-            let mut state = states[number].clone();
-            for index in block.first..block.end {
-                infer.step(index, &mut state);
-            }
+            };
+            pending[number] = false;
+            steps += 1;
+            infer.block(block, &mut state);
             for to in block.exit.targets() {
-                pending[to] |= states[to].join(&state);
+                pending[to] |= join(&mut states[to], &state);
             }
         }
     }
     // Facts are taken from the fixed point only: what was noted on the way there may be too narrow.
-    infer.reset();
-    for (block, state) in blocks.list.iter().zip(&mut states) {
-        for index in block.first..block.end {
-            infer.step(index, state);
+    if steps > blocks.list.len() {
+        infer.reset();
+        for (block, state) in blocks.list.iter().zip(states) {
+            state.map(|mut state| infer.block(block, &mut state));
         }
     }
     infer.facts
+}
+
+/// Joins `state` into what is known at a block's start, if anything is; whether that changed.
+fn join(known: &mut Option<State>, state: &State) -> bool {
+    match known {
+        Some(known) => known.join(state),
+        None => {
+            *known = Some(*state);
+            true
+        }
+    }
 }
 
 struct Infer<'a> {
@@ -156,6 +167,13 @@ impl<'a> Infer<'a> {
 
     fn reset(&mut self) {
         *self = Infer::new(self.function, self.scope);
+    }
+
+    /// The effects of a block's instructions.
+    fn block(&mut self, block: &Block, state: &mut State) {
+        for index in block.first..block.end {
+            self.step(index, state);
+        }
     }
 
     /// The effect of an instruction.
