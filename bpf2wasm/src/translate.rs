@@ -24,7 +24,7 @@ pub(crate) fn translate(
     options: &Options,
 ) -> Result<Converted> {
     for function in &mut object.functions {
-        pairs::join(&mut function.insns, &function.refs);
+        pairs::join(&mut function.insns);
     }
     let object = &*object;
     let analysed = Analysed::new(object)?;

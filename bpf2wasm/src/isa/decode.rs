@@ -77,6 +77,7 @@ impl Slot {
             src,
             off,
             imm: i64::from(imm),
+            reference: None,
         };
         insn.check_registers()?;
         Ok(insn)

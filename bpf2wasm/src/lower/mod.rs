@@ -25,9 +25,9 @@ use crate::analysis::Analysis;
 use crate::emit::body::{Body, Callee};
 use crate::emit::imports::Globals;
 use crate::error::{Error, Result};
-use crate::isa::insn::{FP, Insn, Operand, REGISTERS};
+use crate::isa::insn::{FP, Insn, Operand, REGISTERS, Ref};
 use crate::isa::table::Shape;
-use crate::object::{Function, Ref};
+use crate::object::Function;
 use crate::types::{Narrowing, narrowing};
 
 /// What every function's translation may look at.
@@ -149,10 +149,6 @@ impl Lower<'_> {
         &self.function.insns[self.index]
     }
 
-    fn reference(&self) -> Option<Ref> {
-        self.function.refs.get(&self.insn().slot).copied()
-    }
-
     /// Translates instruction `index`, branches excepted.
     fn step(&mut self, index: usize) -> Result<()> {
         self.index = index;
@@ -218,7 +214,7 @@ impl Lower<'_> {
     /// The width in which an operation is computed.
     fn width(&self, insn: &Insn) -> Width {
         let narrow = !insn.is_wide()
-            || match narrowing(insn, self.reference()) {
+            || match narrowing(insn) {
                 Narrowing::No => false,
                 Narrowing::Result => self.kept() == Width::Narrow,
                 Narrowing::Operand => {
@@ -276,7 +272,7 @@ impl Lower<'_> {
 
     /// Pushes the second operand.
     fn operand(&mut self, insn: &Insn, width: Width) {
-        match (insn.operand(), self.reference()) {
+        match (insn.operand(), insn.reference) {
             (Operand::Reg(register), _) => self.take(register, width),
             (Operand::Imm(_), Some(Ref::Core(relocation))) => {
                 self.core_value(relocation);

@@ -9,9 +9,9 @@ use abi::sections::{Attach, ProgType};
 use super::lattice::Class;
 use super::state::State;
 use crate::cfg::{Block, Blocks};
-use crate::isa::insn::{FP, Insn, Operand};
+use crate::isa::insn::{FP, Insn, Operand, Ref};
 use crate::isa::table::{Form, Shape};
-use crate::object::{Function, Program, Ref};
+use crate::object::{Function, Program};
 
 /// What loads from a program's context give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,25 +179,24 @@ impl<'a> Infer<'a> {
     /// The effect of an instruction.
     fn step(&mut self, index: usize, state: &mut State) {
         let insn = &self.function.insns[index];
-        let reference = self.function.refs.get(&insn.slot).copied();
         match insn.row.shape {
             Shape::Constant => {
-                if let Some(Ref::Function(callback)) = reference {
+                if let Some(Ref::Function(callback)) = insn.reference {
                     let (args, scope) = ([Class::Unknown; 5], Some(self.scope));
                     self.facts.calls.push((callback, Entry { args, scope }));
                 }
-                state.set(insn.dst, constant(insn, reference));
+                state.set(insn.dst, constant(insn));
             }
-            Shape::Move | Shape::Binary(..) => self.arithmetic(insn, reference, state),
-            Shape::Load(_) => self.load(index, insn, reference, state),
-            Shape::Store => self.store(index, insn, reference, state),
+            Shape::Move | Shape::Binary(..) => self.arithmetic(insn, state),
+            Shape::Load(_) => self.load(index, insn, state),
+            Shape::Store => self.store(index, insn, state),
             Shape::Atomic(..) => self.atomic(index, insn, state),
-            Shape::Helper => match reference {
+            Shape::Helper => match insn.reference {
                 Some(Ref::Extern(_)) => self.kfunc(state),
                 _ => self.helper(insn, state),
             },
             Shape::Kfunc => self.kfunc(state),
-            Shape::Local => self.local(reference, state),
+            Shape::Local => self.local(insn, state),
             Shape::Packet => after_call(state, Class::Scalar),
             _ if matches!(insn.row.form, Form::Binary | Form::Unary) => {
                 state.set(insn.dst, Class::Scalar)
@@ -230,9 +229,9 @@ impl<'a> Infer<'a> {
         self.facts.context = self.facts.context.zip(end).map(|(a, b)| a.max(b));
     }
 
-    fn arithmetic(&mut self, insn: &Insn, reference: Option<Ref>, state: &mut State) {
+    fn arithmetic(&mut self, insn: &Insn, state: &mut State) {
         let dst = state.reg(insn.dst);
-        let src = match (insn.operand(), reference) {
+        let src = match (insn.operand(), insn.reference) {
             (_, Some(Ref::Core(_))) => Class::Scalar,
             (Operand::Reg(register), _) => state.reg(register),
             (Operand::Imm(imm), _) => i32::try_from(imm).map_or(Class::Scalar, Class::Const),
@@ -251,18 +250,11 @@ impl<'a> Infer<'a> {
     }
 
     /// The class of an access's base, and its offset from there unless it is relocated.
-    fn base(
-        &mut self,
-        index: usize,
-        register: u8,
-        reference: Option<Ref>,
-        state: &State,
-    ) -> (Class, Option<i64>) {
+    fn base(&mut self, index: usize, register: u8, state: &State) -> (Class, Option<i64>) {
         let insn = &self.function.insns[index];
         let class = state.reg(register);
         self.facts.bases[index] = class;
-        let relocated = matches!(reference, Some(Ref::Core(_)));
-        let offset = (!relocated).then_some(i64::from(insn.off));
+        let offset = (!insn.is_relocated()).then_some(i64::from(insn.off));
         match class.plus(offset) {
             Class::Ctx(at) => self.read_context(at, Some(i64::from(insn.bytes()))),
             Class::Stack(Some(at)) => self.touch(at),
@@ -272,8 +264,8 @@ impl<'a> Infer<'a> {
         (class, offset)
     }
 
-    fn load(&mut self, index: usize, insn: &Insn, reference: Option<Ref>, state: &mut State) {
-        let (class, offset) = self.base(index, insn.src, reference, state);
+    fn load(&mut self, index: usize, insn: &Insn, state: &mut State) {
+        let (class, offset) = self.base(index, insn.src, state);
         let wide = insn.bytes() == 8;
         let loaded = match (class.plus(offset), self.scope) {
             (Class::Stack(Some(at)), _) => state.load(at, insn.bytes()),
@@ -290,8 +282,8 @@ impl<'a> Infer<'a> {
         state.set(insn.dst, loaded);
     }
 
-    fn store(&mut self, index: usize, insn: &Insn, reference: Option<Ref>, state: &mut State) {
-        let (class, offset) = self.base(index, insn.dst, reference, state);
+    fn store(&mut self, index: usize, insn: &Insn, state: &mut State) {
+        let (class, offset) = self.base(index, insn.dst, state);
         let value = match insn.operand() {
             Operand::Reg(register) => state.reg(register),
             Operand::Imm(imm) => number(imm),
@@ -306,7 +298,7 @@ impl<'a> Infer<'a> {
     }
 
     fn atomic(&mut self, index: usize, insn: &Insn, state: &mut State) {
-        let (class, offset) = self.base(index, insn.dst, None, state);
+        let (class, offset) = self.base(index, insn.dst, state);
         match class.plus(offset) {
             Class::Stack(Some(at)) => state.overwrite(at, i64::from(insn.bytes()), Class::Unknown),
             Class::Stack(None) => state.forget_frame(),
@@ -376,7 +368,7 @@ impl<'a> Infer<'a> {
         after_call(state, Class::Unknown);
     }
 
-    fn local(&mut self, reference: Option<Ref>, state: &mut State) {
+    fn local(&mut self, insn: &Insn, state: &mut State) {
         let mut args = [Class::Unset; 5];
         for (arg, register) in args.iter_mut().zip(1..) {
             *arg = match state.reg(register) {
@@ -388,7 +380,7 @@ impl<'a> Infer<'a> {
                 class => class,
             };
         }
-        if let Some(Ref::Function(callee)) = reference {
+        if let Some(Ref::Function(callee)) = insn.reference {
             self.facts.calls.push((
                 callee,
                 Entry {
@@ -414,8 +406,8 @@ fn number(value: i64) -> Class {
     i32::try_from(value).map_or(Class::Scalar, Class::Const)
 }
 
-fn constant(insn: &Insn, reference: Option<Ref>) -> Class {
-    match reference {
+fn constant(insn: &Insn) -> Class {
+    match insn.reference {
         None => number(insn.imm),
         Some(Ref::Map(_)) => Class::Map,
         Some(Ref::Data(..) | Ref::Value(..)) => Class::Guest,
