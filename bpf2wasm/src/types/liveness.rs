@@ -34,9 +34,9 @@ impl Live {
         self.after[index] & bit(register) != 0
     }
 
-    /// Whether `register` is read from the start of `block` on.
-    pub(crate) fn before(&self, block: usize, register: u8) -> bool {
-        self.before[block] & bit(register) != 0
+    /// The registers read from the start of `block` on.
+    pub(super) fn before(&self, block: usize) -> Regs {
+        self.before[block]
     }
 
     /// Whether instruction `index` computes something nobody reads.
