@@ -51,9 +51,11 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// A body with so many i64 parameters.
-    pub(crate) fn new(params: u32) -> Self {
+    /// A body with so many i64 parameters, for about so many instructions.
+    pub(crate) fn new(params: u32, insns: usize) -> Self {
         Body {
+            bytes: Vec::with_capacity(8 * insns),
+            marks: Vec::with_capacity(insns),
             params,
             ..Body::default()
         }

@@ -82,7 +82,7 @@ pub(crate) fn lower(
         shared,
         function,
         input,
-        body: Body::new(params),
+        body: Body::new(params, function.insns.len()),
         registers: [[None; 2]; REGISTERS],
         frame: None,
         fp: None,

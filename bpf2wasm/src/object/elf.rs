@@ -78,13 +78,13 @@ impl<'a> Elf<'a> {
         if !file.is_little_endian() {
             return Err(Error::new(ObjectError::BigEndian));
         }
-        let mut sections = Vec::new();
+        let mut sections = Vec::with_capacity(file.sections().count() + 1);
         for section in file.sections() {
             let index = section.index().0;
             sections.resize_with(index, Section::none);
             sections.push(Section::read(&section).map_err(malformed)?);
         }
-        let mut symbols = Vec::new();
+        let mut symbols = Vec::with_capacity(file.symbols().count() + 1);
         for symbol in file.symbols() {
             let index = symbol.index().0;
             symbols.resize_with(index, Symbol::none);

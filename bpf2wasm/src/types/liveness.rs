@@ -80,7 +80,7 @@ pub(crate) fn live(function: &Function, blocks: &Blocks, bases: &[Class], params
                 regs = regs & !written(insn) | read(insn, bases[index], params);
             }
             if core::mem::replace(&mut entries[number], regs) != regs {
-                block.preds.iter().for_each(|p| pending[*p] = true);
+                blocks.preds(number).iter().for_each(|p| pending[*p] = true);
             }
         }
     }
