@@ -65,10 +65,8 @@ pub(crate) fn webs(input: &Input<'_>) -> Webs {
         result: vec![false; count],
     };
     for number in 0..input.blocks.list.len() {
-        let mut now = 0;
-        for register in 0..COUNT {
-            now |= Regs::from(is_narrow(nodes.entry(number, register))) << register;
-        }
+        let entries = nodes.entries(number).into_iter().enumerate();
+        let mut now = entries.fold(0, |all, (r, node)| all | Regs::from(is_narrow(node)) << r);
         for (index, register) in nodes.steps(number) {
             webs.before[index] = now;
             if let Some(register) = register {
@@ -84,8 +82,8 @@ pub(crate) fn webs(input: &Input<'_>) -> Webs {
 /// What can be part of a web: a register at a block's start, if it is read from there on, and every definition.
 struct Nodes<'a> {
     input: &'a Input<'a>,
-    /// By block, the node of the first register that is read.
-    entries: Vec<Node>,
+    /// By block, the node of its first register that is read.
+    first: Vec<Node>,
     /// The node of what instruction 0 writes.
     definitions: Node,
 }
@@ -97,26 +95,29 @@ impl<'a> Nodes<'a> {
     fn new(input: &'a Input<'a>) -> Self {
         let mut next = DEAD + 1;
         let blocks = 0..input.blocks.list.len();
-        let entries = blocks.map(|block| {
+        let first = blocks.map(|block| {
             let first = next;
             next += input.live.before(block).count_ones();
             first
         });
         Nodes {
-            entries: entries.collect(),
+            first: first.collect(),
             definitions: next,
             input,
         }
     }
 
-    /// The node of `register` at the start of `block`.
-    fn entry(&self, block: usize, register: usize) -> Node {
+    /// The nodes of all registers at the start of `block`.
+    fn entries(&self, block: usize) -> [Node; COUNT] {
         let live = self.input.live.before(block);
-        let bit = 1 << register;
-        if live & bit == 0 {
-            return DEAD;
-        }
-        self.entries[block] + (live & (bit - 1)).count_ones()
+        let mut next = self.first[block];
+        core::array::from_fn(|register| {
+            if live & 1 << register == 0 {
+                return DEAD;
+            }
+            next += 1;
+            next - 1
+        })
     }
 
     /// The node of what instruction `index` writes.
@@ -143,7 +144,7 @@ impl<'a> Nodes<'a> {
         number: usize,
         mut see: impl FnMut(usize, &[Node; COUNT], Option<Node>),
     ) -> [Node; COUNT] {
-        let mut registers = core::array::from_fn(|register| self.entry(number, register));
+        let mut registers = self.entries(number);
         for (index, written) in self.steps(number) {
             let node = self.definition(index);
             see(index, &registers, written.map(|_| node));
@@ -169,10 +170,9 @@ impl Sets {
         for (number, block) in nodes.input.blocks.list.iter().enumerate() {
             let registers = nodes.walk(number, |_, _, _| {});
             for to in block.exit.targets() {
-                let live = nodes.input.live.before(to);
-                for (register, node) in registers.iter().enumerate() {
-                    if live & 1 << register != 0 {
-                        unite(&mut parents, *node, nodes.entry(to, register));
+                for (node, entry) in registers.iter().zip(nodes.entries(to)) {
+                    if entry != DEAD {
+                        unite(&mut parents, *node, entry);
                     }
                 }
             }
@@ -243,8 +243,8 @@ impl Wants {
             score: vec![0; count],
             like: Vec::new(),
         };
-        for register in 1..=5 {
-            let web = sets.web(nodes.entry(0, register));
+        for node in &nodes.entries(0)[1..=5] {
+            let web = sets.web(*node);
             wants.fixed[web] = true;
             wants.dirty[web] = true;
         }
