@@ -144,40 +144,40 @@ struct Lower<'a> {
     accesses: Accesses,
 }
 
-impl Lower<'_> {
-    fn insn(&self) -> &Insn {
+impl<'a> Lower<'a> {
+    fn insn(&self) -> &'a Insn {
         &self.function.insns[self.index]
     }
 
     /// Translates instruction `index`, branches excepted.
     fn step(&mut self, index: usize) -> Result<()> {
         self.index = index;
-        let insn = self.function.insns[index];
-        if self.input.live.is_dead(index, &insn) {
+        let insn = &self.function.insns[index];
+        if self.input.live.is_dead(index, insn) {
             return Ok(());
         }
         self.body.mark(insn.slot);
         match &insn.row.shape {
-            Shape::Binary(narrow, wide) => self.binary(&insn, narrow, wide),
+            Shape::Binary(narrow, wide) => self.binary(insn, narrow, wide),
             Shape::Divide {
                 narrow,
                 wide,
                 on_zero,
                 min_neg1,
-            } => self.divide(&insn, (narrow, wide), *on_zero, *min_neg1),
-            Shape::Negate => self.negate(&insn),
-            Shape::Move => self.copy(&insn),
-            Shape::MoveSigned(bits) => self.copy_signed(&insn, *bits),
-            Shape::Truncate(bits) => self.truncate(&insn, *bits),
-            Shape::Swap(bits) => self.swap(&insn, *bits),
-            Shape::Constant => self.constant(&insn),
-            Shape::Load(signed) => self.load(&insn, *signed),
-            Shape::Store => self.store(&insn),
-            Shape::Atomic(op, _) => self.atomic(&insn, *op),
+            } => self.divide(insn, (narrow, wide), *on_zero, *min_neg1),
+            Shape::Negate => self.negate(insn),
+            Shape::Move => self.copy(insn),
+            Shape::MoveSigned(bits) => self.copy_signed(insn, *bits),
+            Shape::Truncate(bits) => self.truncate(insn, *bits),
+            Shape::Swap(bits) => self.swap(insn, *bits),
+            Shape::Constant => self.constant(insn),
+            Shape::Load(signed) => self.load(insn, *signed),
+            Shape::Store => self.store(insn),
+            Shape::Atomic(op, _) => self.atomic(insn, *op),
             Shape::Helper | Shape::Local | Shape::Kfunc => self
-                .call(&insn)
+                .call(insn)
                 .map_err(|e| Error::at(insn.slot as usize, e))?,
-            Shape::Packet => self.packet(&insn),
+            Shape::Packet => self.packet(insn),
             // Ends of blocks are `flow`'s; the last two are refused when decoded.
             Shape::Compare(..) | Shape::Test | Shape::Goto | Shape::MayGoto | Shape::Exit => {}
             Shape::Arena | Shape::CallRegister => {}
@@ -249,7 +249,7 @@ impl Lower<'_> {
 
     /// Pushes `register`; this instruction reads it at most once more, as its second operand.
     fn take(&mut self, register: u8, width: Width) {
-        let insn = *self.insn();
+        let insn = self.insn();
         let last = !self.input.live.after(self.index, register) || insn.overwrites(register);
         let twice = insn.operand() == Operand::Reg(insn.dst);
         if !last || twice || register == FP {

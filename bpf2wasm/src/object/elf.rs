@@ -11,6 +11,8 @@ use object::{
 
 use crate::error::{Error, ObjectError, Result};
 
+/// The section of map definitions.
+pub(super) const MAPS: &str = ".maps";
 /// `SHF_EXECINSTR`.
 const EXECUTABLE: u64 = 4;
 
@@ -30,7 +32,7 @@ pub(crate) struct Section<'a> {
     pub(crate) size: u64,
     /// Whether it holds code.
     pub(crate) code: bool,
-    /// Relocations by offset.
+    /// Relocations by offset, of code and of map definitions: nobody asks for others.
     pub(crate) relocations: Vec<Relocation>,
 }
 
@@ -135,13 +137,18 @@ impl<'a> Section<'a> {
             SectionFlags::Elf { sh_flags, .. } => sh_flags.0 & EXECUTABLE != 0,
             _ => false,
         };
-        let mut relocations: Vec<_> = section.relocations().filter_map(Relocation::read).collect();
-        relocations.sort_by_key(|r| r.offset);
+        let name = section.name()?;
+        let code = executable && section.kind() == SectionKind::Text;
+        let mut relocations = Vec::new();
+        if code || name == MAPS {
+            relocations.extend(section.relocations().filter_map(Relocation::read));
+            relocations.sort_by_key(|r| r.offset);
+        }
         Ok(Section {
-            name: section.name()?,
+            name,
             data: section.data()?,
             size: section.size(),
-            code: executable && section.kind() == SectionKind::Text,
+            code,
             relocations,
         })
     }

@@ -248,7 +248,7 @@ impl Wants {
             wants.fixed[web] = true;
             wants.dirty[web] = true;
         }
-        let (mut demands, mut zeros) = (Vec::new(), Vec::new());
+        let (mut demands, mut zeros) = (Edges::new(count), Edges::new(count));
         let mut note = |index: usize, registers: &[Node; COUNT], def: Option<Node>| {
             let effect = &effect(input.function, input.facts, input.params, index);
             let web = |register: u8| Some(sets.web(*registers.get(usize::from(register))?));
@@ -277,8 +277,8 @@ impl Wants {
         for number in 0..input.blocks.list.len() {
             nodes.walk(number, &mut note);
         }
-        spread(&mut wants.full, demands);
-        spread(&mut wants.dirty, zeros);
+        demands.spread(&mut wants.full);
+        zeros.spread(&mut wants.dirty);
         wants
     }
 
@@ -288,13 +288,13 @@ impl Wants {
         operand: Option<usize>,
         read: Use,
         result: Option<usize>,
-        demands: &mut Vec<(usize, usize)>,
+        demands: &mut Edges,
     ) {
         let Some(operand) = operand else { return };
         self.score[operand] += weight(read.native);
         match (read.demand, result) {
             (Demand::Low, _) => {}
-            (Demand::Result, Some(result)) => demands.push((result, operand)),
+            (Demand::Result, Some(result)) => demands.add(result, operand),
             _ => self.full[operand] = true,
         }
     }
@@ -306,12 +306,12 @@ impl Wants {
         place: usize,
         zero: Option<Zero>,
         result: Option<usize>,
-        zeros: &mut Vec<(usize, usize)>,
+        zeros: &mut Edges,
     ) {
         let Some(result) = result else { return };
         if zero == Some(Zero::All) || zero == Some(Zero::First) && place == 0 {
             match operand {
-                Some(operand) => zeros.push((operand, result)),
+                Some(operand) => zeros.add(operand, result),
                 None => self.dirty[result] = true,
             }
         }
@@ -345,15 +345,37 @@ fn weight(native: Native) -> i32 {
     }
 }
 
-/// Sets the flag of whatever an edge leads to from where it is set.
-fn spread(flags: &mut [bool], mut edges: Vec<(usize, usize)>) {
-    edges.sort_unstable();
-    let mut pending: Vec<usize> = (0..flags.len()).filter(|web| flags[*web]).collect();
-    while let Some(from) = pending.pop() {
-        let first = edges.partition_point(|edge| edge.0 < from);
-        for &(_, to) in edges[first..].iter().take_while(|edge| edge.0 == from) {
-            if !core::mem::replace(&mut flags[to], true) {
-                pending.push(to);
+/// Edges between webs, by where they come from.
+struct Edges {
+    /// By web, where its list of edges begins: an index into `list`, from 1; 0: there are none.
+    heads: Vec<u32>,
+    /// Where each edge leads, and the next edge from the same web.
+    list: Vec<(u32, u32)>,
+}
+
+impl Edges {
+    fn new(webs: usize) -> Self {
+        Edges {
+            heads: vec![0; webs],
+            list: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, from: usize, to: usize) {
+        self.list.push((to as u32, self.heads[from]));
+        self.heads[from] = self.list.len() as u32;
+    }
+
+    /// Sets the flag of whatever an edge leads to from where it is set.
+    fn spread(&self, flags: &mut [bool]) {
+        let mut pending: Vec<usize> = (0..flags.len()).filter(|web| flags[*web]).collect();
+        while let Some(from) = pending.pop() {
+            let mut edge = self.heads[from];
+            while let Some((to, next)) = edge.checked_sub(1).map(|at| self.list[at as usize]) {
+                if !core::mem::replace(&mut flags[to as usize], true) {
+                    pending.push(to as usize);
+                }
+                edge = next;
             }
         }
     }
