@@ -124,8 +124,8 @@ pub(crate) fn infer(function: &Function, blocks: &Blocks, entry: &Entry) -> Fact
     // Facts are taken from the fixed point only: what was noted on the way there may be too narrow.
     if steps > blocks.list.len() {
         infer.reset();
-        for (block, state) in blocks.list.iter().zip(states) {
-            state.map(|mut state| infer.block(block, &mut state));
+        for (block, state) in blocks.list.iter().zip(&mut states) {
+            state.iter_mut().for_each(|state| infer.block(block, state));
         }
     }
     infer.facts
