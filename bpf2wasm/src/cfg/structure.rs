@@ -100,7 +100,8 @@ impl<'a> Structurer<'a> {
             }
         }
         let ops = Vec::with_capacity(3 * count);
-        let (frames, work) = (Vec::new(), vec![Work::Tree(0)]);
+        let (frames, mut work) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        work.push(Work::Tree(0));
         Structurer {
             blocks,
             merges,

@@ -61,6 +61,9 @@ impl Body {
         Body {
             bytes: Vec::with_capacity(8 * insns),
             marks: Vec::with_capacity(insns),
+            calls: Vec::with_capacity(insns / 8),
+            locals: Vec::with_capacity(16),
+            declared: Vec::with_capacity(16),
             params,
             ..Body::default()
         }

@@ -110,10 +110,12 @@ pub(crate) fn infer(function: &Function, blocks: &Blocks, entry: &Entry) -> Fact
     let mut steps = 0;
     while pending.contains(&true) {
         for (number, block) in blocks.list.iter().enumerate() {
-            let Some(mut state) = states[number].filter(|_| pending[number]) else {
+            if !core::mem::take(&mut pending[number]) {
+                continue;
+            }
+            let Some(mut state) = states[number] else {
                 continue;
             };
-            pending[number] = false;
             steps += 1;
             infer.block(block, &mut state);
             for to in block.exit.targets() {

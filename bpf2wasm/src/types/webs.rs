@@ -241,7 +241,7 @@ impl Wants {
             dirty: vec![false; count],
             fixed: vec![false; count],
             score: vec![0; count],
-            like: Vec::new(),
+            like: Vec::with_capacity(count),
         };
         for node in &nodes.entries(0)[1..=5] {
             let web = sets.web(*node);
@@ -357,7 +357,7 @@ impl Edges {
     fn new(webs: usize) -> Self {
         Edges {
             heads: vec![0; webs],
-            list: Vec::new(),
+            list: Vec::with_capacity(webs),
         }
     }
 
