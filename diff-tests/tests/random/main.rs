@@ -18,6 +18,7 @@ use abi::manifest::Map;
 use abi::map_types::MapType;
 use bpf2wasm::{Options, Raw, assemble, convert_raw};
 use diff_tests::random::Random;
+use diff_tests::settings::number;
 use generator::{CONTEXT, program};
 use helpers::maps::Key;
 use kernel::{HASH_KEYS, Kind, Outcome, held};
@@ -260,9 +261,8 @@ fn random_programs_do_what_the_kernel_does() {
         eprintln!("skipped: this machine does not allow bpf(2)");
         return;
     }
-    let number =
-        |name: &str, default| std::env::var(name).map_or(default, |v| v.parse().expect(name));
-    let programs: u64 = number("RANDOM_PROGRAMS", 20_000);
+    let number = |name, default| number(name, default).expect("a number");
+    let programs = number("RANDOM_PROGRAMS", 20_000);
     let (seed, compiled) = (number("RANDOM_SEED", 1), number("RANDOM_COMPILED", 10));
     let (next, coverage) = (AtomicU64::new(0), Mutex::new(Coverage::default()));
     let optional = Optional::probe();
