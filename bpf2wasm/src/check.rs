@@ -9,7 +9,10 @@ use alloc::format;
 use alloc::string::ToString;
 
 use abi::imports as names;
-use wasmparser::{Import, Parser, Payload, TypeRef, ValType, Validator, WasmFeatures};
+use wasmparser::{
+    FuncValidatorAllocations, Import, Parser, Payload, TypeRef, ValType, ValidPayload, Validator,
+    WasmFeatures,
+};
 
 use crate::error::{Error, ModuleError, Result};
 
@@ -22,12 +25,17 @@ fn features() -> WasmFeatures {
 pub fn check(wasm: &[u8]) -> Result<()> {
     let invalid =
         |e: wasmparser::BinaryReaderError| Error::new(ModuleError::Invalid(e.to_string()));
-    Validator::new_with_features(features())
-        .validate_all(wasm)
-        .map_err(invalid)?;
+    let mut validator = Validator::new_with_features(features());
+    let mut allocations = FuncValidatorAllocations::default();
     let mut globals = 0;
     for payload in Parser::new(0).parse_all(wasm) {
-        match payload.map_err(invalid)? {
+        let payload = payload.map_err(invalid)?;
+        if let ValidPayload::Func(function, body) = validator.payload(&payload).map_err(invalid)? {
+            let mut function = function.into_validator(allocations);
+            function.validate(&body).map_err(invalid)?;
+            allocations = function.into_allocations();
+        }
+        match payload {
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
                     import_is_known(&import.map_err(invalid)?, &mut globals)?;

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use serde::Serialize;
 
 use crate::isa::disasm::disassemble;
-use crate::object::{Function, Object, Ref};
+use crate::isa::insn::{Insn, Ref};
+use crate::object::{Function, Object};
 
 /// A function's code.
 #[derive(Clone, Debug, Serialize)]
@@ -52,13 +53,13 @@ pub(crate) fn list(object: &Object<'_>) -> Vec<Listing> {
 
 fn lines(object: &Object<'_>, function: &Function) -> Vec<ListingLine> {
     let mut sources = function.lines.iter().peekable();
-    let mut line = |insn: &crate::isa::insn::Insn| {
+    let mut line = |insn: &Insn| {
         let mut source = None;
         while let Some(line) = sources.next_if(|l| l.slot <= insn.slot) {
             let (file, text) = (object.string(line.file), object.string(line.text));
             source = Some((file.to_owned(), line.line, text.trim().to_owned()));
         }
-        let reference = function.refs.get(&insn.slot).map(|r| describe(object, *r));
+        let reference = insn.reference.map(|r| describe(object, r));
         ListingLine {
             slot: insn.slot,
             text: disassemble(insn),

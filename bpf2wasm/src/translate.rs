@@ -24,7 +24,7 @@ pub(crate) fn translate(
     options: &Options,
 ) -> Result<Converted> {
     for function in &mut object.functions {
-        pairs::join(&mut function.insns, &function.refs);
+        pairs::join(&mut function.insns);
     }
     let object = &*object;
     let analysed = Analysed::new(object)?;
@@ -164,9 +164,10 @@ fn assemble(
         data: &object.data,
         lines: &lines,
     });
-    let spans = defined.iter().zip(&encoded.bodies).zip(analysed.reached());
-    let spans = spans.flat_map(|((d, start), (_, a))| spans_of(&d.code, *start, a.site));
-    let spans = spans.collect();
+    let mut spans = Vec::with_capacity(defined.iter().map(|d| d.code.marks.len()).sum());
+    for ((d, start), (_, a)) in defined.iter().zip(&encoded.bodies).zip(analysed.reached()) {
+        spans.extend(spans_of(&d.code, *start, a.site));
+    }
     Ok((encoded, spans))
 }
 

@@ -11,6 +11,7 @@ pub mod guest;
 pub mod hostile;
 pub mod oracle;
 pub mod random;
+pub mod settings;
 pub mod tool;
 pub mod workload;
 

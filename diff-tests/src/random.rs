@@ -24,6 +24,11 @@ impl Random {
         items[self.below(items.len())]
     }
 
+    /// One of `items`, if there are any.
+    pub fn pick_of<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
+        (!items.is_empty()).then(|| &items[self.below(items.len())])
+    }
+
     /// So many bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count).map(|_| self.word() as u8).collect()

@@ -2,6 +2,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::error::{Error, FlowError, Result};
 use crate::isa::insn::Insn;
@@ -13,6 +14,8 @@ use crate::isa::table::Shape;
 /// Block 0 is the entry. Numbers are reverse postorder: an edge to a number that is not larger goes backwards.
 pub(crate) struct Blocks {
     pub(crate) list: Vec<Block>,
+    /// Where the edges to each block come from, block after block.
+    preds: Vec<usize>,
 }
 
 /// A block.
@@ -23,8 +26,8 @@ pub(crate) struct Block {
     pub(crate) end: usize,
     /// How it ends.
     pub(crate) exit: Exit,
-    /// Blocks that an edge comes from; twice if two edges do.
-    pub(crate) preds: Vec<usize>,
+    /// Which of [`Blocks::preds`] are its.
+    preds: Range<usize>,
 }
 
 /// How a block ends; edges are block numbers.
@@ -65,33 +68,48 @@ impl Blocks {
             return Err(Error::new(FlowError::Empty));
         }
         let starts = leaders(insns)?;
-        let mut raw = Vec::with_capacity(starts.len());
-        for (i, &first) in starts.iter().enumerate() {
-            let end = starts.get(i + 1).copied().unwrap_or(insns.len());
-            raw.push((first, end, exit(insns, &starts, end - 1)));
+        let order = reverse_postorder(insns, &starts)?;
+        let mut numbers = vec![usize::MAX; starts.len()];
+        for (number, (block, _)) in order.iter().enumerate() {
+            numbers[*block] = number;
         }
-        let order = reverse_postorder(&raw)?;
-        let mut numbers = vec![usize::MAX; raw.len()];
-        for (number, &block) in order.iter().enumerate() {
-            numbers[block] = number;
+        let block = |(block, exit): (usize, Exit)| Block {
+            first: starts[block],
+            end: end(insns, &starts, block),
+            exit: exit.renumber(&numbers),
+            preds: 0..0,
+        };
+        let mut blocks = Blocks {
+            list: order.into_iter().map(block).collect(),
+            preds: Vec::new(),
+        };
+        blocks.add_preds();
+        Ok(blocks)
+    }
+
+    /// The blocks that an edge to `block` comes from; twice if two edges do.
+    pub(crate) fn preds(&self, block: usize) -> &[usize] {
+        &self.preds[self.list[block].preds.clone()]
+    }
+
+    fn add_preds(&mut self) {
+        let mut counts = vec![0; self.list.len()];
+        for to in self.list.iter().flat_map(|block| block.exit.targets()) {
+            counts[to] += 1;
         }
-        let mut list: Vec<Block> = Vec::with_capacity(order.len());
-        for &block in &order {
-            let (first, end, exit) = &raw[block];
-            let exit = exit.clone()?.renumber(&numbers);
-            list.push(Block {
-                first: *first,
-                end: *end,
-                exit,
-                preds: Vec::new(),
-            });
+        let mut start = 0;
+        for (block, count) in self.list.iter_mut().zip(counts) {
+            block.preds = start..start;
+            start += count;
         }
-        for from in 0..list.len() {
-            for to in list[from].exit.targets() {
-                list[to].preds.push(from);
+        self.preds = vec![0; start];
+        for from in 0..self.list.len() {
+            for to in self.list[from].exit.targets() {
+                let preds = &mut self.list[to].preds;
+                self.preds[preds.end] = from;
+                preds.end += 1;
             }
         }
-        Ok(Blocks { list })
     }
 }
 
@@ -137,23 +155,25 @@ fn exit(insns: &[Insn], starts: &[usize], last: usize) -> Result<Exit> {
     }
 }
 
-/// Reachable blocks in reverse postorder; the not-taken edge is followed last, so that it comes first.
-fn reverse_postorder(raw: &[(usize, usize, Result<Exit>)]) -> Result<Vec<usize>> {
-    let mut seen = vec![false; raw.len()];
-    let mut order = Vec::with_capacity(raw.len());
-    let mut stack = vec![(0, false)];
+/// Index after the last instruction of a block.
+fn end(insns: &[Insn], starts: &[usize], block: usize) -> usize {
+    starts.get(block + 1).copied().unwrap_or(insns.len())
+}
+
+/// Reachable blocks in reverse postorder, and how they end; the not-taken edge is followed last, so that it comes first.
+fn reverse_postorder(insns: &[Insn], starts: &[usize]) -> Result<Vec<(usize, Exit)>> {
+    let mut seen = vec![false; starts.len()];
+    let mut order = Vec::with_capacity(starts.len());
+    // Blocks to go to, and blocks all of whose successors were gone to.
+    let mut stack = vec![(0, None)];
     while let Some((block, done)) = stack.pop() {
-        if done {
-            order.push(block);
+        if let Some(exit) = done {
+            order.push((block, exit));
         } else if !core::mem::replace(&mut seen[block], true) {
-            stack.push((block, true));
-            let exit = raw[block].2.clone()?;
-            stack.extend(
-                exit.targets()
-                    .rev()
-                    .filter(|to| !seen[*to])
-                    .map(|to| (to, false)),
-            );
+            let exit = exit(insns, starts, end(insns, starts, block) - 1)?;
+            stack.push((block, Some(exit)));
+            let targets = exit.targets().rev().filter(|to| !seen[*to]);
+            stack.extend(targets.map(|to| (to, None)));
         }
     }
     order.reverse();

@@ -8,8 +8,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::error::{Error, FlowError, Result};
+use crate::isa::insn::Ref;
 use crate::isa::table::Shape;
-use crate::object::{Function, Ref};
+use crate::object::Function;
 
 /// The functions reachable from programs.
 pub(crate) struct CallGraph {
@@ -117,14 +118,13 @@ impl CallGraph {
 
 /// The functions that `function` refers to, and whether it takes their address.
 fn edges(function: &Function) -> impl Iterator<Item = (usize, bool)> {
-    function.refs.iter().filter_map(|(slot, reference)| {
-        let Ref::Function(callee) = reference else {
-            return None;
-        };
-        let at = function.insns.binary_search_by_key(slot, |i| i.slot).ok()?;
-        Some((
-            *callee,
-            matches!(function.insns[at].row.shape, Shape::Constant),
-        ))
-    })
+    function
+        .insns
+        .iter()
+        .filter_map(|insn| match insn.reference {
+            Some(Ref::Function(callee)) => {
+                Some((callee, matches!(insn.row.shape, Shape::Constant)))
+            }
+            _ => None,
+        })
 }

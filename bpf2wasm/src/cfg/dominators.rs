@@ -13,8 +13,9 @@ pub(super) fn immediate(blocks: &Blocks) -> Vec<usize> {
     let mut changed = true;
     while changed {
         changed = false;
-        for (number, block) in blocks.list.iter().enumerate().skip(1) {
-            let known = block.preds.iter().copied().filter(|p| idom[*p] != NONE);
+        for number in 1..idom.len() {
+            let preds = blocks.preds(number).iter().copied();
+            let known = preds.filter(|p| idom[*p] != NONE);
             let new = known.reduce(|a, b| intersect(&idom, a, b)).unwrap_or(0);
             changed |= core::mem::replace(&mut idom[number], new) != new;
         }

@@ -90,15 +90,18 @@ impl<'a> Structurer<'a> {
         let count = blocks.list.len();
         let mut merges = vec![Vec::new(); count];
         let (mut is_merge, mut is_loop) = (vec![false; count], vec![false; count]);
-        for (number, block) in blocks.list.iter().enumerate() {
-            let forward = block.preds.iter().filter(|p| **p < number).count();
-            is_loop[number] = forward < block.preds.len();
+        for number in 0..count {
+            let preds = blocks.preds(number);
+            let forward = preds.iter().filter(|p| **p < number).count();
+            is_loop[number] = forward < preds.len();
             is_merge[number] = forward > 1;
             if is_merge[number] {
                 merges[idom[number]].push(number);
             }
         }
-        let (ops, frames, work) = (Vec::new(), Vec::new(), vec![Work::Tree(0)]);
+        let ops = Vec::with_capacity(3 * count);
+        let (frames, mut work) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        work.push(Work::Tree(0));
         Structurer {
             blocks,
             merges,

@@ -10,6 +10,11 @@ use wasm_encoder::{Encode, Instruction as W, ValType};
 
 use super::resized::Resized;
 
+const CALL: u8 = 0x10;
+const LOCAL_GET: u8 = 0x20;
+const LOCAL_SET: u8 = 0x21;
+const LOCAL_TEE: u8 = 0x22;
+
 /// What a call calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Callee {
@@ -51,9 +56,14 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// A body with so many i64 parameters.
-    pub(crate) fn new(params: u32) -> Self {
+    /// A body with so many i64 parameters, for about so many instructions.
+    pub(crate) fn new(params: u32, insns: usize) -> Self {
         Body {
+            bytes: Vec::with_capacity(8 * insns),
+            marks: Vec::with_capacity(insns),
+            calls: Vec::with_capacity(insns / 8),
+            locals: Vec::with_capacity(16),
+            declared: Vec::with_capacity(16),
             params,
             ..Body::default()
         }
@@ -77,16 +87,6 @@ impl Body {
         })
     }
 
-    /// An instruction with the index of its local for the number, if it has one.
-    fn indexed(&mut self, op: &W<'_>) -> Option<W<'static>> {
-        Some(match op {
-            W::LocalGet(local) => W::LocalGet(self.index_of(*local)),
-            W::LocalSet(local) => W::LocalSet(self.index_of(*local)),
-            W::LocalTee(local) => W::LocalTee(self.index_of(*local)),
-            _ => return None,
-        })
-    }
-
     /// What follows is the code of the instruction at `slot`.
     pub(crate) fn mark(&mut self, slot: u32) {
         self.marks.push((slot, self.bytes.len()));
@@ -95,10 +95,19 @@ impl Body {
     /// Appends an instruction.
     pub(crate) fn op(&mut self, op: &W<'_>) {
         self.flush();
-        match self.indexed(op) {
-            Some(indexed) => indexed.encode(&mut self.bytes),
-            None => op.encode(&mut self.bytes),
+        match op {
+            W::LocalGet(local) => self.local_op(LOCAL_GET, *local),
+            W::LocalSet(local) => self.local_op(LOCAL_SET, *local),
+            W::LocalTee(local) => self.local_op(LOCAL_TEE, *local),
+            _ => op.encode(&mut self.bytes),
         }
+    }
+
+    /// Appends an instruction that names a local.
+    fn local_op(&mut self, opcode: u8, local: u32) {
+        let index = self.index_of(local);
+        self.bytes.push(opcode);
+        index.encode(&mut self.bytes);
     }
 
     /// Appends several.
@@ -109,7 +118,7 @@ impl Body {
     /// Calls `callee`.
     pub(crate) fn call(&mut self, callee: Callee) {
         self.flush();
-        self.bytes.push(0x10);
+        self.bytes.push(CALL);
         self.calls.push((self.bytes.len(), callee));
     }
 
@@ -159,8 +168,7 @@ impl Body {
     fn flush(&mut self) {
         if let Some(local) = self.pending.take() {
             let at = self.bytes.len();
-            let index = self.index_of(local);
-            W::LocalSet(index).encode(&mut self.bytes);
+            self.local_op(LOCAL_SET, local);
             // It belongs to the instruction before.
             self.move_marks(|offset| offset == at);
         }
@@ -183,11 +191,12 @@ impl Body {
     /// The body as the code section wants it.
     pub(crate) fn finish(mut self, prologue: &[W<'static>], index: impl Fn(Callee) -> u32) -> Code {
         self.flush();
-        let index_of = |op: &W<'static>| self.indexed(op).unwrap_or_else(|| op.clone());
-        let prologue: Vec<_> = prologue.iter().map(index_of).collect();
+        let after = self.bytes.len();
+        self.ops(prologue);
         let mut out = Vec::with_capacity(self.bytes.len() + 64);
         encode_locals(&self.declared, &mut out);
-        prologue.iter().for_each(|op| op.encode(&mut out));
+        out.extend_from_slice(&self.bytes[after..]);
+        self.bytes.truncate(after);
         let mut marks = Vec::with_capacity(self.marks.len());
         let mut open = self.marks.into_iter().peekable();
         let mut done = 0;

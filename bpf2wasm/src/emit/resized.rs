@@ -53,7 +53,7 @@ impl Resized {
     }
 
     fn body(self) -> Body {
-        let mut body = Body::new(self.params());
+        let mut body = Body::new(self.params(), 0);
         body.ops(&[W::LocalGet(VALUE), W::I64Const(POISON), W::I64Eq]);
         trap_if(&mut body, Trap::Poison);
         let address = body.local(ValType::I64);

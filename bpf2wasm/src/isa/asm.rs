@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use abi::helpers;
 
-use super::disasm::mnemonic;
+use super::disasm::suffix;
 use super::table::{Field, Form, K, ROWS, Row, Shape, X};
 
 /// What is wrong with a line of assembly.
@@ -211,13 +211,13 @@ impl Line<'_> {
 /// The row and opcode called `name`, with a register or an immediate as its last operand.
 fn find(name: &str, operand_is_register: bool) -> Option<(&'static Row, u8)> {
     ROWS.iter()
-        .filter(|row| name.starts_with(row.mnemonic))
-        .find_map(|row| {
+        .filter_map(|row| Some((row, name.strip_prefix(row.mnemonic)?)))
+        .find_map(|(row, rest)| {
             let both = row.low == [K, X] && matches!(row.form, Form::Binary | Form::Branch);
             let source = if operand_is_register { X } else { K };
             let mut opcodes = row.opcodes().filter(|opcode| !both || opcode & X == source);
             opcodes
-                .find(|opcode| mnemonic(row, *opcode) == name)
+                .find(|opcode| suffix(row, *opcode) == rest)
                 .map(|opcode| (row, opcode))
         })
 }

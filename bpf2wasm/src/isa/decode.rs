@@ -59,7 +59,7 @@ impl Slot {
             off,
             imm,
         } = self;
-        let row = rows(opcode).find(|row| self.misfit(row).is_none());
+        let row = rows(opcode).find(|row| self.fields(row).iter().all(Used::fits));
         let row = row.ok_or_else(|| match rows(opcode).next() {
             Some(row) => self.misfit(row).unwrap_or(InsnError::Unknown(opcode)),
             None => InsnError::Unknown(opcode),
@@ -77,13 +77,14 @@ impl Slot {
             src,
             off,
             imm: i64::from(imm),
+            reference: None,
         };
         insn.check_registers()?;
         Ok(insn)
     }
 
-    /// The first field that does not fit `row`.
-    fn misfit(&self, row: &Row) -> Option<InsnError> {
+    /// What `row` allows in the fields that are not operands for certain, and what they hold.
+    fn fields(&self, row: &Row) -> [Used; 3] {
         let register = self.opcode & X != 0;
         let two_forms = matches!(row.form, Form::Binary | Form::Branch) && row.low.len() == 2;
         // Where there is a register and an immediate form, each leaves the other's field zero.
@@ -97,15 +98,26 @@ impl Slot {
         } else {
             row.imm
         };
-        let fields = [
-            ("src", src, i32::from(self.src)),
-            ("off", row.off, i32::from(self.off)),
-            ("imm", imm, self.imm),
-        ];
-        fields
-            .iter()
-            .find(|(_, field, value)| !matches!(*field, Field::Any) && *field != Field::Is(*value))
-            .map(|(name, _, value)| InsnError::Field(row.mnemonic, name, i64::from(*value)))
+        [
+            Used("src", src, i32::from(self.src)),
+            Used("off", row.off, i32::from(self.off)),
+            Used("imm", imm, self.imm),
+        ]
+    }
+
+    /// The first field that does not fit `row`.
+    fn misfit(&self, row: &Row) -> Option<InsnError> {
+        let Used(name, _, value) = self.fields(row).into_iter().find(|field| !field.fits())?;
+        Some(InsnError::Field(row.mnemonic, name, i64::from(value)))
+    }
+}
+
+/// A field's name, what it may hold, and what it holds.
+struct Used(&'static str, Field, i32);
+
+impl Used {
+    fn fits(&self) -> bool {
+        matches!(self.1, Field::Any) || self.1 == Field::Is(self.2)
     }
 }
 

@@ -10,7 +10,12 @@ use super::table::{Form, Row, Shape, class};
 
 /// The mnemonic of `row` with the suffix that `opcode`'s width asks for.
 pub(crate) fn mnemonic(row: &Row, opcode: u8) -> String {
-    let suffix = match row.form {
+    format!("{}{}", row.mnemonic, suffix(row, opcode))
+}
+
+/// What the width of `opcode` adds to the mnemonic of `row`.
+pub(super) fn suffix(row: &Row, opcode: u8) -> &'static str {
+    match row.form {
         Form::Load | Form::StoreImm | Form::StoreReg | Form::PacketAbs | Form::PacketInd => {
             ["w", "h", "b", "dw"][usize::from(opcode >> 3 & 3)]
         }
@@ -18,8 +23,7 @@ pub(crate) fn mnemonic(row: &Row, opcode: u8) -> String {
         _ if row.classes.len() < 2 || matches!(opcode & 7, class::ALU64 | class::JMP) => "",
         _ if row.mnemonic.ends_with(|c: char| c.is_ascii_digit()) => "_32",
         _ => "32",
-    };
-    format!("{}{suffix}", row.mnemonic)
+    }
 }
 
 /// One instruction as text. Jumps name the distance; `lddw` its pseudo source.

@@ -24,6 +24,25 @@ pub(crate) struct Insn {
     pub(crate) off: i16,
     /// Immediate, sign-extended; all 64 bits of `ld_imm64`.
     pub(crate) imm: i64,
+    /// What it refers to.
+    pub(crate) reference: Option<Ref>,
+}
+
+/// What an instruction refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ref {
+    /// A map's handle.
+    Map(usize),
+    /// A byte of a data section.
+    Data(usize, u32),
+    /// A byte of an array map's first element.
+    Value(usize, u32),
+    /// A function: called, or its address taken.
+    Function(usize),
+    /// The address of a kernel symbol, or a call of a kernel function.
+    Extern(usize),
+    /// A CO-RE relocation, whose value replaces the immediate or offset.
+    Core(usize),
 }
 
 /// The second operand of an arithmetic instruction, jump or store.
@@ -46,6 +65,11 @@ impl Operand {
 }
 
 impl Insn {
+    /// Whether a CO-RE relocation replaces its immediate or offset.
+    pub(crate) fn is_relocated(&self) -> bool {
+        matches!(self.reference, Some(Ref::Core(_)))
+    }
+
     /// How many slots it takes.
     pub(crate) fn slots(&self) -> u32 {
         if self.row.form == Form::Wide { 2 } else { 1 }

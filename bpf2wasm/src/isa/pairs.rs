@@ -1,6 +1,5 @@
 //! Shifts by 32 to the left and back: how code for the older ISA levels extends 32 bits to 64. Each pair becomes one move.
 
-use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -8,24 +7,16 @@ use wasm_encoder::Instruction as W;
 
 use super::insn::{Insn, Operand};
 use super::table::{Row, SIGN_EXTEND, Shape, X, ZERO_EXTEND, class};
-use crate::object::Ref;
 
 /// Joins the pairs in a function's code. A pair stays apart where something jumps between its halves or a relocation
 /// changes one.
-pub(crate) fn join(insns: &mut Vec<Insn>, refs: &BTreeMap<u32, Ref>) {
+pub(crate) fn join(insns: &mut Vec<Insn>) {
     let targets = targets(insns);
-    let mut joined: Vec<Insn> = Vec::with_capacity(insns.len());
-    for insn in insns.iter() {
-        let free = |slot: u32| !refs.contains_key(&slot);
-        let left = joined
-            .last()
-            .filter(|left| free(left.slot) && free(insn.slot) && !targets[insn.slot as usize]);
-        match left.and_then(|left| pair(left, insn)) {
-            Some(both) => _ = joined.last_mut().map(|left| *left = both),
-            None => joined.push(*insn),
-        }
-    }
-    *insns = joined;
+    insns.dedup_by(|right, left| {
+        let free = left.reference.is_none() && right.reference.is_none();
+        let both = pair(left, right).filter(|_| free && !targets[right.slot as usize]);
+        both.map(|both| *left = both).is_some()
+    });
 }
 
 /// By slot, whether something jumps there.

@@ -120,7 +120,7 @@ impl Lower<'_> {
 
     pub(super) fn copy(&mut self, insn: &Insn) {
         let kept = self.kept();
-        match (insn.operand(), insn.is_wide(), self.reference()) {
+        match (insn.operand(), insn.is_wide(), insn.reference) {
             // A narrow constant needs no extension at run time.
             (Operand::Imm(imm), false, None) => {
                 self.number(imm & 0xffff_ffff, kept);

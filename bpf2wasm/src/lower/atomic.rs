@@ -11,7 +11,7 @@ use crate::types::Base;
 
 impl Lower<'_> {
     pub(super) fn atomic(&mut self, insn: &Insn, op: AtomicOp) {
-        let base = self.base();
+        let base = self.base(insn);
         if base == Base::Kernel {
             return self.trap(abi::traps::Trap::WildStore);
         }

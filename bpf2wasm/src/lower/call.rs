@@ -7,14 +7,13 @@ use wasm_encoder::Instruction as W;
 use super::{Lower, Width};
 use crate::emit::body::Callee;
 use crate::error::ReferenceError;
-use crate::isa::insn::Insn;
+use crate::isa::insn::{Insn, Ref};
 use crate::isa::table::Shape;
-use crate::object::Ref;
 use crate::types::arity;
 
 impl Lower<'_> {
     pub(super) fn call(&mut self, insn: &Insn) -> Result<(), ReferenceError> {
-        let callee = match (self.reference(), &insn.row.shape) {
+        let callee = match (insn.reference, &insn.row.shape) {
             (Some(Ref::Function(function)), _) => Callee::Local(function),
             (Some(Ref::Extern(index)), _) => Callee::Kfunc(index),
             (_, Shape::Helper) => match u32::try_from(insn.imm).ok().and_then(helpers::by_id) {
@@ -32,7 +31,7 @@ impl Lower<'_> {
             },
             _ => return Err(ReferenceError::Callee(insn.imm)),
         };
-        let passed = arity(insn, self.reference(), self.shared.params) as u8;
+        let passed = arity(insn, self.shared.params) as u8;
         for register in 1..=passed {
             self.take(register, Width::Wide);
         }

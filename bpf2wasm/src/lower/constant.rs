@@ -5,8 +5,8 @@ use abi::traps::Trap;
 use wasm_encoder::{BlockType, Instruction as W};
 
 use super::{Lower, Width};
-use crate::isa::insn::Insn;
-use crate::object::{CORE_KINDS, Ref};
+use crate::isa::insn::{Insn, Ref};
+use crate::object::CORE_KINDS;
 
 /// `BPF_CORE_ENUMVAL_VALUE`.
 const ENUMVAL_VALUE: u32 = 11;
@@ -14,7 +14,7 @@ const ENUMVAL_VALUE: u32 = 11;
 impl Lower<'_> {
     pub(super) fn constant(&mut self, insn: &Insn) {
         let globals = self.shared.globals;
-        match self.reference() {
+        match insn.reference {
             None => {
                 let kept = self.kept();
                 self.number(insn.imm, kept);

@@ -77,18 +77,18 @@ impl Lower<'_> {
     /// Pushes whether the branch instruction `index` is taken.
     fn condition(&mut self, index: usize) {
         self.index = index;
-        let insn = self.function.insns[index];
+        let insn = self.insn();
         self.body.mark(insn.slot);
         match &insn.row.shape {
-            Shape::Compare(narrow, wide) => self.compare(&insn, narrow, wide),
+            Shape::Compare(narrow, wide) => self.compare(insn, narrow, wide),
             Shape::Test => {
-                let width = self.width(&insn);
+                let width = self.width(insn);
                 let and = match width {
                     Width::Narrow => W::I32And,
                     Width::Wide => W::I64And,
                 };
                 self.take(insn.dst, width);
-                self.operand(&insn, width);
+                self.operand(insn, width);
                 self.body.op(&and);
                 if width == Width::Wide {
                     self.body.ops(&[W::I64Eqz, W::I32Eqz]);

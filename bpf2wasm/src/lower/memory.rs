@@ -6,8 +6,7 @@ use wasm_encoder::{BlockType, Instruction as W, MemArg, MemArgTarget, ValType};
 
 use super::{Lower, Width};
 use crate::emit::body::Callee;
-use crate::isa::insn::{Insn, Operand};
-use crate::object::Ref;
+use crate::isa::insn::{Insn, Operand, Ref};
 use crate::types::Base;
 
 fn load_op(bytes: u32, signed: bool, width: Width, at: MemArg) -> W<'static> {
@@ -52,8 +51,8 @@ fn at(offset: u32) -> MemArg {
 
 impl Lower<'_> {
     /// Classifies the access of `insn`, and counts it.
-    pub(super) fn base(&mut self) -> Base {
-        let base = Base::of(self.input.facts.bases[self.index], self.reference());
+    pub(super) fn base(&mut self, insn: &Insn) -> Base {
+        let base = Base::of(self.input.facts.bases[self.index], insn);
         let count = match base {
             Base::Frame(_) => &mut self.accesses.frame,
             Base::Guest => &mut self.accesses.guest,
@@ -74,7 +73,7 @@ impl Lower<'_> {
             return at(offset as u32);
         }
         self.take(register, Width::Narrow);
-        match (self.reference(), insn.off) {
+        match (insn.reference, insn.off) {
             (Some(Ref::Core(relocation)), _) => {
                 self.body.op(&self.core(relocation));
                 self.body.wrap();
@@ -94,7 +93,7 @@ impl Lower<'_> {
             return self.add_constant(i64::from(place.wrapping_add(i32::from(insn.off))));
         }
         self.take(register, Width::Wide);
-        match self.reference() {
+        match insn.reference {
             Some(Ref::Core(relocation)) => {
                 self.body.op(&self.core(relocation));
                 self.body.op(&W::I64Add);
@@ -123,12 +122,12 @@ impl Lower<'_> {
     }
 
     pub(super) fn load(&mut self, insn: &Insn, signed: bool) {
-        let base = self.base();
+        let base = self.base(insn);
         let width = match base {
             Base::Frame(_) | Base::Guest => self.kept(),
             Base::Kernel | Base::Checked => Width::Wide,
         };
-        match self.reference() {
+        match insn.reference {
             Some(Ref::Core(relocation)) => self.load_field(relocation, base, insn, signed, width),
             _ => self.load_from(base, insn, signed, width),
         }
@@ -176,8 +175,8 @@ impl Lower<'_> {
     }
 
     pub(super) fn store(&mut self, insn: &Insn) {
-        let base = self.base();
-        match self.reference() {
+        let base = self.base(insn);
+        match insn.reference {
             _ if base == Base::Kernel => self.trap(Trap::WildStore),
             Some(Ref::Core(relocation)) => self.store_field(relocation, base, insn),
             _ => self.store_to(base, insn),

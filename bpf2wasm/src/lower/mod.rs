@@ -25,9 +25,9 @@ use crate::analysis::Analysis;
 use crate::emit::body::{Body, Callee};
 use crate::emit::imports::Globals;
 use crate::error::{Error, Result};
-use crate::isa::insn::{FP, Insn, Operand, REGISTERS};
+use crate::isa::insn::{FP, Insn, Operand, REGISTERS, Ref};
 use crate::isa::table::Shape;
-use crate::object::{Function, Ref};
+use crate::object::Function;
 use crate::types::{Narrowing, narrowing};
 
 /// What every function's translation may look at.
@@ -82,7 +82,7 @@ pub(crate) fn lower(
         shared,
         function,
         input,
-        body: Body::new(params),
+        body: Body::new(params, function.insns.len()),
         registers: [[None; 2]; REGISTERS],
         frame: None,
         fp: None,
@@ -144,44 +144,40 @@ struct Lower<'a> {
     accesses: Accesses,
 }
 
-impl Lower<'_> {
-    fn insn(&self) -> &Insn {
+impl<'a> Lower<'a> {
+    fn insn(&self) -> &'a Insn {
         &self.function.insns[self.index]
-    }
-
-    fn reference(&self) -> Option<Ref> {
-        self.function.refs.get(&self.insn().slot).copied()
     }
 
     /// Translates instruction `index`, branches excepted.
     fn step(&mut self, index: usize) -> Result<()> {
         self.index = index;
-        let insn = self.function.insns[index];
-        if self.input.live.is_dead(index, &insn) {
+        let insn = &self.function.insns[index];
+        if self.input.live.is_dead(index, insn) {
             return Ok(());
         }
         self.body.mark(insn.slot);
         match &insn.row.shape {
-            Shape::Binary(narrow, wide) => self.binary(&insn, narrow, wide),
+            Shape::Binary(narrow, wide) => self.binary(insn, narrow, wide),
             Shape::Divide {
                 narrow,
                 wide,
                 on_zero,
                 min_neg1,
-            } => self.divide(&insn, (narrow, wide), *on_zero, *min_neg1),
-            Shape::Negate => self.negate(&insn),
-            Shape::Move => self.copy(&insn),
-            Shape::MoveSigned(bits) => self.copy_signed(&insn, *bits),
-            Shape::Truncate(bits) => self.truncate(&insn, *bits),
-            Shape::Swap(bits) => self.swap(&insn, *bits),
-            Shape::Constant => self.constant(&insn),
-            Shape::Load(signed) => self.load(&insn, *signed),
-            Shape::Store => self.store(&insn),
-            Shape::Atomic(op, _) => self.atomic(&insn, *op),
+            } => self.divide(insn, (narrow, wide), *on_zero, *min_neg1),
+            Shape::Negate => self.negate(insn),
+            Shape::Move => self.copy(insn),
+            Shape::MoveSigned(bits) => self.copy_signed(insn, *bits),
+            Shape::Truncate(bits) => self.truncate(insn, *bits),
+            Shape::Swap(bits) => self.swap(insn, *bits),
+            Shape::Constant => self.constant(insn),
+            Shape::Load(signed) => self.load(insn, *signed),
+            Shape::Store => self.store(insn),
+            Shape::Atomic(op, _) => self.atomic(insn, *op),
             Shape::Helper | Shape::Local | Shape::Kfunc => self
-                .call(&insn)
+                .call(insn)
                 .map_err(|e| Error::at(insn.slot as usize, e))?,
-            Shape::Packet => self.packet(&insn),
+            Shape::Packet => self.packet(insn),
             // Ends of blocks are `flow`'s; the last two are refused when decoded.
             Shape::Compare(..) | Shape::Test | Shape::Goto | Shape::MayGoto | Shape::Exit => {}
             Shape::Arena | Shape::CallRegister => {}
@@ -218,7 +214,7 @@ impl Lower<'_> {
     /// The width in which an operation is computed.
     fn width(&self, insn: &Insn) -> Width {
         let narrow = !insn.is_wide()
-            || match narrowing(insn, self.reference()) {
+            || match narrowing(insn) {
                 Narrowing::No => false,
                 Narrowing::Result => self.kept() == Width::Narrow,
                 Narrowing::Operand => {
@@ -253,7 +249,7 @@ impl Lower<'_> {
 
     /// Pushes `register`; this instruction reads it at most once more, as its second operand.
     fn take(&mut self, register: u8, width: Width) {
-        let insn = *self.insn();
+        let insn = self.insn();
         let last = !self.input.live.after(self.index, register) || insn.overwrites(register);
         let twice = insn.operand() == Operand::Reg(insn.dst);
         if !last || twice || register == FP {
@@ -276,7 +272,7 @@ impl Lower<'_> {
 
     /// Pushes the second operand.
     fn operand(&mut self, insn: &Insn, width: Width) {
-        match (insn.operand(), self.reference()) {
+        match (insn.operand(), insn.reference) {
             (Operand::Reg(register), _) => self.take(register, width),
             (Operand::Imm(_), Some(Ref::Core(relocation))) => {
                 self.core_value(relocation);

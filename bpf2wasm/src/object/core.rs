@@ -13,9 +13,9 @@ use abi::manifest::CoreRelocation;
 
 use super::btf::Btf;
 use super::ext::Ext;
-use super::function::{Function, Ref};
+use super::function::Function;
 use crate::error::{Error, ReferenceError};
-use crate::isa::insn::{Insn, Operand};
+use crate::isa::insn::{Insn, Operand, Ref};
 use crate::isa::table::{Form, Shape};
 
 /// Names of the kinds, by number, and whether a target may be unable to satisfy one.
@@ -42,9 +42,9 @@ pub(super) fn resolve(btf: &Btf, ext: &Ext, functions: &mut [Function]) -> Vec<C
         for record in ext.relocations.of(btf, function) {
             let slot = record.slot(function);
             let index = function.insns.binary_search_by_key(&slot, |i| i.slot);
-            let insn = index.ok().map(|i| &function.insns[i]);
-            match table.index(btf, insn, record.words) {
-                Ok(index) => _ = function.refs.insert(slot, Ref::Core(index)),
+            let insn = index.ok().map(|i| &mut function.insns[i]);
+            match table.index(btf, insn.as_deref(), record.words) {
+                Ok(index) => _ = insn.map(|insn| insn.reference = Some(Ref::Core(index))),
                 Err(error) => {
                     let error = Error::at(slot as usize, error).in_program(&function.name);
                     function.broken.get_or_insert(error);

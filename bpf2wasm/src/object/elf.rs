@@ -11,6 +11,8 @@ use object::{
 
 use crate::error::{Error, ObjectError, Result};
 
+/// The section of map definitions.
+pub(super) const MAPS: &str = ".maps";
 /// `SHF_EXECINSTR`.
 const EXECUTABLE: u64 = 4;
 
@@ -30,7 +32,7 @@ pub(crate) struct Section<'a> {
     pub(crate) size: u64,
     /// Whether it holds code.
     pub(crate) code: bool,
-    /// Relocations by offset.
+    /// Relocations by offset, of code and of map definitions: nobody asks for others.
     pub(crate) relocations: Vec<Relocation>,
 }
 
@@ -78,13 +80,13 @@ impl<'a> Elf<'a> {
         if !file.is_little_endian() {
             return Err(Error::new(ObjectError::BigEndian));
         }
-        let mut sections = Vec::new();
+        let mut sections = Vec::with_capacity(file.sections().count() + 1);
         for section in file.sections() {
             let index = section.index().0;
             sections.resize_with(index, Section::none);
             sections.push(Section::read(&section).map_err(malformed)?);
         }
-        let mut symbols = Vec::new();
+        let mut symbols = Vec::with_capacity(file.symbols().count() + 1);
         for symbol in file.symbols() {
             let index = symbol.index().0;
             symbols.resize_with(index, Symbol::none);
@@ -135,13 +137,18 @@ impl<'a> Section<'a> {
             SectionFlags::Elf { sh_flags, .. } => sh_flags.0 & EXECUTABLE != 0,
             _ => false,
         };
-        let mut relocations: Vec<_> = section.relocations().filter_map(Relocation::read).collect();
-        relocations.sort_by_key(|r| r.offset);
+        let name = section.name()?;
+        let code = executable && section.kind() == SectionKind::Text;
+        let mut relocations = Vec::new();
+        if code || name == MAPS {
+            relocations.extend(section.relocations().filter_map(Relocation::read));
+            relocations.sort_by_key(|r| r.offset);
+        }
         Ok(Section {
-            name: section.name()?,
+            name,
             data: section.data()?,
             size: section.size(),
-            code: executable && section.kind() == SectionKind::Text,
+            code,
             relocations,
         })
     }

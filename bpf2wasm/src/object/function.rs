@@ -1,6 +1,5 @@
-//! What the front end is about: functions, which of them are programs, and what their instructions refer to.
+//! What the front end is about: functions, and which of them are programs.
 
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -23,8 +22,6 @@ pub(crate) struct Function {
     pub(crate) insns: Vec<Insn>,
     /// 8-byte slots of code.
     pub(crate) slots: u32,
-    /// By slot, what the instruction there refers to.
-    pub(crate) refs: BTreeMap<u32, Ref>,
     /// Source lines, by increasing slot.
     pub(crate) lines: Vec<Line>,
     /// Why it cannot be translated. Matters only if a program reaches it.
@@ -47,23 +44,6 @@ pub(crate) struct Program {
     pub(crate) autoload: bool,
     /// Whether it may sleep.
     pub(crate) sleepable: bool,
-}
-
-/// What an instruction refers to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ref {
-    /// A map's handle.
-    Map(usize),
-    /// A byte of a data section.
-    Data(usize, u32),
-    /// A byte of an array map's first element.
-    Value(usize, u32),
-    /// A function: called, or its address taken.
-    Function(usize),
-    /// The address of a kernel symbol, or a call of a kernel function.
-    Extern(usize),
-    /// A CO-RE relocation, whose value replaces the immediate or offset.
-    Core(usize),
 }
 
 /// The source line that instructions from `slot` on come from; file and text are strings of BTF.

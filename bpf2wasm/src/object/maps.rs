@@ -12,7 +12,7 @@ use abi::manifest::{Map, MapInit};
 use abi::map_types::MapType;
 
 use super::btf::{Btf, Kind, Member, Type};
-use super::elf::Elf;
+use super::elf::{Elf, MAPS};
 use crate::error::{Error, ObjectError, Result};
 
 /// Maps so far, and where each is defined.
@@ -94,7 +94,7 @@ impl Maps {
 
     /// Adds the maps of `.maps`, in the order they lie there.
     pub(super) fn add_btf(&mut self, elf: &Elf<'_>, btf: &Btf) -> Result<()> {
-        let Some((section, _)) = elf.section(".maps") else {
+        let Some((section, _)) = elf.section(MAPS) else {
             return Ok(());
         };
         let mut symbols: Vec<_> = elf.symbols_in(section).collect();
@@ -136,7 +136,7 @@ impl Maps {
 
     /// Reads which maps or programs the relocations of `.maps` put into `values` arrays.
     pub(super) fn add_initial_values(&mut self, elf: &Elf<'_>) -> Result<()> {
-        let Some((section, contents)) = elf.section(".maps") else {
+        let Some((section, contents)) = elf.section(MAPS) else {
             return Ok(());
         };
         for relocation in &contents.relocations {

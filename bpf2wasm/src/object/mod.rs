@@ -36,11 +36,12 @@ use abi::manifest::{CoreRelocation, Extern, Map};
 
 use crate::Options;
 use crate::error::{Error, ObjectError, Result};
+use crate::isa::insn::Ref;
 use crate::isa::table::Form;
 use btf::Btf;
 pub(crate) use core::KINDS as CORE_KINDS;
 use elf::Elf;
-pub(crate) use function::{Function, Program, Ref};
+pub(crate) use function::{Function, Program};
 
 /// An object, as far as a translation needs it.
 pub(crate) struct Object<'a> {
@@ -114,12 +115,9 @@ impl<'a> Object<'a> {
 impl Object<'_> {
     /// What the `ld_imm64`s of the object load.
     fn constants(&self) -> impl Iterator<Item = Ref> {
-        let of = |f: &'_ Function| {
-            let wide = f.insns.iter().filter(|i| i.row.form == Form::Wide);
-            wide.filter_map(|i| f.refs.get(&i.slot).copied())
-                .collect::<Vec<_>>()
-        };
-        self.functions.iter().flat_map(of)
+        let insns = self.functions.iter().flat_map(|f| &f.insns);
+        let wide = insns.filter(|i| i.row.form == Form::Wide);
+        wide.filter_map(|i| i.reference)
     }
 
     /// A string of BTF.

@@ -1,7 +1,6 @@
 //! Functions of an object, and which of them are programs.
 
 use alloc::borrow::ToOwned;
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -60,7 +59,6 @@ fn read_section(
             section_index: index,
             offset: range.start,
             slots: (code.len() / SLOT) as u32,
-            refs: BTreeMap::new(),
             lines: Vec::new(),
             program,
         });

@@ -3,19 +3,19 @@
 //! Maps are referred to by their index in the given list where bpf(2) has descriptors.
 
 use alloc::borrow::ToOwned;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use abi::manifest::Map;
 
+use super::Object;
 use super::function::{Function, Program};
-use super::{Object, Ref};
 use crate::Options;
 use crate::error::{Error, FlowError, ObjectError, ReferenceError, Result};
 use crate::isa::decode::{SLOT, decode};
-use crate::isa::insn::Insn;
+use crate::isa::insn::{Insn, Ref};
 use crate::isa::table::Shape;
 
 /// `BPF_PSEUDO_*`: what the source register of `ld_imm64` says.
@@ -62,20 +62,21 @@ impl Object<'_> {
                 format!("{name}.{number}")
             };
             let of_function = insns.iter().filter(|i| (start..end).contains(&i.slot));
-            let refs = refs(of_function.clone(), start, &starts, raw.maps)
-                .map_err(|e| e.in_program(&label))?;
+            let here = |insn: &Insn| {
+                let (slot, reference) = (insn.slot - start, reference(insn, &starts, raw.maps));
+                Ok(Insn {
+                    slot,
+                    reference: reference.map_err(|e| Error::at(slot as usize, e))?,
+                    ..*insn
+                })
+            };
+            let own: Result<Vec<Insn>> = of_function.map(here).collect();
             functions.push(Function {
                 section: raw.section.to_owned(),
                 section_index: 0,
                 offset: start as usize * SLOT,
-                insns: of_function
-                    .map(|i| Insn {
-                        slot: i.slot - start,
-                        ..*i
-                    })
-                    .collect(),
+                insns: own.map_err(|e| e.in_program(&label))?,
                 slots: end - start,
-                refs,
                 lines: Vec::new(),
                 broken: None,
                 program: program.take(),
@@ -119,38 +120,27 @@ fn function_target(insn: &Insn) -> Option<i64> {
     Some(i64::from(insn.slot) + 1 + distance)
 }
 
-fn refs<'a>(
-    insns: impl Iterator<Item = &'a Insn>,
-    start: u32,
-    starts: &[u32],
-    maps: &[Map],
-) -> Result<BTreeMap<u32, Ref>> {
-    let mut refs = BTreeMap::new();
-    for insn in insns {
-        let slot = insn.slot - start;
-        let unknown = || Error::at(slot as usize, ReferenceError::RawMap(insn.src));
-        let map = || {
-            Some(insn.imm as u32 as usize)
-                .filter(|map| *map < maps.len())
-                .ok_or_else(unknown)
-        };
-        let reference = match (function_target(insn), &insn.row.shape, insn.src) {
-            (Some(target), ..) => {
-                let function = starts.iter().position(|s| i64::from(*s) == target);
-                Ref::Function(function.ok_or_else(unknown)?)
+/// What an instruction refers to, where functions begin at `starts`.
+fn reference(insn: &Insn, starts: &[u32], maps: &[Map]) -> Result<Option<Ref>, ReferenceError> {
+    let unknown = ReferenceError::RawMap(insn.src);
+    let map = Some(insn.imm as u32 as usize).filter(|map| *map < maps.len());
+    let reference = match (function_target(insn), &insn.row.shape, insn.src) {
+        (Some(target), ..) => {
+            let function = starts.iter().position(|s| i64::from(*s) == target);
+            Ref::Function(function.ok_or(unknown)?)
+        }
+        (None, Shape::Constant, pseudo::MAP_FD | pseudo::MAP_INDEX) => {
+            Ref::Map(map.ok_or(unknown)?)
+        }
+        (None, Shape::Constant, pseudo::MAP_VALUE | pseudo::MAP_INDEX_VALUE) => {
+            let (map, offset) = (map.ok_or(unknown)?, (insn.imm >> 32) as u32);
+            match maps[map].data {
+                Some(_) => Ref::Data(map, offset),
+                None => Ref::Value(map, offset),
             }
-            (None, Shape::Constant, pseudo::MAP_FD | pseudo::MAP_INDEX) => Ref::Map(map()?),
-            (None, Shape::Constant, pseudo::MAP_VALUE | pseudo::MAP_INDEX_VALUE) => {
-                let (map, offset) = (map()?, (insn.imm >> 32) as u32);
-                match maps[map].data {
-                    Some(_) => Ref::Data(map, offset),
-                    None => Ref::Value(map, offset),
-                }
-            }
-            (None, Shape::Constant, 1..) => return Err(unknown()),
-            _ => continue,
-        };
-        refs.insert(slot, reference);
-    }
-    Ok(refs)
+        }
+        (None, Shape::Constant, 1..) => return Err(unknown),
+        _ => return Ok(None),
+    };
+    Ok(Some(reference))
 }

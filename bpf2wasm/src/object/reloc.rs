@@ -8,11 +8,11 @@ use alloc::collections::BTreeMap;
 
 use super::elf::{Elf, Relocation};
 use super::externs::{Externs, Place as ExternPlace};
-use super::function::{Function, Ref};
+use super::function::Function;
 use super::maps::{Maps, Place};
 use crate::error::{Error, ObjectError, ReferenceError, Result};
 use crate::isa::decode::SLOT;
-use crate::isa::insn::Insn;
+use crate::isa::insn::{Insn, Ref};
 use crate::isa::table::Shape;
 
 /// `R_BPF_64_64`: an `ld_imm64`.
@@ -36,13 +36,9 @@ pub(super) fn resolve(elf: &Elf<'_>, maps: &Maps, externs: &Externs, functions: 
         starts,
     };
     for function in functions {
-        match resolver.function(function) {
-            Ok(refs) => function.refs = refs,
-            Err(error) => {
-                function
-                    .broken
-                    .get_or_insert(error.in_program(&function.name));
-            }
+        if let Err(error) = resolver.function(function) {
+            let error = error.in_program(&function.name);
+            function.broken.get_or_insert(error);
         }
     }
 }
@@ -55,7 +51,7 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn function(&self, function: &Function) -> Result<BTreeMap<u32, Ref>> {
+    fn function(&self, function: &mut Function) -> Result<()> {
         let section = &self.elf.sections[function.section_index];
         let end = function.offset + function.slots as usize * SLOT;
         let first = section
@@ -65,8 +61,8 @@ impl Resolver<'_> {
             .iter()
             .take_while(|r| r.offset < end as u64)
             .peekable();
-        let mut refs = BTreeMap::new();
-        for insn in &function.insns {
+        let start = (function.section_index, function.offset / SLOT);
+        for insn in &mut function.insns {
             let place = (function.offset + insn.slot as usize * SLOT) as u64;
             let at = |error: Error| Error {
                 insn: Some(insn.slot as usize),
@@ -78,22 +74,20 @@ impl Resolver<'_> {
             {
                 found = Some(self.relocated(insn, relocation).map_err(at)?);
             }
-            let found = match found {
-                None => self.unrelocated(function, insn).map_err(at)?,
+            insn.reference = match found {
+                None => self.unrelocated(start, insn).map_err(at)?,
                 found => found,
             };
-            refs.extend(found.map(|r| (insn.slot, r)));
         }
-        Ok(refs)
+        Ok(())
     }
 
     /// A call inside a section needs no relocation; `ld_imm64` with a pseudo source does.
-    fn unrelocated(&self, function: &Function, insn: &Insn) -> Result<Option<Ref>> {
+    fn unrelocated(&self, (section, start): (usize, usize), insn: &Insn) -> Result<Option<Ref>> {
         match insn.row.shape {
             Shape::Local => {
-                let here = (function.offset / SLOT) as i64 + i64::from(insn.slot);
-                self.callee(function.section_index, here + 1 + insn.imm)
-                    .map(Some)
+                let here = start as i64 + i64::from(insn.slot);
+                self.callee(section, here + 1 + insn.imm).map(Some)
             }
             Shape::Constant if insn.src != 0 => Err(Error::new(ReferenceError::RawMap(insn.src))),
             _ => Ok(None),

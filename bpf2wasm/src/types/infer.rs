@@ -8,10 +8,10 @@ use abi::sections::{Attach, ProgType};
 
 use super::lattice::Class;
 use super::state::State;
-use crate::cfg::Blocks;
-use crate::isa::insn::{FP, Insn, Operand};
+use crate::cfg::{Block, Blocks};
+use crate::isa::insn::{FP, Insn, Operand, Ref};
 use crate::isa::table::{Form, Shape};
-use crate::object::{Function, Program, Ref};
+use crate::object::{Function, Program};
 
 /// What loads from a program's context give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,32 +103,45 @@ pub(crate) struct Facts {
 
 /// Infers classes to a fixed point.
 pub(crate) fn infer(function: &Function, blocks: &Blocks, entry: &Entry) -> Facts {
-    let mut states = vec![State::unset(); blocks.list.len()];
-    states[0] = State::entry(&entry.args);
+    let mut states: Vec<Option<State>> = vec![None; blocks.list.len()];
+    states[0] = Some(State::entry(&entry.args));
     let mut pending = vec![true; blocks.list.len()];
     let mut infer = Infer::new(function, entry.scope.unwrap_or(Scope::Plain));
+    let mut steps = 0;
     while pending.contains(&true) {
         for (number, block) in blocks.list.iter().enumerate() {
             if !core::mem::take(&mut pending[number]) {
                 continue;
             }
-            let mut state = states[number].clone();
-            for index in block.first..block.end {
-                infer.step(index, &mut state);
-            }
+            let Some(mut state) = states[number] else {
+                continue;
+            };
+            steps += 1;
+            infer.block(block, &mut state);
             for to in block.exit.targets() {
-                pending[to] |= states[to].join(&state);
+                pending[to] |= join(&mut states[to], &state);
             }
         }
     }
     // Facts are taken from the fixed point only: what was noted on the way there may be too narrow.
-    infer.reset();
-    for (block, state) in blocks.list.iter().zip(&mut states) {
-        for index in block.first..block.end {
-            infer.step(index, state);
+    if steps > blocks.list.len() {
+        infer.reset();
+        for (block, state) in blocks.list.iter().zip(&mut states) {
+            state.iter_mut().for_each(|state| infer.block(block, state));
         }
     }
     infer.facts
+}
+
+/// Joins `state` into what is known at a block's start, if anything is; whether that changed.
+fn join(known: &mut Option<State>, state: &State) -> bool {
+    match known {
+        Some(known) => known.join(state),
+        None => {
+            *known = Some(*state);
+            true
+        }
+    }
 }
 
 struct Infer<'a> {
@@ -158,28 +171,34 @@ impl<'a> Infer<'a> {
         *self = Infer::new(self.function, self.scope);
     }
 
+    /// The effects of a block's instructions.
+    fn block(&mut self, block: &Block, state: &mut State) {
+        for index in block.first..block.end {
+            self.step(index, state);
+        }
+    }
+
     /// The effect of an instruction.
     fn step(&mut self, index: usize, state: &mut State) {
         let insn = &self.function.insns[index];
-        let reference = self.function.refs.get(&insn.slot).copied();
         match insn.row.shape {
             Shape::Constant => {
-                if let Some(Ref::Function(callback)) = reference {
+                if let Some(Ref::Function(callback)) = insn.reference {
                     let (args, scope) = ([Class::Unknown; 5], Some(self.scope));
                     self.facts.calls.push((callback, Entry { args, scope }));
                 }
-                state.set(insn.dst, constant(insn, reference));
+                state.set(insn.dst, constant(insn));
             }
-            Shape::Move | Shape::Binary(..) => self.arithmetic(insn, reference, state),
-            Shape::Load(_) => self.load(index, insn, reference, state),
-            Shape::Store => self.store(index, insn, reference, state),
+            Shape::Move | Shape::Binary(..) => self.arithmetic(insn, state),
+            Shape::Load(_) => self.load(index, insn, state),
+            Shape::Store => self.store(index, insn, state),
             Shape::Atomic(..) => self.atomic(index, insn, state),
-            Shape::Helper => match reference {
+            Shape::Helper => match insn.reference {
                 Some(Ref::Extern(_)) => self.kfunc(state),
                 _ => self.helper(insn, state),
             },
             Shape::Kfunc => self.kfunc(state),
-            Shape::Local => self.local(reference, state),
+            Shape::Local => self.local(insn, state),
             Shape::Packet => after_call(state, Class::Scalar),
             _ if matches!(insn.row.form, Form::Binary | Form::Unary) => {
                 state.set(insn.dst, Class::Scalar)
@@ -212,9 +231,9 @@ impl<'a> Infer<'a> {
         self.facts.context = self.facts.context.zip(end).map(|(a, b)| a.max(b));
     }
 
-    fn arithmetic(&mut self, insn: &Insn, reference: Option<Ref>, state: &mut State) {
+    fn arithmetic(&mut self, insn: &Insn, state: &mut State) {
         let dst = state.reg(insn.dst);
-        let src = match (insn.operand(), reference) {
+        let src = match (insn.operand(), insn.reference) {
             (_, Some(Ref::Core(_))) => Class::Scalar,
             (Operand::Reg(register), _) => state.reg(register),
             (Operand::Imm(imm), _) => i32::try_from(imm).map_or(Class::Scalar, Class::Const),
@@ -233,18 +252,11 @@ impl<'a> Infer<'a> {
     }
 
     /// The class of an access's base, and its offset from there unless it is relocated.
-    fn base(
-        &mut self,
-        index: usize,
-        register: u8,
-        reference: Option<Ref>,
-        state: &State,
-    ) -> (Class, Option<i64>) {
+    fn base(&mut self, index: usize, register: u8, state: &State) -> (Class, Option<i64>) {
         let insn = &self.function.insns[index];
         let class = state.reg(register);
         self.facts.bases[index] = class;
-        let relocated = matches!(reference, Some(Ref::Core(_)));
-        let offset = (!relocated).then_some(i64::from(insn.off));
+        let offset = (!insn.is_relocated()).then_some(i64::from(insn.off));
         match class.plus(offset) {
             Class::Ctx(at) => self.read_context(at, Some(i64::from(insn.bytes()))),
             Class::Stack(Some(at)) => self.touch(at),
@@ -254,8 +266,8 @@ impl<'a> Infer<'a> {
         (class, offset)
     }
 
-    fn load(&mut self, index: usize, insn: &Insn, reference: Option<Ref>, state: &mut State) {
-        let (class, offset) = self.base(index, insn.src, reference, state);
+    fn load(&mut self, index: usize, insn: &Insn, state: &mut State) {
+        let (class, offset) = self.base(index, insn.src, state);
         let wide = insn.bytes() == 8;
         let loaded = match (class.plus(offset), self.scope) {
             (Class::Stack(Some(at)), _) => state.load(at, insn.bytes()),
@@ -272,8 +284,8 @@ impl<'a> Infer<'a> {
         state.set(insn.dst, loaded);
     }
 
-    fn store(&mut self, index: usize, insn: &Insn, reference: Option<Ref>, state: &mut State) {
-        let (class, offset) = self.base(index, insn.dst, reference, state);
+    fn store(&mut self, index: usize, insn: &Insn, state: &mut State) {
+        let (class, offset) = self.base(index, insn.dst, state);
         let value = match insn.operand() {
             Operand::Reg(register) => state.reg(register),
             Operand::Imm(imm) => number(imm),
@@ -288,7 +300,7 @@ impl<'a> Infer<'a> {
     }
 
     fn atomic(&mut self, index: usize, insn: &Insn, state: &mut State) {
-        let (class, offset) = self.base(index, insn.dst, None, state);
+        let (class, offset) = self.base(index, insn.dst, state);
         match class.plus(offset) {
             Class::Stack(Some(at)) => state.overwrite(at, i64::from(insn.bytes()), Class::Unknown),
             Class::Stack(None) => state.forget_frame(),
@@ -358,7 +370,7 @@ impl<'a> Infer<'a> {
         after_call(state, Class::Unknown);
     }
 
-    fn local(&mut self, reference: Option<Ref>, state: &mut State) {
+    fn local(&mut self, insn: &Insn, state: &mut State) {
         let mut args = [Class::Unset; 5];
         for (arg, register) in args.iter_mut().zip(1..) {
             *arg = match state.reg(register) {
@@ -370,7 +382,7 @@ impl<'a> Infer<'a> {
                 class => class,
             };
         }
-        if let Some(Ref::Function(callee)) = reference {
+        if let Some(Ref::Function(callee)) = insn.reference {
             self.facts.calls.push((
                 callee,
                 Entry {
@@ -396,8 +408,8 @@ fn number(value: i64) -> Class {
     i32::try_from(value).map_or(Class::Scalar, Class::Const)
 }
 
-fn constant(insn: &Insn, reference: Option<Ref>) -> Class {
-    match reference {
+fn constant(insn: &Insn) -> Class {
+    match insn.reference {
         None => number(insn.imm),
         Some(Ref::Map(_)) => Class::Map,
         Some(Ref::Data(..) | Ref::Value(..)) => Class::Guest,

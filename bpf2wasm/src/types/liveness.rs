@@ -11,7 +11,7 @@ use super::uses::{Base, arity};
 use crate::cfg::Blocks;
 use crate::isa::insn::{Insn, Operand};
 use crate::isa::table::{Form, Shape};
-use crate::object::{Function, Ref};
+use crate::object::Function;
 
 /// A set of registers.
 pub(crate) type Regs = u16;
@@ -34,9 +34,9 @@ impl Live {
         self.after[index] & bit(register) != 0
     }
 
-    /// Whether `register` is read from the start of `block` on.
-    pub(crate) fn before(&self, block: usize, register: u8) -> bool {
-        self.before[block] & bit(register) != 0
+    /// The registers read from the start of `block` on.
+    pub(super) fn before(&self, block: usize) -> Regs {
+        self.before[block]
     }
 
     /// Whether instruction `index` computes something nobody reads.
@@ -77,11 +77,10 @@ pub(crate) fn live(function: &Function, blocks: &Blocks, bases: &[Class], params
                 if is_pure(insn) && regs & bit(insn.dst) == 0 {
                     continue;
                 }
-                let reference = function.refs.get(&insn.slot).copied();
-                regs = regs & !written(insn) | read(insn, reference, bases[index], params);
+                regs = regs & !written(insn) | read(insn, bases[index], params);
             }
             if core::mem::replace(&mut entries[number], regs) != regs {
-                block.preds.iter().for_each(|p| pending[*p] = true);
+                blocks.preds(number).iter().for_each(|p| pending[*p] = true);
             }
         }
     }
@@ -105,12 +104,12 @@ fn written(insn: &Insn) -> Regs {
     }
 }
 
-fn read(insn: &Insn, reference: Option<Ref>, base: Class, params: &[u32]) -> Regs {
+fn read(insn: &Insn, base: Class, params: &[u32]) -> Regs {
     let operand = match insn.operand() {
         Operand::Reg(register) => bit(register),
         Operand::Imm(_) => 0,
     };
-    let through = |register| match Base::of(base, reference) {
+    let through = |register| match Base::of(base, insn) {
         Base::Frame(_) => 0,
         _ => bit(register),
     };
@@ -124,7 +123,7 @@ fn read(insn: &Insn, reference: Option<Ref>, base: Class, params: &[u32]) -> Reg
             let cmpxchg = matches!(insn.row.shape, Shape::Atomic(AtomicOp::Cmpxchg, _));
             through(insn.dst) | operand | if cmpxchg { bit(0) } else { 0 }
         }
-        Form::Call => args(arity(insn, reference, params)),
+        Form::Call => args(arity(insn, params)),
         Form::Bare => bit(0),
         Form::PacketAbs => bit(6),
         Form::PacketInd => bit(6) | bit(insn.src),

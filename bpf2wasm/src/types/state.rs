@@ -8,27 +8,22 @@ const SLOT: i32 = 8;
 const SLOTS: usize = 64;
 
 /// The state at one point of a function.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) struct State {
     regs: [Class; REGISTERS],
     /// Slot `i` is the 8 bytes at `r10 - 8 * (i + 1)`.
     slots: [Class; SLOTS],
+    /// How many slots were written so far, from r10 down; the others hold scalars.
+    written: usize,
 }
 
 impl State {
-    /// No state: joins to the other.
-    pub(super) fn unset() -> Self {
-        State {
-            regs: [Class::Unset; REGISTERS],
-            slots: [Class::Unset; SLOTS],
-        }
-    }
-
     /// The state at entry, with r1… as given.
     pub(super) fn entry(args: &[Class]) -> Self {
         let mut state = State {
             regs: [Class::Scalar; REGISTERS],
             slots: [Class::Scalar; SLOTS],
+            written: 0,
         };
         state.regs[1..=args.len()].copy_from_slice(args);
         state.regs[usize::from(FP)] = Class::Stack(Some(0));
@@ -37,11 +32,15 @@ impl State {
 
     /// Joins `other` in; whether anything changed.
     pub(super) fn join(&mut self, other: &State) -> bool {
-        let mine = self.regs.iter_mut().chain(&mut self.slots);
+        self.written = self.written.max(other.written);
+        let mine = self.slots[..self.written].iter_mut().chain(&mut self.regs);
+        let other = other.slots[..self.written].iter().chain(&other.regs);
         let mut changed = false;
-        for (mine, other) in mine.zip(other.regs.iter().chain(&other.slots)) {
-            let joined = mine.join(*other);
-            changed |= core::mem::replace(mine, joined) != joined;
+        for (mine, other) in mine.zip(other) {
+            if mine != other {
+                let joined = mine.join(*other);
+                changed |= core::mem::replace(mine, joined) != joined;
+            }
         }
         changed
     }
@@ -79,6 +78,7 @@ impl State {
         while at < end {
             if let Some(slot) = slot(at as i32) {
                 self.slots[slot] = class;
+                self.written = self.written.max(slot + 1);
             }
             at = (at.div_euclid(8) + 1) * 8;
         }
@@ -87,6 +87,7 @@ impl State {
     /// Notes that all of the frame may have been written.
     pub(super) fn forget_frame(&mut self) {
         self.slots = [Class::Unknown; SLOTS];
+        self.written = SLOTS;
     }
 }
 

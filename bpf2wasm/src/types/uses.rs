@@ -5,9 +5,9 @@ use wasm_encoder::Instruction as W;
 
 use super::infer::{Facts, fetched};
 use super::lattice::Class;
-use crate::isa::insn::{Insn, Operand};
+use crate::isa::insn::{Insn, Operand, Ref};
 use crate::isa::table::{Form, Shape};
-use crate::object::{Function, Ref};
+use crate::object::Function;
 
 /// Which bits of a register matter to a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,9 +120,9 @@ pub(crate) enum Base {
 
 impl Base {
     /// The base of an access through a register of `class`.
-    pub(crate) fn of(class: Class, reference: Option<Ref>) -> Self {
+    pub(crate) fn of(class: Class, insn: &Insn) -> Self {
         match class {
-            Class::Stack(Some(at)) if !matches!(reference, Some(Ref::Core(_))) => Base::Frame(at),
+            Class::Stack(Some(at)) if !insn.is_relocated() => Base::Frame(at),
             Class::Stack(_) | Class::Ctx(_) | Class::Guest => Base::Guest,
             Class::Kernel => Base::Kernel,
             _ => Base::Checked,
@@ -142,9 +142,9 @@ pub(crate) enum Narrowing {
 }
 
 /// How the 64-bit operation `insn` may be computed in 32.
-pub(crate) fn narrowing(insn: &Insn, reference: Option<Ref>) -> Narrowing {
+pub(crate) fn narrowing(insn: &Insn) -> Narrowing {
     let imm = match insn.operand() {
-        Operand::Imm(imm) if reference.is_none() => Some(imm),
+        Operand::Imm(imm) if insn.reference.is_none() => Some(imm),
         _ => None,
     };
     let small = imm.is_some_and(|imm| (0..=i64::from(i32::MAX)).contains(&imm));
@@ -173,18 +173,17 @@ fn is_unsigned(comparison: &W<'_>) -> bool {
 /// What instruction `index` reads and writes; `params` are the parameter counts of all functions.
 pub(super) fn effect(function: &Function, facts: &Facts, params: &[u32], index: usize) -> Effect {
     let insn = &function.insns[index];
-    let reference = function.refs.get(&insn.slot).copied();
-    let base = Base::of(facts.bases[index], reference);
+    let base = Base::of(facts.bases[index], insn);
     // The target may have the field in more bytes than the access was compiled for.
-    let relocated = matches!(reference, Some(Ref::Core(_)));
+    let relocated = insn.is_relocated();
     match &insn.row.shape {
         Shape::Load(signed) => load(insn, base, *signed, facts.packet_loads[index] || relocated),
         Shape::Store => store(insn, base, relocated),
         Shape::Atomic(..) => atomic(insn, base),
         Shape::Constant => {
-            let small = reference.is_none() && u32::try_from(insn.imm).is_ok();
+            let small = insn.reference.is_none() && u32::try_from(insn.imm).is_ok();
             let zero = if small { Zero::Always } else { Zero::Never };
-            let native = if reference.is_none() {
+            let native = if insn.reference.is_none() {
                 Native::Any
             } else {
                 Native::Wide
@@ -192,7 +191,7 @@ pub(super) fn effect(function: &Function, facts: &Facts, params: &[u32], index: 
             Effect::default().writes(zero, native)
         }
         Shape::Helper | Shape::Local | Shape::Kfunc => {
-            let passed = arity(insn, reference, params) as u8;
+            let passed = arity(insn, params) as u8;
             (1..=passed)
                 .fold(Effect::default(), |e, r| {
                     e.reads(r, Demand::Full, Native::Wide)
@@ -202,11 +201,11 @@ pub(super) fn effect(function: &Function, facts: &Facts, params: &[u32], index: 
         Shape::Exit => Effect::default().reads(0, Demand::Full, Native::Wide),
         Shape::Packet => packet(insn),
         Shape::Goto | Shape::MayGoto | Shape::Arena | Shape::CallRegister => Effect::default(),
-        _ if insn.row.form == Form::Branch => branch(insn, reference),
-        Shape::Truncate(_) => wide(insn, reference),
+        _ if insn.row.form == Form::Branch => branch(insn),
+        Shape::Truncate(_) => wide(insn),
         Shape::Swap(bits) if *bits < 64 => narrow(insn),
-        Shape::Swap(_) => wide(insn, reference),
-        _ if insn.is_wide() => wide(insn, reference),
+        Shape::Swap(_) => wide(insn),
+        _ if insn.is_wide() => wide(insn),
         _ => narrow(insn),
     }
 }
@@ -269,9 +268,9 @@ fn packet(insn: &Insn) -> Effect {
     effect.writes(Zero::Always, Native::Wide)
 }
 
-fn branch(insn: &Insn, reference: Option<Ref>) -> Effect {
+fn branch(insn: &Insn) -> Effect {
     let immediate = matches!(insn.operand(), Operand::Imm(_));
-    let (demand, native) = match (insn.is_wide(), narrowing(insn, reference), &insn.row.shape) {
+    let (demand, native) = match (insn.is_wide(), narrowing(insn), &insn.row.shape) {
         (false, ..) => (Demand::Low, Native::Narrow),
         (true, Narrowing::No, _) => (Demand::Full, Native::Wide),
         // The immediate's upper half is zero.
@@ -295,8 +294,8 @@ fn narrow(insn: &Insn) -> Effect {
 }
 
 /// A 64-bit operation.
-fn wide(insn: &Insn, reference: Option<Ref>) -> Effect {
-    let (demand, native) = match (narrowing(insn, reference), &insn.row.shape) {
+fn wide(insn: &Insn) -> Effect {
+    let (demand, native) = match (narrowing(insn), &insn.row.shape) {
         (_, Shape::MoveSigned(_) | Shape::Truncate(16 | 32)) => (Demand::Low, Native::Same),
         (Narrowing::Operand, Shape::Binary(_, W::I64And)) => (Demand::Low, Native::Same),
         (Narrowing::Operand, _) => (Demand::Full, Native::Same),
@@ -309,13 +308,13 @@ fn wide(insn: &Insn, reference: Option<Ref>) -> Effect {
     };
     effect
         .reads_operand(insn, demand, native)
-        .writes(zero(insn, reference), native)
+        .writes(zero(insn), native)
 }
 
 /// When the result of a 64-bit operation is below 2³².
-fn zero(insn: &Insn, reference: Option<Ref>) -> Zero {
+fn zero(insn: &Insn) -> Zero {
     let imm = match insn.operand() {
-        Operand::Imm(_) if matches!(reference, Some(Ref::Core(_))) => None,
+        Operand::Imm(_) if insn.is_relocated() => None,
         Operand::Imm(imm) => Some(imm),
         Operand::Reg(_) => None,
     };
@@ -345,8 +344,8 @@ fn zero(insn: &Insn, reference: Option<Ref>) -> Zero {
 }
 
 /// How many arguments a call passes.
-pub(crate) fn arity(insn: &Insn, reference: Option<Ref>, params: &[u32]) -> u32 {
-    match (reference, &insn.row.shape) {
+pub(crate) fn arity(insn: &Insn, params: &[u32]) -> u32 {
+    match (insn.reference, &insn.row.shape) {
         (Some(Ref::Function(callee)), _) => params[callee],
         (Some(Ref::Extern(_)), _) | (None, Shape::Kfunc) => 5,
         _ => u32::try_from(insn.imm)

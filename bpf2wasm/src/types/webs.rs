@@ -55,22 +55,22 @@ pub(crate) struct Input<'a> {
 
 /// Finds the webs and chooses their widths.
 pub(crate) fn webs(input: &Input<'_>) -> Webs {
-    let mut sets = Sets::new(input);
-    let wants = Wants::gather(input, &mut sets);
-    let narrow = wants.choose();
-    let mut is_narrow = |node| narrow[sets.find(node) as usize];
+    let nodes = Nodes::new(input);
+    let sets = Sets::new(&nodes);
+    let narrow = Wants::gather(&nodes, &sets).choose();
+    let is_narrow = |node| narrow[sets.web(node)];
     let count = input.function.insns.len();
     let mut webs = Webs {
         before: vec![0; count],
         result: vec![false; count],
     };
     for number in 0..input.blocks.list.len() {
-        let entry = |register| input.entry(number, register);
-        let mut now = (0..COUNT).fold(0, |all, r| all | Regs::from(is_narrow(entry(r))) << r);
-        for (index, register) in input.steps(number) {
+        let entries = nodes.entries(number).into_iter().enumerate();
+        let mut now = entries.fold(0, |all, (r, node)| all | Regs::from(is_narrow(node)) << r);
+        for (index, register) in nodes.steps(number) {
             webs.before[index] = now;
             if let Some(register) = register {
-                let narrow = is_narrow(input.definition(index));
+                let narrow = is_narrow(nodes.definition(index));
                 webs.result[index] = narrow;
                 now = now & !(1 << register) | Regs::from(narrow) << register;
             }
@@ -79,27 +79,62 @@ pub(crate) fn webs(input: &Input<'_>) -> Webs {
     webs
 }
 
-impl Input<'_> {
-    /// The node of `register` at the start of `block`.
-    fn entry(&self, block: usize, register: usize) -> Node {
-        (block * COUNT + register) as Node
+/// What can be part of a web: a register at a block's start, if it is read from there on, and every definition.
+struct Nodes<'a> {
+    input: &'a Input<'a>,
+    /// By block, the node of its first register that is read.
+    first: Vec<Node>,
+    /// The node of what instruction 0 writes.
+    definitions: Node,
+}
+
+/// What nobody reads.
+const DEAD: Node = 0;
+
+impl<'a> Nodes<'a> {
+    fn new(input: &'a Input<'a>) -> Self {
+        let mut next = DEAD + 1;
+        let blocks = 0..input.blocks.list.len();
+        let first = blocks.map(|block| {
+            let first = next;
+            next += input.live.before(block).count_ones();
+            first
+        });
+        Nodes {
+            first: first.collect(),
+            definitions: next,
+            input,
+        }
+    }
+
+    /// The nodes of all registers at the start of `block`.
+    fn entries(&self, block: usize) -> [Node; COUNT] {
+        let live = self.input.live.before(block);
+        let mut next = self.first[block];
+        core::array::from_fn(|register| {
+            if live & 1 << register == 0 {
+                return DEAD;
+            }
+            next += 1;
+            next - 1
+        })
     }
 
     /// The node of what instruction `index` writes.
     fn definition(&self, index: usize) -> Node {
-        (self.blocks.list.len() * COUNT + index) as Node
+        self.definitions + index as Node
     }
 
-    fn nodes(&self) -> usize {
-        self.blocks.list.len() * COUNT + self.function.insns.len()
+    fn count(&self) -> Node {
+        self.definition(self.input.function.insns.len())
     }
 
     /// The instructions of a block that do something, and the register that each writes.
     fn steps(&self, number: usize) -> impl Iterator<Item = (usize, Option<u8>)> {
-        let block = &self.blocks.list[number];
-        let insns = &self.function.insns;
+        let block = &self.input.blocks.list[number];
+        let insns = &self.input.function.insns;
         (block.first..block.end)
-            .filter(|index| !self.live.is_dead(*index, &insns[*index]))
+            .filter(|index| !self.input.live.is_dead(*index, &insns[*index]))
             .map(|index| (index, result(&insns[index])))
     }
 
@@ -109,7 +144,7 @@ impl Input<'_> {
         number: usize,
         mut see: impl FnMut(usize, &[Node; COUNT], Option<Node>),
     ) -> [Node; COUNT] {
-        let mut registers = core::array::from_fn(|register| self.entry(number, register));
+        let mut registers = self.entries(number);
         for (index, written) in self.steps(number) {
             let node = self.definition(index);
             see(index, &registers, written.map(|_| node));
@@ -123,42 +158,65 @@ impl Input<'_> {
 
 /// Disjoint sets of nodes: the webs.
 struct Sets {
-    parents: Vec<Node>,
+    /// By node, its web.
+    webs: Vec<Node>,
+    count: usize,
 }
 
 impl Sets {
     /// Unites what reaches a block's start with what is read from there on.
-    fn new(input: &Input<'_>) -> Self {
-        let mut sets = Sets {
-            parents: (0..input.nodes() as Node).collect(),
-        };
-        for (number, block) in input.blocks.list.iter().enumerate() {
-            let registers = input.walk(number, |_, _, _| {});
+    fn new(nodes: &Nodes<'_>) -> Self {
+        let mut parents: Vec<Node> = (0..nodes.count()).collect();
+        for (number, block) in nodes.input.blocks.list.iter().enumerate() {
+            let registers = nodes.walk(number, |_, _, _| {});
             for to in block.exit.targets() {
-                for (register, node) in registers.iter().enumerate() {
-                    if input.live.before(to, register as u8) {
-                        sets.unite(*node, input.entry(to, register));
+                for (node, entry) in registers.iter().zip(nodes.entries(to)) {
+                    if entry != DEAD {
+                        unite(&mut parents, *node, entry);
                     }
                 }
             }
         }
-        sets
+        Sets::number(parents)
     }
 
-    fn find(&mut self, mut node: Node) -> Node {
-        while self.parents[node as usize] != node {
-            let above = self.parents[self.parents[node as usize] as usize];
-            self.parents[node as usize] = above;
-            node = above;
+    /// Numbers the sets. A parent is never larger than its children, so it has its number before them.
+    fn number(mut parents: Vec<Node>) -> Self {
+        let mut count = 0;
+        for node in 0..parents.len() {
+            let parent = parents[node] as usize;
+            parents[node] = if parent == node {
+                count += 1;
+                count - 1
+            } else {
+                parents[parent]
+            };
         }
-        node
+        Sets {
+            webs: parents,
+            count: count as usize,
+        }
     }
 
-    fn unite(&mut self, a: Node, b: Node) {
-        let (a, b) = (self.find(a), self.find(b));
-        // Towards the smaller: no chain grows for ever, and the order of edges does not matter.
-        self.parents[a.max(b) as usize] = a.min(b);
+    /// The web of `node`.
+    fn web(&self, node: Node) -> usize {
+        self.webs[node as usize] as usize
     }
+}
+
+fn find(parents: &mut [Node], mut node: Node) -> Node {
+    while parents[node as usize] != node {
+        let above = parents[parents[node as usize] as usize];
+        parents[node as usize] = above;
+        node = above;
+    }
+    node
+}
+
+fn unite(parents: &mut [Node], a: Node, b: Node) {
+    let (a, b) = (find(parents, a), find(parents, b));
+    // Towards the smaller: no chain grows for ever, and the order of edges does not matter.
+    parents[a.max(b) as usize] = a.min(b);
 }
 
 /// What instructions want of the webs.
@@ -172,38 +230,36 @@ struct Wants {
     /// How many instructions would rather have it narrow, less those that would rather have it wide.
     score: Vec<i32>,
     /// Webs that would rather be of the same width.
-    like: Vec<(Node, Node)>,
+    like: Vec<(usize, usize)>,
 }
 
 impl Wants {
-    fn gather(input: &Input<'_>, sets: &mut Sets) -> Self {
-        let count = input.nodes();
+    fn gather(nodes: &Nodes<'_>, sets: &Sets) -> Self {
+        let (input, count) = (nodes.input, sets.count);
         let mut wants = Wants {
             full: vec![false; count],
             dirty: vec![false; count],
             fixed: vec![false; count],
             score: vec![0; count],
-            like: Vec::new(),
+            like: Vec::with_capacity(count),
         };
-        for register in 1..=5 {
-            let node = sets.find(input.entry(0, register)) as usize;
-            wants.fixed[node] = true;
-            wants.dirty[node] = true;
+        for node in &nodes.entries(0)[1..=5] {
+            let web = sets.web(*node);
+            wants.fixed[web] = true;
+            wants.dirty[web] = true;
         }
-        let (mut demands, mut zeros) = (Vec::new(), Vec::new());
+        let (mut demands, mut zeros) = (Edges::new(count), Edges::new(count));
         let mut note = |index: usize, registers: &[Node; COUNT], def: Option<Node>| {
             let effect = &effect(input.function, input.facts, input.params, index);
-            let web = |register: u8| registers.get(usize::from(register)).copied();
-            let result = def.map(|node| sets.find(node));
+            let web = |register: u8| Some(sets.web(*registers.get(usize::from(register))?));
+            let result = def.map(|node| sets.web(node));
             for (place, read) in effect.uses().enumerate() {
-                let operand = web(read.register).map(|node| sets.find(node));
+                let operand = web(read.register);
                 wants.note_use(operand, read, result, &mut demands);
                 if read.native == Native::Same {
                     // The first operand's, where there is no result.
                     let other = result.or_else(|| web(effect.uses().next()?.register));
-                    wants
-                        .like
-                        .extend(operand.zip(other.map(|node| sets.find(node))));
+                    wants.like.extend(operand.zip(other));
                 }
                 wants.note_zero(
                     operand,
@@ -214,49 +270,49 @@ impl Wants {
                 );
             }
             if let (Some(def), Some(result)) = (effect.def, result) {
-                wants.dirty[result as usize] |= def.zero == Zero::Never;
-                wants.score[result as usize] += weight(def.native);
+                wants.dirty[result] |= def.zero == Zero::Never;
+                wants.score[result] += weight(def.native);
             }
         };
         for number in 0..input.blocks.list.len() {
-            input.walk(number, &mut note);
+            nodes.walk(number, &mut note);
         }
-        spread(&mut wants.full, demands);
-        spread(&mut wants.dirty, zeros);
+        demands.spread(&mut wants.full);
+        zeros.spread(&mut wants.dirty);
         wants
     }
 
     /// Notes how `operand` is read on the way to `result`; the frame pointer is no web.
     fn note_use(
         &mut self,
-        operand: Option<Node>,
+        operand: Option<usize>,
         read: Use,
-        result: Option<Node>,
-        demands: &mut Vec<(Node, Node)>,
+        result: Option<usize>,
+        demands: &mut Edges,
     ) {
         let Some(operand) = operand else { return };
-        self.score[operand as usize] += weight(read.native);
+        self.score[operand] += weight(read.native);
         match (read.demand, result) {
             (Demand::Low, _) => {}
-            (Demand::Result, Some(result)) => demands.push((result, operand)),
-            _ => self.full[operand as usize] = true,
+            (Demand::Result, Some(result)) => demands.add(result, operand),
+            _ => self.full[operand] = true,
         }
     }
 
     /// Notes whether the upper half of `result` depends on that of the operand at `place`.
     fn note_zero(
         &mut self,
-        operand: Option<Node>,
+        operand: Option<usize>,
         place: usize,
         zero: Option<Zero>,
-        result: Option<Node>,
-        zeros: &mut Vec<(Node, Node)>,
+        result: Option<usize>,
+        zeros: &mut Edges,
     ) {
         let Some(result) = result else { return };
         if zero == Some(Zero::All) || zero == Some(Zero::First) && place == 0 {
             match operand {
-                Some(operand) => zeros.push((operand, result)),
-                None => self.dirty[result as usize] = true,
+                Some(operand) => zeros.add(operand, result),
+                None => self.dirty[result] = true,
             }
         }
     }
@@ -273,8 +329,8 @@ impl Wants {
         let first = pick(&self.score);
         let mut score = self.score.clone();
         for &(a, b) in self.like.iter().filter(|(a, b)| a != b) {
-            score[a as usize] += if first[b as usize] { 1 } else { -1 };
-            score[b as usize] += if first[a as usize] { 1 } else { -1 };
+            score[a] += if first[b] { 1 } else { -1 };
+            score[b] += if first[a] { 1 } else { -1 };
         }
         pick(&score)
     }
@@ -289,17 +345,37 @@ fn weight(native: Native) -> i32 {
     }
 }
 
-/// Sets the flag of whatever an edge leads to from where it is set.
-fn spread(flags: &mut [bool], mut edges: Vec<(Node, Node)>) {
-    edges.sort_unstable();
-    let mut pending: Vec<Node> = (0..flags.len() as Node)
-        .filter(|web| flags[*web as usize])
-        .collect();
-    while let Some(from) = pending.pop() {
-        let first = edges.partition_point(|edge| edge.0 < from);
-        for &(_, to) in edges[first..].iter().take_while(|edge| edge.0 == from) {
-            if !core::mem::replace(&mut flags[to as usize], true) {
-                pending.push(to);
+/// Edges between webs, by where they come from.
+struct Edges {
+    /// By web, where its list of edges begins: an index into `list`, from 1; 0: there are none.
+    heads: Vec<u32>,
+    /// Where each edge leads, and the next edge from the same web.
+    list: Vec<(u32, u32)>,
+}
+
+impl Edges {
+    fn new(webs: usize) -> Self {
+        Edges {
+            heads: vec![0; webs],
+            list: Vec::with_capacity(webs),
+        }
+    }
+
+    fn add(&mut self, from: usize, to: usize) {
+        self.list.push((to as u32, self.heads[from]));
+        self.heads[from] = self.list.len() as u32;
+    }
+
+    /// Sets the flag of whatever an edge leads to from where it is set.
+    fn spread(&self, flags: &mut [bool]) {
+        let mut pending: Vec<usize> = (0..flags.len()).filter(|web| flags[*web]).collect();
+        while let Some(from) = pending.pop() {
+            let mut edge = self.heads[from];
+            while let Some((to, next)) = edge.checked_sub(1).map(|at| self.list[at as usize]) {
+                if !core::mem::replace(&mut flags[to as usize], true) {
+                    pending.push(to as usize);
+                }
+                edge = next;
             }
         }
     }

@@ -3,13 +3,13 @@
 //! `HOSTILE_MODULES=N` and `HOSTILE_SEED=S` choose how many made-up ones of each kind are fired, and which.
 
 use std::collections::BTreeMap;
-use std::env;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Case;
 use crate::hostile::MAKERS;
 use crate::hostile::rig::{Fate, RUNS, Rig};
+use crate::settings::number;
 use crate::wasm::Wasm;
 use crate::workload::syscalls;
 use crate::{corpus, guest};
@@ -56,9 +56,8 @@ fn as_told(told: &str, fate: &Fate) -> Result<()> {
 /// Whatever they are, the device still works after them.
 fn made_up() -> Result<()> {
     let device = guest::device()?;
-    let number = |name| env::var(name).ok().map(|text| text.parse());
-    let count = number("HOSTILE_MODULES").transpose()?.unwrap_or(MODULES);
-    let first: u64 = number("HOSTILE_SEED").transpose()?.unwrap_or(1);
+    let count = number("HOSTILE_MODULES", MODULES)?;
+    let first = number("HOSTILE_SEED", 1)?;
     for (kind, make) in MAKERS {
         let mut rig = Rig::new(&device)?;
         let mut fates: BTreeMap<String, u64> = BTreeMap::new();

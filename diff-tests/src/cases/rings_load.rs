@@ -3,7 +3,6 @@
 //! `RING_EVENTS=N` says how many the first is sent.
 
 use std::cell::RefCell;
-use std::env;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use loader::device::{self, PerfBuffer, Record, RingBuffer};
 use super::Case;
 use super::rings::{PROGRAM, STUCK, counts, load, parse};
 use crate::oracle::native::Native;
+use crate::settings::number;
 use crate::workload::{on_every_cpu, syscalls};
 use crate::{corpus, guest};
 
@@ -112,7 +112,7 @@ fn native_readers<'n>(
 /// All events arrive in order, read as soon as the rings wake their readers. Writers never get further ahead than a ring
 /// holds, so that losing one is a defect.
 fn keeping_up() -> Result<()> {
-    let events = env::var("RING_EVENTS").map_or(Ok(100_000), |text| text.parse())?;
+    let events = number("RING_EVENTS", 100_000)?;
     let device = guest::device()?;
     let mut native = Native::load(corpus::object("rings")?, "rings", &[PROGRAM])?;
     let mut wasm = load(&device)?;

@@ -3,7 +3,6 @@
 //! `SOAK_SECONDS=N` says how long.
 
 use std::collections::HashMap;
-use std::env;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Case, vfsstat};
 use crate::guest;
+use crate::settings::number;
 use crate::wasm::Wasm;
 use crate::workload::{files, joined, processes, sockets, system};
 
@@ -42,7 +42,7 @@ const COME_AND_GO: &[&str] = &[
 ];
 
 fn soak() -> Result<()> {
-    let seconds = env::var("SOAK_SECONDS").map_or(Ok(60), |text| text.parse())?;
+    let seconds = number("SOAK_SECONDS", 60)?;
     let device = guest::device()?;
     let tools: HashMap<_, _> = guest::libbpf_tools()?.into_iter().collect();
     let start = |name: &&str| {

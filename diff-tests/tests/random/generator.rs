@@ -1,15 +1,26 @@
 //! Random programs: arithmetic, branches, bounded loops, frame, context, packet and map memory, subprograms, helpers on an array and a hash.
+//!
+//! What [`Optional`] holds comes from the instruction table, as far as the machine's kernel accepts it.
 
 use std::fmt::Write;
 
 use diff_tests::random::Random;
 
 use crate::kernel::{Kind, SYSCALL};
+use crate::optional::Optional;
 
-/// Programs over packets.
+/// Programs over packets, which lie where r6 points.
 const XDP: Kind = Kind {
     section: "xdp",
     number: 6,
+    flags: 0,
+    packet: true,
+};
+
+/// Programs over packets that legacy loads can read: r6 is the context, and a slot of the frame holds the packet's address.
+pub(crate) const TC: Kind = Kind {
+    section: "tc",
+    number: 3,
     flags: 0,
     packet: true,
 };
@@ -45,13 +56,19 @@ const SIZES: &[(&str, usize)] = &[("b", 1), ("h", 2), ("w", 4), ("dw", 8)];
 const NUMBERS: &[u8] = &[0, 2, 3, 4, 5, 8];
 
 /// The text of a whole program of some kind. Map 0 is an array and map 1 a hash, both of values of 32 bytes.
-pub(crate) fn program(seed: u64) -> (Kind, String) {
-    let kind = if seed.is_multiple_of(3) { XDP } else { SYSCALL };
-    (kind, Generator::whole(kind, seed))
+pub(crate) fn program(seed: u64, optional: &Optional) -> (Kind, String) {
+    let kind = match seed % 6 {
+        0 | 3 => XDP,
+        1 => TC,
+        _ => SYSCALL,
+    };
+    (kind, Generator::whole(kind, seed, optional))
 }
 
 /// A program under construction.
-struct Generator {
+struct Generator<'a> {
+    kind: Kind,
+    optional: &'a Optional,
     random: Random,
     text: String,
     labels: usize,
@@ -59,7 +76,7 @@ struct Generator {
     leaf: bool,
 }
 
-impl Generator {
+impl Generator<'_> {
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
         let _ = writeln!(self.text, "{line}");
     }
@@ -90,46 +107,71 @@ impl Generator {
         }
     }
 
-    fn whole(kind: Kind, seed: u64) -> String {
+    fn whole(kind: Kind, seed: u64, optional: &Optional) -> String {
         let mut g = Generator {
+            kind,
+            optional,
             random: Random(seed),
             text: String::new(),
             labels: 0,
             leaf: false,
         };
-        if kind.packet {
-            // It stands for the context.
-            g.line(format_args!(
-                "ldxw r6, [r1+0]\nldxw r7, [r1+4]\nmov r0, r6\nadd r0, {CONTEXT}\njgt r0, r7, short"
-            ));
-        } else {
-            g.line(format_args!("mov r6, r1"));
-        }
+        g.enter();
         g.frame();
+        let base = g.memory();
         for (i, register) in NUMBERS.iter().enumerate() {
-            g.line(format_args!("ldxdw r{register}, [r6+{}]", 8 * i));
+            g.line(format_args!("ldxdw r{register}, [{base}+{}]", 8 * i));
         }
         let statements = 3 + g.random.below(25);
         g.block(statements, 2);
+        let base = g.memory();
         for (i, register) in NUMBERS.iter().enumerate().skip(1) {
-            g.line(format_args!("stxdw [r6+{}], r{register}", 8 * i));
+            g.line(format_args!("stxdw [{base}+{}], r{register}", 8 * i));
         }
         g.line(format_args!("exit"));
         if kind.packet {
             g.line(format_args!("short:\nmov r0, 0\nexit"));
         }
         if g.text.contains("callf sub") {
-            g.leaf = true;
-            g.line(format_args!("sub:"));
-            g.frame();
-            for (register, from) in [(0, 1), (8, 2)] {
-                g.line(format_args!("mov r{register}, r{from}"));
-            }
-            let statements = 1 + g.random.below(8);
-            g.block(statements, 1);
-            g.line(format_args!("exit"));
+            g.subprogram();
         }
         g.text
+    }
+
+    /// Gets the context, or the packet that stands for it.
+    fn enter(&mut self) {
+        let (data, data_end) = match self.kind {
+            XDP => (0, 4),
+            TC => (76, 80),
+            _ => return self.line(format_args!("mov r6, r1")),
+        };
+        self.line(format_args!(
+            "ldxw r6, [r1+{data}]\nldxw r7, [r1+{data_end}]\nmov r0, r6\nadd r0, {CONTEXT}\njgt r0, r7, short"
+        ));
+        if self.kind == TC {
+            self.line(format_args!("stxdw [r10-48], r6\nmov r6, r1"));
+        }
+    }
+
+    /// The register that points to the context's bytes or the packet's.
+    fn memory(&mut self) -> &'static str {
+        if self.kind != TC {
+            return "r6";
+        }
+        self.line(format_args!("ldxdw r7, [r10-48]"));
+        "r7"
+    }
+
+    fn subprogram(&mut self) {
+        self.leaf = true;
+        self.line(format_args!("sub:"));
+        self.frame();
+        for (register, from) in [(0, 1), (8, 2)] {
+            self.line(format_args!("mov r{register}, r{from}"));
+        }
+        let statements = 1 + self.random.below(8);
+        self.block(statements, 1);
+        self.line(format_args!("exit"));
     }
 
     /// Gives the frame's 32 bytes values.
@@ -142,7 +184,12 @@ impl Generator {
 
     fn block(&mut self, statements: usize, depth: usize) {
         for _ in 0..statements {
-            match self.random.below(if self.leaf { 14 } else { 20 }) {
+            let choices = match (self.leaf, self.kind) {
+                (true, _) => 14,
+                (false, TC) => 22,
+                _ => 20,
+            };
+            match self.random.below(choices) {
                 0..=4 => self.arithmetic(),
                 5 => self.unary(),
                 6..=7 => self.stack(),
@@ -155,6 +202,7 @@ impl Generator {
                 17 => self.call(),
                 18 if depth > 0 => self.two_way(depth),
                 19 => self.hash(),
+                20..=21 => self.packet(),
                 _ => self.arithmetic(),
             }
         }
@@ -201,15 +249,57 @@ impl Generator {
         let (size, bytes) = self.random.pick(SIZES);
         let register = self.random.pick(NUMBERS);
         let at = 32 - bytes * self.random.below(32 / bytes);
-        match self.random.below(4) {
+        match self.random.below(6) {
             0 => self.line(format_args!("ldx{size} r{register}, [r10-{at}]")),
             1 if bytes < 8 => self.line(format_args!("ldxs{size} r{register}, [r10-{at}]")),
             2 => {
                 let imm = self.immediate();
                 self.line(format_args!("st{size} [r10-{at}], {imm}"));
             }
-            _ => self.line(format_args!("stx{size} [r10-{at}], r{register}")),
+            3 => self.line(format_args!("stx{size} [r10-{at}], r{register}")),
+            _ => self.ordered("r10", -32),
         }
+    }
+
+    /// A load-acquire or store-release of something in the 32 bytes from `lowest` on.
+    fn ordered(&mut self, base: &str, lowest: isize) {
+        let optional = self.optional;
+        let Some(name) = self.random.pick_of(&optional.ordered) else {
+            return self.arithmetic();
+        };
+        let bits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+        let bytes = bits.parse::<usize>().expect("a width") / 8;
+        let at = lowest + (bytes * self.random.below(32 / bytes)) as isize;
+        let register = self.random.pick(NUMBERS);
+        if name.starts_with("load") {
+            self.line(format_args!("{name} r{register}, [{base}{at:+}]"));
+        } else {
+            self.line(format_args!("{name} [{base}{at:+}], r{register}"));
+        }
+    }
+
+    /// A legacy load from the packet; one beyond its end ends the program.
+    fn packet(&mut self) {
+        let optional = self.optional;
+        let Some(name) = self.random.pick_of(&optional.packet) else {
+            return self.arithmetic();
+        };
+        let at = self.random.below(CONTEXT - 3);
+        if name.starts_with("ldabs") {
+            let at = if self.random.below(16) == 0 {
+                CONTEXT - 1
+            } else {
+                at
+            };
+            self.line(format_args!("{name} {at}"));
+        } else {
+            let register = self.random.pick(NUMBERS);
+            // Negative offsets count from a header, which this runtime does not know.
+            let mask = self.random.pick(&[31, 31, 31, 0x7fff_ff00]);
+            self.line(format_args!("and r{register}, {mask}"));
+            self.line(format_args!("{name} r{register}, {}", at / 2));
+        }
+        self.after_call();
     }
 
     /// Fetching ones stay away from the frame: Linux 6.18's verifier takes the fetched value for the constant that was
@@ -247,14 +337,11 @@ impl Generator {
         let (size, bytes) = self.random.pick(SIZES);
         let register = self.random.pick(NUMBERS);
         let at = bytes * self.random.below(CONTEXT / bytes);
-        let op = if self.random.below(2) == 0 {
-            "ldx"
+        let base = self.memory();
+        if self.random.below(2) == 0 {
+            self.line(format_args!("ldx{size} r{register}, [{base}+{at}]"));
         } else {
-            "stx"
-        };
-        match op {
-            "ldx" => self.line(format_args!("ldx{size} r{register}, [r6+{at}]")),
-            _ => self.line(format_args!("stx{size} [r6+{at}], r{register}")),
+            self.line(format_args!("stx{size} [{base}+{at}], r{register}"));
         }
     }
 
@@ -302,6 +389,10 @@ impl Generator {
         let (head, exit) = (self.label(), self.label());
         let rounds = 1 + self.random.below(4);
         self.line(format_args!("mov r9, {rounds}\n{head}:"));
+        // Its own bound is millions of rounds away.
+        if self.optional.may_goto && self.random.below(2) == 0 {
+            self.line(format_args!("may_goto {exit}"));
+        }
         self.block(2, 0);
         if self.random.below(2) == 0 {
             self.condition(&exit);
@@ -326,9 +417,10 @@ impl Generator {
         ));
         self.after_call();
         self.line(format_args!("mov r7, r0\nmov r0, 5\njeq r7, 0, {end}"));
-        match self.random.below(3) {
+        match self.random.below(4) {
             0 => self.line(format_args!("ldxdw r0, [r7+8]")),
             1 => self.line(format_args!("stxdw [r7+16], r8")),
+            2 => self.ordered("r7", 0),
             _ => self.atomic("r7"),
         }
         self.line(format_args!("{end}:"));

@@ -7,6 +7,7 @@
 mod generator;
 #[path = "../../../bpf2wasm/tests/it/support/kernel.rs"]
 mod kernel;
+mod optional;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -17,12 +18,14 @@ use abi::manifest::Map;
 use abi::map_types::MapType;
 use bpf2wasm::{Options, Raw, assemble, convert_raw};
 use diff_tests::random::Random;
+use diff_tests::settings::number;
 use generator::{CONTEXT, program};
 use helpers::maps::Key;
 use kernel::{HASH_KEYS, Kind, Outcome, held};
 use loader::open::Input;
 use loader::user::context::{TestInput, prepare};
 use loader::user::{self, EngineKind};
+use optional::Optional;
 
 /// Steps a run may take; loops are bounded, so no program comes near.
 const FUEL: u64 = 1 << 24;
@@ -142,7 +145,8 @@ fn compare(kind: Kind, text: &str, contexts: &[Vec<u8>], engines: &[EngineKind])
     Verdict::Equal
 }
 
-/// Few lines that still differ; those that give the frame values stay, as the kernel lets programs read garbage.
+/// Few lines that still differ; those that give the frame and an argument values stay, as the kernel lets programs read
+/// garbage and addresses.
 fn shrink(kind: Kind, text: &str, contexts: &[Vec<u8>], engines: &[EngineKind]) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     let mut chunk = lines.len() / 2;
@@ -152,7 +156,7 @@ fn shrink(kind: Kind, text: &str, contexts: &[Vec<u8>], engines: &[EngineKind]) 
             let end = (at + chunk).min(lines.len());
             let kept = lines[at..end]
                 .iter()
-                .filter(|l| l.starts_with("stdw [r10-"));
+                .filter(|l| l.starts_with("stdw [r10-") || **l == "mov r1, r8");
             let fewer: Vec<&str> = lines[..at]
                 .iter()
                 .chain(kept)
@@ -179,9 +183,9 @@ fn filetest(text: &str, context: &[u8], expected: &Outcome) -> String {
     format!(";; map: values 32 4\n{text}\n;; run: ({hex}) == {r0}\n")
 }
 
-/// Tries program `seed`: the instructions it has, if the verifier takes it.
-fn one(seed: u64, engines: &[EngineKind]) -> Option<BTreeSet<String>> {
-    let (kind, text) = program(seed);
+/// Tries program `seed`: the instructions it has, and whether the verifier takes it.
+fn one(seed: u64, optional: &Optional, engines: &[EngineKind]) -> (BTreeSet<String>, bool) {
+    let (kind, text) = program(seed, optional);
     let mut random = Random(!seed);
     let mut context = || {
         (0..CONTEXT)
@@ -189,13 +193,12 @@ fn one(seed: u64, engines: &[EngineKind]) -> Option<BTreeSet<String>> {
             .collect::<Vec<u8>>()
     };
     let contexts = [vec![0; CONTEXT], vec![0xff; CONTEXT], context(), context()];
+    let instructions = text.lines().filter(|line| !line.ends_with(':'));
+    let mnemonic = |line: &str| line.split(' ').next().map(str::to_owned);
+    let instructions = instructions.filter_map(mnemonic).collect();
     match compare(kind, &text, &contexts, engines) {
-        Verdict::Refused => None,
-        Verdict::Equal => {
-            let instructions = text.lines().filter(|line| !line.ends_with(':'));
-            let mnemonic = |line: &str| line.split(' ').next().map(str::to_owned);
-            Some(instructions.filter_map(mnemonic).collect())
-        }
+        Verdict::Refused => (instructions, false),
+        Verdict::Equal => (instructions, true),
         Verdict::Different(..) => {
             let small = shrink(kind, &text, &contexts, engines);
             let Verdict::Different(context, expected, seen) =
@@ -213,31 +216,40 @@ fn one(seed: u64, engines: &[EngineKind]) -> Option<BTreeSet<String>> {
 #[derive(Default)]
 struct Coverage {
     accepted: u64,
-    /// In how many programs each instruction was.
+    /// In how many programs that the verifier took each instruction was; 0: only in others.
     instructions: BTreeMap<String, u64>,
 }
 
 impl Coverage {
-    fn add(&mut self, instructions: BTreeSet<String>) {
-        self.accepted += 1;
+    fn add(&mut self, (instructions, accepted): (BTreeSet<String>, bool)) {
+        self.accepted += u64::from(accepted);
         for mnemonic in instructions {
-            *self.instructions.entry(mnemonic).or_default() += 1;
+            *self.instructions.entry(mnemonic).or_default() += u64::from(accepted);
         }
     }
 
-    fn report(&self) {
+    /// What was compared, and of everything else in the table why not.
+    fn report(&self, optional: &Optional) {
         let table: BTreeSet<String> = bpf2wasm::instructions().map(|i| i.mnemonic).collect();
-        let (covered, missing): (Vec<&str>, Vec<&str>) = table
-            .iter()
-            .map(String::as_str)
-            .partition(|mnemonic| self.instructions.contains_key(*mnemonic));
-        let (covered, all) = (covered.len(), table.len());
-        println!(
-            "{covered} of {all} instructions were in them; not: {}",
-            missing.join(" ")
-        );
-        let rarest = self.instructions.iter().min_by_key(|(_, count)| **count);
-        if let Some((mnemonic, count)) = rarest {
+        let all = table.len();
+        let count = |name: &str| self.instructions.get(name).copied();
+        let named = |wanted: fn(Option<u64>) -> bool| -> Vec<&str> {
+            let names = table.iter().map(String::as_str);
+            names.filter(|name| wanted(count(name))).collect()
+        };
+        let covered = named(|count| count > Some(0)).len();
+        println!("{covered} of {all} instructions were in them");
+        for (name, reason) in &optional.refused {
+            println!("this kernel refuses {name}: {reason}");
+        }
+        let only_refused = named(|count| count == Some(0));
+        println!("only in programs it refused: {}", only_refused.join(" "));
+        let refused = |name: &str| optional.refused.iter().any(|(n, _)| n == name);
+        let never = named(|count| count.is_none()).into_iter();
+        let never: Vec<&str> = never.filter(|name| !refused(name)).collect();
+        println!("in no program: {}", never.join(" "));
+        let rarest = self.instructions.iter().filter(|(_, count)| **count > 0);
+        if let Some((mnemonic, count)) = rarest.min_by_key(|(_, count)| **count) {
             println!("the rarest, {mnemonic}, was in {count}");
         }
     }
@@ -249,11 +261,11 @@ fn random_programs_do_what_the_kernel_does() {
         eprintln!("skipped: this machine does not allow bpf(2)");
         return;
     }
-    let number =
-        |name: &str, default| std::env::var(name).map_or(default, |v| v.parse().expect(name));
-    let programs: u64 = number("RANDOM_PROGRAMS", 20_000);
+    let number = |name, default| number(name, default).expect("a number");
+    let programs = number("RANDOM_PROGRAMS", 20_000);
     let (seed, compiled) = (number("RANDOM_SEED", 1), number("RANDOM_COMPILED", 10));
     let (next, coverage) = (AtomicU64::new(0), Mutex::new(Coverage::default()));
+    let optional = Optional::probe();
     let both = [EngineKind::Wasmi, EngineKind::Wasmtime];
     let work = || loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
@@ -267,16 +279,15 @@ fn random_programs_do_what_the_kernel_does() {
         };
         // Seeds one apart give the same numbers one apart: spread them.
         let seed = Random(seed << 32 | index).word();
-        if let Some(instructions) = one(seed, engines) {
-            coverage.lock().expect("no panic").add(instructions);
-        }
+        let tried = one(seed, &optional, engines);
+        coverage.lock().expect("no panic").add(tried);
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| (0..threads).for_each(|_| _ = scope.spawn(work)));
     let coverage = coverage.into_inner().expect("no panic");
     let accepted = coverage.accepted;
     println!("{accepted} of {programs} random programs accepted by the verifier, all equal");
-    coverage.report();
+    coverage.report(&optional);
     assert!(
         accepted * 2 > programs,
         "the verifier accepts only {accepted} of {programs}"

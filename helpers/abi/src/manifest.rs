@@ -20,10 +20,10 @@ pub const LINES_SECTION: &str = "bpf2wasm.lines";
 pub const VERSION: u32 = 1;
 
 macro_rules! manifest {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $ty:ty,)* })*) => {
-        $($(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq)]
+    ($($(#[$meta:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $ty:ty,)* })*) => {
+        $(#[derive(Clone, Debug, PartialEq, Eq)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        $(#[$meta])*
         pub struct $name {
             $($(#[$field_doc])* pub $field: $ty,)*
         })*
@@ -182,7 +182,8 @@ manifest! {
         lines: Vec<Line>,
     }
 
-    /// The source of the instructions from one site up to the next.
+    /// The source of the instructions from one site up to the next. Written as an array: there are thousands.
+    #[cfg_attr(feature = "serde", serde(from = "[u32; 4]", into = "[u32; 4]"))]
     Line {
         /// The first site.
         site: u32,
@@ -192,6 +193,23 @@ manifest! {
         line: u32,
         /// Column, from 1; 0 if unknown.
         column: u32,
+    }
+}
+
+impl From<[u32; 4]> for Line {
+    fn from([site, file, line, column]: [u32; 4]) -> Self {
+        Line {
+            site,
+            file,
+            line,
+            column,
+        }
+    }
+}
+
+impl From<Line> for [u32; 4] {
+    fn from(line: Line) -> Self {
+        [line.site, line.file, line.line, line.column]
     }
 }
 

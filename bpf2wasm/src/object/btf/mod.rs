@@ -233,7 +233,18 @@ impl Btf {
 
     /// The first type of this name and kind.
     pub fn find(&self, name: &str, kind: Kind) -> Option<Type<'_>> {
-        self.types().find(|t| t.kind == kind && t.name == name)
+        let same_kind = (1..self.len()).filter(|id| self.kind(*id) == Some(kind));
+        let mut types = same_kind.filter_map(|id| self.get(id));
+        types.find(|t| t.name == name)
+    }
+
+    /// The kind of type `id`, for less than [`Btf::get`] costs.
+    fn kind(&self, id: u32) -> Option<Kind> {
+        let Some(slot) = id.checked_sub(self.first) else {
+            return self.base.as_ref()?.kind(id);
+        };
+        let at = *self.offsets.get(slot as usize)? as usize;
+        Kind::from_id(self.word(at + 4) >> 24 & 0x1f)
     }
 
     /// The type behind typedefs and qualifiers.

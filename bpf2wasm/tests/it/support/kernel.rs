@@ -23,6 +23,8 @@ const MAP_LOOKUP_ELEM: i32 = 1;
 const PROG_LOAD: i32 = 5;
 const PROG_TEST_RUN: i32 = 10;
 const SLEEPABLE: u32 = 1 << 4;
+/// `BPF_LOG_STATS`: the log says what is wrong and not, for more than the rest of a load costs, what every instruction does.
+const LOG_STATS: u32 = 4;
 const HASH: u32 = 1;
 /// How many keys of a hash are looked at, from 0 on.
 pub(crate) const HASH_KEYS: u32 = 8;
@@ -124,7 +126,7 @@ impl Program {
             (4, &((code.len() / 8) as u32).to_ne_bytes()),
             (8, &address(&code)),
             (16, &address(b"GPL\0")),
-            (24, &1u32.to_ne_bytes()),
+            (24, &LOG_STATS.to_ne_bytes()),
             (28, &(log.len() as u32).to_ne_bytes()),
             (32, &(log.as_mut_ptr() as u64).to_ne_bytes()),
             (44, &kind.flags.to_ne_bytes()),
@@ -137,7 +139,7 @@ impl Program {
             }),
             Err(error) => {
                 let log = String::from_utf8_lossy(&log);
-                let words: Vec<_> = log.trim_end_matches('\0').lines().rev().take(4).collect();
+                let words: Vec<_> = log.trim_end_matches('\0').lines().rev().take(6).collect();
                 Err(format!(
                     "{error}: {}",
                     words.into_iter().rev().collect::<Vec<_>>().join("; ")
