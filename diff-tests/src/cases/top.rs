@@ -111,6 +111,7 @@ fn order() -> Result<()> {
     for wasm in [&mut cheap, &mut idle, &mut expensive] {
         wasm.attach()?;
     }
+    syscalls::mkdir(&guest::scratch("top")?, 1, 0o700)?;
     let child = start(&device, 4, &[])?;
     syscalls::getpgrp(10);
     let text = shown(child)?;

@@ -1,6 +1,7 @@
 //! `wprobe top`.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, stdout};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,8 @@ use super::{Output, device};
   wprobe top --interval 5 --count 12
   wprobe top --once --json
 
-Runs are timed while this runs, and only then, which costs each two readings of the clock. JSON is one line an interval.")]
+Runs are timed while this runs, and only then, which costs each two readings of the clock. JSON is one line an interval, and has
+also the programs that have not run yet.")]
 pub(super) struct Args {
     /// Show every so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "1")]
@@ -60,7 +62,7 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
 struct Sample {
     time: Instant,
     /// By the module's id and the program's index.
-    programs: HashMap<(u32, u32), (String, Program)>,
+    programs: BTreeMap<(u32, u32), (String, Program)>,
 }
 
 /// What a program did in an interval.
@@ -78,7 +80,7 @@ struct Row<'s> {
 impl Sample {
     fn take(device: &Device) -> Result<Self> {
         let time = Instant::now();
-        let mut programs = HashMap::new();
+        let mut programs = BTreeMap::new();
         for module in Resident::all(device)? {
             for program in module.module.programs()? {
                 let key = (module.info.id, program.index);
@@ -91,14 +93,17 @@ impl Sample {
     /// What happened since `before`, the most expensive program first.
     fn since(&self, before: &Sample) -> Output {
         let mut rows: Vec<_> = self.rows(before).collect();
-        rows.sort_by_key(|row| (row.nanoseconds, row.runs, row.misses));
-        rows.reverse();
+        rows.sort_by_key(|row| Reverse((row.nanoseconds, row.runs, row.misses)));
         let seconds = (self.time - before.time).as_secs_f64();
         let mut text = format!(
             "{:>4}  {:<16}{:>10}{:>10}{:>10}{:>10}{:>8}  program\n",
             "id", "module", "runs/s", "misses/s", "traps/s", "ns a run", "CPU %"
         );
-        text.extend(rows.iter().map(|row| row.text(seconds)));
+        // Many objects bring alternatives that are never attached.
+        let seen = rows
+            .iter()
+            .filter(|row| row.program.runs + row.program.misses > 0);
+        text.extend(seen.map(|row| row.text(seconds)));
         let programs: Vec<_> = rows.iter().map(Row::json).collect();
         Output {
             text,
