@@ -4,6 +4,7 @@ pub mod attach;
 pub mod attach_load;
 pub mod attach_user;
 pub mod callbacks;
+pub mod calls;
 pub mod cli;
 pub mod core_values;
 pub mod counters;
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Case> {
         privileges::CASES,
         references::CASES,
         callbacks::CASES,
+        calls::CASES,
         rings::CASES,
         rings_load::CASES,
         hotplug::CASES,
