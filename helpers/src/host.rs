@@ -89,6 +89,10 @@ pub trait Host {
     /// Copies a NUL-terminated user string, cut to fit; the length with NUL, but 0 for an empty one
     /// (`strncpy_from_user_nofault`).
     fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno>;
+    /// The first address that is not the current process's, whatever is mapped (`TASK_SIZE`).
+    fn user_end(&self) -> u64 {
+        (1 << 47) - 4096
+    }
     /// Walks a stack and stores its addresses in `to` while they fit; how many. `EFAULT` if there are fewer
     /// than are to be skipped, or no such stack.
     fn stack(&self, _: Walk, _to: GuestSlice<'_>) -> Result<usize, Errno> {

@@ -114,6 +114,7 @@ long wp_read_kernel(void *to, u64 from, size_t size);
 long wp_read_user(void *to, u64 from, size_t size);
 long wp_read_kernel_str(char *to, u64 from, size_t size);
 long wp_read_user_str(char *to, u64 from, size_t size);
+u64 wp_user_end(void);
 void wp_trace(const char *text, size_t length);
 
 /* stack.c */

@@ -129,6 +129,10 @@ impl Host for Kernel {
         read_str(From::User, to, address)
     }
 
+    fn user_end(&self) -> u64 {
+        services::user_end()
+    }
+
     fn stack(&self, walk: Walk, to: GuestSlice<'_>) -> Result<usize, Errno> {
         let room = (to.len() / 8) as u32;
         // SAFETY: a guest slice is valid for writes of its length; a run's context is its hit.

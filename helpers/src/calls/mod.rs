@@ -27,7 +27,7 @@ use crate::guest::GuestSlice;
 use crate::host::{Errno, Host};
 use crate::space::Space;
 pub use control::{Callback, CallbackImplementation, callback_implementation, tail_call};
-pub use kfunc::kfunc;
+pub use kfunc::{KFUNCS, kfunc};
 pub use packet::packet_load;
 pub use probe::probe_load;
 pub use work::Work;
