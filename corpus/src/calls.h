@@ -11,6 +11,7 @@ struct input {
 	__u64 size;
 	__u64 of_task; /* the address is an offset in the current task's name */
 	__u64 device, inode; /* of this process's PID namespace */
+	__u64 pid;
 };
 struct input input SEC(".data.input") = { .number = 1 };
 
