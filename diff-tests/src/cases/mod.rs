@@ -8,6 +8,7 @@ pub mod calls;
 pub mod cli;
 pub mod core_values;
 pub mod counters;
+pub mod hammer;
 pub mod hostile;
 pub mod hotplug;
 pub mod lifecycle;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Case> {
         attach::CASES,
         attach_user::CASES,
         attach_load::CASES,
+        hammer::CASES,
         hostile::CASES,
         privileges::CASES,
         references::CASES,
