@@ -59,8 +59,9 @@ int callbacks(void *ctx)
 	CALL(bpf_loop(AT_MOST(input.size, 20), turn, &value, flags));
 	/* 32 bits: where the verifier inlines the loop, the upper half is lost */
 	CALL((int)bpf_loop((8 << 20) + input.number, turn, &value, 0));
-	CALL(bpf_for_each_map_elem(&array, element, &value, flags));
-	CALL(bpf_for_each_map_elem(&hash, element, &value, flags));
+	/* Linux 6.1 gives an int, too */
+	CALL((int)bpf_for_each_map_elem(&array, element, &value, flags));
+	CALL((int)bpf_for_each_map_elem(&hash, element, &value, flags));
 	return 0;
 }
 

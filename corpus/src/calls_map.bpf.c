@@ -157,13 +157,15 @@ int events(void *ctx)
 	CALL(bpf_ringbuf_query(&ring, input.number));
 	CALL(bpf_ringbuf_output(&ring, results, size, flags()));
 	record = bpf_ringbuf_reserve(&ring, 40, input.number % 11 ? 0 : 1);
-	CALL(record != 0);
-	if (record) {
+	if (!record) {
+		CALL(0);
+	} else {
 		*record = input.number;
 		if (input.number & 1)
 			bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 		else
 			bpf_ringbuf_discard(record, BPF_RB_FORCE_WAKEUP);
+		CALL(1);
 	}
 	CALL(bpf_perf_event_output(ctx, &samples, BPF_F_CURRENT_CPU, &value, sizeof(value)));
 	CALL(bpf_perf_event_output(ctx, &samples, input.number % 16, &value, sizeof(value)));

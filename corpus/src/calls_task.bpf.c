@@ -19,7 +19,7 @@ MAP(groups, BPF_MAP_TYPE_CGROUP_ARRAY, __u32, __u32, 2);
 SEC("kprobe/__x64_sys_getpgid")
 int ids(void *ctx)
 {
-	__u32 size = AT_MOST(input.size, BYTES);
+	__u32 size = (input.size & 31) + 1;
 	void *task = (void *)bpf_get_current_task();
 
 	CALL(bpf_get_current_pid_tgid());
@@ -32,8 +32,7 @@ int ids(void *ctx)
 	CALL(bpf_get_current_comm(bytes, BYTES));
 	CALL(bpf_get_current_comm(bytes, 1));
 	CALL(bpf_get_current_comm(bytes, 3));
-	if (size)
-		CALL(bpf_get_current_comm(bytes, size));
+	CALL(bpf_get_current_comm(bytes, size));
 	CALL(bpf_get_current_cgroup_id());
 	CALL(bpf_get_current_ancestor_cgroup_id(input.number % 4));
 	CALL(bpf_get_current_ancestor_cgroup_id(-1));
@@ -41,8 +40,7 @@ int ids(void *ctx)
 	CALL(bpf_get_ns_current_pid_tgid(input.device, input.inode, (void *)bytes, 8));
 	CALL(bpf_get_ns_current_pid_tgid(input.device + 1, input.inode, (void *)bytes, 8));
 	CALL(bpf_get_ns_current_pid_tgid(input.device | 1ULL << 40, input.inode, (void *)bytes, 8));
-	if (size)
-		CALL(bpf_get_ns_current_pid_tgid(input.device, input.inode, (void *)bytes, size));
+	CALL(bpf_get_ns_current_pid_tgid(input.device, input.inode, (void *)bytes, size));
 	return 0;
 }
 
