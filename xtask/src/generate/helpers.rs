@@ -18,13 +18,17 @@ const NOTES: &[(&str, &str)] = &[
     ("get_stack", "no build ids (`-EOPNOTSUPP`)"),
     (
         "get_task_stack",
-        "of another task with the scheduler's own frames, which native leaves out; of a running one, and of user stacks of others: none",
+        "of another task with the scheduler's own frames, which native leaves out; of a running one: none",
     ),
     (
         "send_signal",
         "when the run is over: a second one in the same run gives `-EBUSY`, as natively with interrupts off",
     ),
     ("send_signal_thread", "as send_signal"),
+    (
+        "d_path",
+        "by reads that may fail: a file that is moved meanwhile may have a mixed path; namespaces' files and such `-EOPNOTSUPP`",
+    ),
     (
         "copy_from_user",
         "never sleeps: `-EFAULT` where the page is not there",
@@ -72,6 +76,7 @@ const NOT_IN_USER_SPACE: &[(&str, &str)] = &[
     ("per_cpu_ptr", "the address itself"),
     ("this_cpu_ptr", "the address itself"),
     ("task_pt_regs", "0"),
+    ("d_path", "`-EFAULT`"),
     ("task_storage_get", "0"),
     ("task_storage_delete", "`-ENOENT`"),
 ];
@@ -91,10 +96,6 @@ const REASONS: &[(&str, &str)] = &[
     ("perf_prog_read_value", "not yet: a perf event's own"),
     ("read_branch_records", "not exported to modules"),
     ("get_branch_snapshot", "not exported to modules"),
-    (
-        "d_path",
-        "d_path() follows pointers that a program may have forged",
-    ),
     ("get_func_ip", "with the attach types that have it"),
     ("snprintf_btf", "needs the kernel's BTF in the kernel"),
     ("seq_printf", "iterators: no such program type"),
@@ -217,6 +218,9 @@ pub(super) fn table() -> String {
          # Helpers\n\n\
          Of the kernel's {} helpers, {provided} are provided, by the same code in the kernel module and in the user-space runtime.\n\
          A program that calls another one traps there, and loads all the same. Kernel functions (kfuncs):\n{}; objects are addresses, and nothing is held.\n\n\
+         Of the 70 tracing objects in Debian's packages, 69 call nothing else (`diff-tests/tests/tracing.rs`); one calls xdp_output. \
+         Every helper and kernel function here is called\nwith good and bad arguments beside native eBPF, on each kernel of the \
+         tests (`corpus/src/calls_*.bpf.c`); what differs is in the notes.\n\n\
          | id | helper | kernel | user space | notes |\n|---|---|---|---|---|\n",
         HELPERS.len(),
         helpers::calls::KFUNCS.join(", "),
