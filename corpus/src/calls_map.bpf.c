@@ -1,4 +1,5 @@
-/* Elements of every type of map, with flags good and bad: each round has a key and flags. */
+/* Elements of every type of map, with flags good and bad: each round has a key and flags. What changes elements gives
+ * an int in Linux 6.1. */
 #include "calls.h"
 
 struct pair {
@@ -84,10 +85,10 @@ static __always_inline long copy(void *bytes, const struct pair *value)
 #define CHANGE(map, key)                                                                           \
 	do {                                                                                       \
 		CALL(copy(bytes, bpf_map_lookup_elem(&map, key)));                                 \
-		CALL(bpf_map_update_elem(&map, key, &value, flags()));                             \
+		CALL((int)bpf_map_update_elem(&map, key, &value, flags()));                             \
 		CALL(copy(bytes, bpf_map_lookup_elem(&map, key)));                                 \
 		if (input.number % 5 == 0)                                                         \
-			CALL(bpf_map_delete_elem(&map, key));                                      \
+			CALL((int)bpf_map_delete_elem(&map, key));                                      \
 	} while (0)
 
 SEC("kprobe/__x64_sys_getpgid")
@@ -127,19 +128,19 @@ int ends(void *ctx)
 	struct pair value = { input.number, ~input.number };
 	__u64 push = input.number % 4 == 3 ? flags() : input.number % 5 ? BPF_ANY : BPF_EXIST;
 
-	CALL(bpf_map_push_elem(&queue, &value, push));
-	CALL(bpf_map_push_elem(&stack, &value, push));
-	CALL(bpf_map_peek_elem(&queue, bytes));
-	CALL(bpf_map_peek_elem(&stack, bytes));
+	CALL((int)bpf_map_push_elem(&queue, &value, push));
+	CALL((int)bpf_map_push_elem(&stack, &value, push));
+	CALL((int)bpf_map_peek_elem(&queue, bytes));
+	CALL((int)bpf_map_peek_elem(&stack, bytes));
 	if (input.number % 16 > 7) {
-		CALL(bpf_map_pop_elem(&queue, bytes));
-		CALL(bpf_map_pop_elem(&stack, bytes));
-		CALL(bpf_map_pop_elem(&queue, bytes));
-		CALL(bpf_map_pop_elem(&stack, bytes));
+		CALL((int)bpf_map_pop_elem(&queue, bytes));
+		CALL((int)bpf_map_pop_elem(&stack, bytes));
+		CALL((int)bpf_map_pop_elem(&queue, bytes));
+		CALL((int)bpf_map_pop_elem(&stack, bytes));
 	}
-	CALL(bpf_map_push_elem(&bloom, &value, input.number % 7 ? BPF_ANY : flags()));
+	CALL((int)bpf_map_push_elem(&bloom, &value, input.number % 7 ? BPF_ANY : flags()));
 	if (input.number % 7)
-		CALL(bpf_map_peek_elem(&bloom, &value));
+		CALL((int)bpf_map_peek_elem(&bloom, &value));
 	return 0;
 }
 

@@ -16,6 +16,13 @@ struct {
 
 MAP(groups, BPF_MAP_TYPE_CGROUP_ARRAY, __u32, __u32, 2);
 
+/* Linux 6.1 leaves what follows the name. */
+static __always_inline long comm(void *bytes, __u32 size)
+{
+	__builtin_memset(bytes, 0, BYTES);
+	return bpf_get_current_comm(bytes, size);
+}
+
 SEC("kprobe/__x64_sys_getpgid")
 int ids(void *ctx)
 {
@@ -29,10 +36,10 @@ int ids(void *ctx)
 	CALL(bpf_get_smp_processor_id());
 	CALL(bpf_get_numa_node_id());
 	CALL(bpf_get_attach_cookie(ctx));
-	CALL(bpf_get_current_comm(bytes, BYTES));
+	CALL(comm(bytes, BYTES));
 	CALL(bpf_get_current_comm(bytes, 1));
 	CALL(bpf_get_current_comm(bytes, 3));
-	CALL(bpf_get_current_comm(bytes, size));
+	CALL(comm(bytes, size));
 	CALL(bpf_get_current_cgroup_id());
 	CALL(bpf_get_current_ancestor_cgroup_id(input.number % 4));
 	CALL(bpf_get_current_ancestor_cgroup_id(-1));

@@ -14,6 +14,10 @@ const NOTES: &[(&str, &str)] = &[
         "tail_call",
         "from the program itself: in a subprogram or a callback it traps. Only calls that are taken count among the 33, as since Linux 6.12",
     ),
+    (
+        "get_current_comm",
+        "padded with zeros, as natively but in Linux 6.1",
+    ),
     ("get_stackid", "no build ids"),
     ("get_stack", "no build ids (`-EOPNOTSUPP`)"),
     (
