@@ -5,13 +5,13 @@
 //! guest ([`guest`]). Truth is what libbpf, the kernel and bpftool say, never this project's own code.
 
 pub mod cases;
-pub mod tool;
 pub mod compare;
 pub mod corpus;
 pub mod guest;
 pub mod hostile;
 pub mod oracle;
 pub mod random;
+pub mod tool;
 pub mod workload;
 
 pub use loader::session::wasm;

@@ -118,7 +118,11 @@ impl Case {
         }
         let outcome = pair.end()?;
         let least = self.few.as_ref().map_or(EVENTS, |few| few.least);
-        let seen = if outcome.events > 0 { outcome.events } else { outcome.runs };
+        let seen = if outcome.events > 0 {
+            outcome.events
+        } else {
+            outcome.runs
+        };
         ensure!(
             !outcome.equal() || seen >= least,
             "only {seen} events, where {least} are expected"
@@ -148,7 +152,11 @@ impl Case {
             choice.sections.push((program.clone(), section.clone()));
         }
         let value = |(name, value): (&String, &String)| {
-            let value = if value == "$PID" { pid.to_string() } else { value.clone() };
+            let value = if value == "$PID" {
+                pid.to_string()
+            } else {
+                value.clone()
+            };
             (name.clone(), value)
         };
         let settings = Settings {
@@ -194,7 +202,10 @@ impl Work {
     fn prepare(name: &str) -> Result<Self> {
         let script = folder("workloads").join(format!("{name}.sh"));
         ensure!(script.exists(), "no workload {}", script.display());
-        let prepare = format!("set -eu\ndir=$(mktemp -d)\ncd \"$dir\"\nPATH=$1:$PATH\n. {}\nprepare >&2\necho ready\nread go\nwork\n", script.display());
+        let prepare = format!(
+            "set -eu\ndir=$(mktemp -d)\ncd \"$dir\"\nPATH=$1:$PATH\n. {}\nprepare >&2\necho ready\nread go\nwork\n",
+            script.display()
+        );
         let here = std::env::current_exe()?;
         let mut child = Command::new("/bin/sh")
             .args(["-c", &prepare, "work"])

@@ -273,7 +273,11 @@ mod tests {
             (short, "x", "x: not a number"),
             (name, "abcd", "abcd: longer than its 4 bytes"),
             (ports, "1,2,3,4", "1,2,3,4: longer than its 6 bytes"),
-            (pointer, "1", "only numbers, enumerators, texts and arrays of these can be set"),
+            (
+                pointer,
+                "1",
+                "only numbers, enumerators, texts and arrays of these can be set",
+            ),
             (99, "1", "its type is unknown"),
         ] {
             assert_eq!(encode(id, text).unwrap_err(), why);

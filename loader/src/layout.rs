@@ -210,7 +210,11 @@ impl Parser {
             };
             let ty = self.array(ty)?;
             self.expect(";")?;
-            let at = if is_union { 0 } else { end.next_multiple_of(ty.align) };
+            let at = if is_union {
+                0
+            } else {
+                end.next_multiple_of(ty.align)
+            };
             members.push((name, ty.id, at * 8));
             (end, align) = (end.max(at + ty.size), align.max(ty.align));
             if end > MAX_SIZE {
@@ -218,7 +222,9 @@ impl Parser {
             }
         }
         let size = end.next_multiple_of(align);
-        let members = members.iter().map(|(name, id, at)| (name.as_str(), *id, *at));
+        let members = members
+            .iter()
+            .map(|(name, id, at)| (name.as_str(), *id, *at));
         let members: Vec<_> = members.collect();
         let id = match is_union {
             true => self.builder.composite(UNION, name, size, &members),
@@ -277,7 +283,9 @@ mod tests {
         assert_eq!(layout.event("events").unwrap().1, 48);
         assert_eq!(layout.event("more").unwrap().1, 4);
         assert_eq!(layout.event("less"), None);
-        let mut bytes = vec![7, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, b'a', b'b', 0, 0];
+        let mut bytes = vec![
+            7, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, b'a', b'b', 0, 0,
+        ];
         bytes.extend([1, 0, 0, 0].iter().chain(&[0; 12]));
         bytes.extend([255, 255, 255, 255, 2, 0, 0, 0, 0, 0, 0, 0]);
         let value = btf_value::decode(layout.btf(), layout.event("events").unwrap().0, &bytes);
@@ -299,12 +307,21 @@ mod tests {
     #[test]
     fn what_is_no_layout_is_refused_with_its_line() {
         for (text, why) in [
-            ("struct a {\n long x; };", "layout, line 2: long: no type that is known here"),
-            ("struct a { int x }", "layout, line 1: }, where ; is expected"),
+            (
+                "struct a {\n long x; };",
+                "layout, line 2: long: no type that is known here",
+            ),
+            (
+                "struct a { int x }",
+                "layout, line 1: }, where ; is expected",
+            ),
             ("struct a {\nint", "layout, line 2: a name is expected"),
             ("int a;", "layout, line 1: int, where struct is expected"),
             ("struct a { int x[y]; };", "layout, line 1: y: not a number"),
-            ("struct a { int x[99999]; };", "layout, line 1: too long for an event"),
+            (
+                "struct a { int x[99999]; };",
+                "layout, line 1: too long for an event",
+            ),
         ] {
             assert_eq!(Layout::parse(text).unwrap_err().to_string(), why, "{text}");
         }

@@ -72,8 +72,8 @@ impl Settings {
             let value = encode(symbol, btf, text)?;
             let from = symbol.offset as usize;
             let place = bytes.get_mut(from..from + value.len());
-            let place =
-                place.ok_or_else(|| Error::Value(name.clone(), "outside its section".to_owned()))?;
+            let place = place
+                .ok_or_else(|| Error::Value(name.clone(), "outside its section".to_owned()))?;
             place.copy_from_slice(&value);
         }
         Ok(())

@@ -42,7 +42,11 @@ fn main() -> Result<ExitCode> {
         bad += usize::from(!result);
         print(name, result, &row, begin.elapsed().as_secs_f64());
         if let Some(file) = &mut json {
-            writeln!(file, "{}", json!({ "case": name, "kernel": kernel, "equal": result, "outcome": row }))?;
+            writeln!(
+                file,
+                "{}",
+                json!({ "case": name, "kernel": kernel, "equal": result, "outcome": row })
+            )?;
         }
     }
     println!("{} cases, {bad} differ", names.len());
@@ -68,7 +72,10 @@ fn print(name: &str, good: bool, row: &serde_json::Value, seconds: f64) {
     );
     let differences = row["differences"].as_array().map_or(&[][..], Vec::as_slice);
     for d in differences.iter().take(SHOWN) {
-        println!("    {}\n        native {}\n        wasm   {}", d["place"], d["native"], d["wasm"]);
+        println!(
+            "    {}\n        native {}\n        wasm   {}",
+            d["place"], d["native"], d["wasm"]
+        );
     }
     if differences.len() > SHOWN {
         println!("    and {} more", differences.len() - SHOWN);

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::Case;
 use crate::compare::counters;
 use crate::wasm::Wasm;
-use crate::workload::{on_every_cpu, syscalls};
+use crate::workload::{joined, on_every_cpu, syscalls};
 use crate::{corpus, guest};
 
 /// The tests of this area.
@@ -53,25 +53,23 @@ fn hammer() -> Result<()> {
     wasm.attach()?;
     let done = AtomicBool::new(false);
     let taken = thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut taken = Taken::default();
-            for turn in 0.. {
-                let last = done.load(Ordering::Acquire);
-                if !taken.take(&wasm, turn)? && last {
-                    break;
-                }
+        let workers = scope.spawn(|| {
+            let worked = on_every_cpu(|_| {
+                syscalls::getpgrp(HITS);
+                Ok(())
+            });
+            done.store(true, Ordering::Release);
+            worked
+        });
+        let mut taken = Taken::default();
+        for turn in 0.. {
+            let last = done.load(Ordering::Acquire);
+            if !taken.take(&wasm, turn)? && last {
+                break;
             }
-            Ok::<_, anyhow::Error>(taken)
-        });
-        let worked = on_every_cpu(|_| {
-            syscalls::getpgrp(HITS);
-            Ok(())
-        });
-        done.store(true, Ordering::Release);
-        let taken = reader.join();
-        let taken = taken.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        worked?;
-        taken
+        }
+        joined(workers)?;
+        Ok::<_, anyhow::Error>(taken)
     })?;
     wasm.detach();
     check(&wasm, &taken)

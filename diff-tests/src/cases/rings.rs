@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use libbpf_rs::{PerfBufferBuilder, RingBufferBuilder};
-use loader::session::Elements;
 use loader::device::{self, Device, Object, PerfBuffer, PerfRing, Record, RingBuffer};
+use loader::session::Elements;
 
 use super::Case;
 use crate::oracle::native::Native;

@@ -171,9 +171,10 @@ impl<'r> Comparison<'r> {
             let rule = self.rule(name, field);
             if let Some(rule) = rule.filter(|rule| rule.moved.is_some()) {
                 let array = field.path.rsplit_once('[').map_or("", |(array, _)| array);
-                let (_, ours, theirs) = slots
-                    .entry(array.to_owned())
-                    .or_insert((rule, Vec::new(), Vec::new()));
+                let (_, ours, theirs) =
+                    slots
+                        .entry(array.to_owned())
+                        .or_insert((rule, Vec::new(), Vec::new()));
                 ours.push(number(field, n));
                 theirs.push(number(field, w));
                 continue;
@@ -270,7 +271,11 @@ fn apart(field: &Field, native: &[u8], wasm: &[u8]) -> (String, String, String) 
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let shown: String = bytes.iter().take(SHOWN).map(|b| format!("{b:02x}")).collect();
+    let shown: String = bytes
+        .iter()
+        .take(SHOWN)
+        .map(|b| format!("{b:02x}"))
+        .collect();
     match bytes.len() {
         ..=SHOWN => shown,
         more => format!("{shown}… ({more} bytes)"),

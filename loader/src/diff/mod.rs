@@ -167,7 +167,8 @@ impl Pair {
             self.reset()?;
             if let Some((native, wasm)) = self.quiet()? {
                 let found = self.compare(&native, &wasm);
-                let nothing_sent = |sent: &BTreeMap<String, Sent>| sent.values().all(Sent::is_empty);
+                let nothing_sent =
+                    |sent: &BTreeMap<String, Sent>| sent.values().all(Sent::is_empty);
                 if found.differences.is_empty()
                     && nothing_sent(&self.native_sent)
                     && nothing_sent(&self.wasm_sent)
@@ -179,7 +180,12 @@ impl Pair {
             thread::sleep(Duration::from_millis(3));
         }
         match last {
-            Some(d) => bail!("no common beginning: {} is {} natively, {} in wasm", d.place, d.native, d.wasm),
+            Some(d) => bail!(
+                "no common beginning: {} is {} natively, {} in wasm",
+                d.place,
+                d.native,
+                d.wasm
+            ),
             None => bail!("no quiet moment to begin at in {} s", PATIENCE.as_secs()),
         }
     }
@@ -190,7 +196,10 @@ impl Pair {
         for (name, _) in &self.streams {
             let (native, wasm) = (self.native.sent(name)?, self.wasm.sent(name)?);
             events += native.events.len() + wasm.events.len();
-            self.native_sent.entry(name.clone()).or_default().append(native);
+            self.native_sent
+                .entry(name.clone())
+                .or_default()
+                .append(native);
             self.wasm_sent.entry(name.clone()).or_default().append(wasm);
         }
         Ok(events)
@@ -215,7 +224,11 @@ impl Pair {
         Ok(Outcome {
             programs: programs.map(|d| d.program.clone()).collect(),
             runs: self.wasm.programs()?.iter().map(|p| p.runs).sum(),
-            events: self.native_sent.values().map(|s| s.events.len() as u64).sum(),
+            events: self
+                .native_sent
+                .values()
+                .map(|s| s.events.len() as u64)
+                .sum(),
             stacks_lost: self.symbols.as_ref().is_some_and(Symbols::take_collided),
             findings,
         })
@@ -240,7 +253,11 @@ impl Pair {
         for map in self.maps.iter().filter(|map| map.changes) {
             let initial = &self.initial[&map.name];
             for session in [&self.native as &dyn Session, &self.wasm] {
-                let now = if map.removable { session.elements(&map.name)? } else { Vec::new() };
+                let now = if map.removable {
+                    session.elements(&map.name)?
+                } else {
+                    Vec::new()
+                };
                 for (key, _) in now {
                     session.delete(&map.name, &key)?;
                 }
@@ -313,9 +330,10 @@ impl Compared {
                 false => value,
             },
             removable,
-            changes: map.data.as_ref().is_none_or(|data| {
-                matches!(data.kind, DataKind::Data | DataKind::Bss)
-            }),
+            changes: map
+                .data
+                .as_ref()
+                .is_none_or(|data| matches!(data.kind, DataKind::Data | DataKind::Bss)),
         })
     }
 }

@@ -50,7 +50,8 @@ impl Rule {
         }
         let total = native.iter().sum::<i128>() as f64;
         let more = ahead.unsigned_abs() as f64;
-        more <= self.part.unwrap_or(0.0) * total && moves as f64 <= self.moved.unwrap_or(0.0) * total
+        more <= self.part.unwrap_or(0.0) * total
+            && moves as f64 <= self.moved.unwrap_or(0.0) * total
     }
 }
 

@@ -66,7 +66,8 @@ impl Symbols {
     /// The functions of a stack, outermost last, without what a runtime added at the inner end.
     fn frames(&self, stack: &[u8]) -> Vec<u64> {
         let words = words(stack);
-        let is_runtime = |address: &u64| *address >> 63 != 0 && of_runtime(self.function(*address).1);
+        let is_runtime =
+            |address: &u64| *address >> 63 != 0 && of_runtime(self.function(*address).1);
         let own = words.iter().position(|address| !is_runtime(address));
         let mut frames = words[own.unwrap_or(words.len())..].to_vec();
         // Where in the first function it was is up to the runtime.
@@ -116,7 +117,9 @@ impl Symbols {
             }
             Some(_) if *place == EEXIST.to_le_bytes() => self.collided.set(true),
             Some(map) => {
-                let found = state.get(map).and_then(|map| map.iter().find(|(id, _)| id == place));
+                let found = state
+                    .get(map)
+                    .and_then(|map| map.iter().find(|(id, _)| id == place));
                 if let Some((_, stack)) = found {
                     let number = hash(&self.frames(stack));
                     place.copy_from_slice(&number.to_le_bytes()[..place.len().min(4)]);
@@ -137,7 +140,9 @@ fn words(stack: &[u8]) -> Vec<u64> {
 /// A number for a stack, the same under both runtimes; positive, as errors are not (FNV-1a).
 fn hash(frames: &[u64]) -> u32 {
     let bytes = frames.iter().flat_map(|frame| frame.to_le_bytes());
-    let hash = bytes.fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = bytes.fold(0x811c_9dc5u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
     hash >> 1
 }
 
@@ -145,7 +150,26 @@ fn hash(frames: &[u64]) -> u32 {
 fn of_runtime(name: &str) -> bool {
     let (name, module) = name.split_once('\t').unwrap_or((name, ""));
     const PARTS: &[&str] = &[
-        "bpf_", "__bpf_", "trace_call_bpf", "kprobe_", "__kprobe", "ftrace_", "perf_trace_", "perf_call_bpf", "kretprobe_", "arch_ftrace", "__traceiter_", "trace_event_raw", "wp_", "uprobe", "aggr_", "opt_pre", "optimized_callback", "rethook", "arch_rethook", "__arch_",
+        "bpf_",
+        "__bpf_",
+        "trace_call_bpf",
+        "kprobe_",
+        "__kprobe",
+        "ftrace_",
+        "perf_trace_",
+        "perf_call_bpf",
+        "kretprobe_",
+        "arch_ftrace",
+        "__traceiter_",
+        "trace_event_raw",
+        "wp_",
+        "uprobe",
+        "aggr_",
+        "opt_pre",
+        "optimized_callback",
+        "rethook",
+        "arch_rethook",
+        "__arch_",
     ];
     module == "[wprobe]" || module == "[bpf]" || PARTS.iter().any(|part| name.starts_with(part))
 }

@@ -11,8 +11,8 @@ use abi::sections::{self, Attach};
 use anyhow::{Context, Result, bail};
 use libbpf_rs::{
     Link, Map, MapCore, MapFlags, MapType, Object, ObjectBuilder, OpenObject, PerfBuffer,
-    PerfBufferBuilder, PrintLevel, ProgramInput, ProgramMut, RingBuffer, RingBufferBuilder, UprobeOpts,
-    set_print,
+    PerfBufferBuilder, PrintLevel, ProgramInput, ProgramMut, RingBuffer, RingBufferBuilder,
+    UprobeOpts, set_print,
 };
 
 use super::{Elements, PERF_PAGES, Sent, Session, perf};
@@ -220,8 +220,15 @@ fn listen(_: PrintLevel, message: String) {
 /// The reasons among what libbpf said.
 fn said() -> String {
     let log = LOG.lock().expect("nothing panics here");
-    let is_reason = |line: &&String| ["fail", "invalid", "not allowed"].iter().any(|word| line.contains(word));
-    let reasons = log.iter().filter(is_reason).map(|line| format!("\n  {line}"));
+    let is_reason = |line: &&String| {
+        ["fail", "invalid", "not allowed"]
+            .iter()
+            .any(|word| line.contains(word))
+    };
+    let reasons = log
+        .iter()
+        .filter(is_reason)
+        .map(|line| format!("\n  {line}"));
     reasons.collect()
 }
 

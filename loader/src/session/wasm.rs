@@ -46,12 +46,7 @@ impl Wasm {
     }
 
     /// Loads `input`.
-    pub fn open(
-        device: &Device,
-        input: Input,
-        choice: &Choice,
-        options: &Options,
-    ) -> Result<Self> {
+    pub fn open(device: &Device, input: Input, choice: &Choice, options: &Options) -> Result<Self> {
         let plan = Plan::new(&input, choice)?;
         let loaded = load(device, &input, options)?;
         let cpus = device.about()?.cpus;
