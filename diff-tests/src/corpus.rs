@@ -49,6 +49,12 @@ pub fn objects() -> &'static [(&'static str, &'static [u8])] {
     built::OBJECTS
 }
 
+/// The objects that call helpers with all kinds of arguments.
+pub fn calls() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    let objects = objects().iter().copied();
+    objects.filter(|(name, _)| name.starts_with("calls_"))
+}
+
 /// Every hand-written module that means well, by name.
 pub fn modules() -> &'static [(&'static str, &'static [u8])] {
     built::MODULES

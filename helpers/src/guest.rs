@@ -181,7 +181,7 @@ impl<'m> GuestSlice<'m> {
         }
     }
 
-    /// Copies as many bytes from `from` as both have. The ranges may overlap only by being the same.
+    /// Copies as many bytes from `from` as both have. The ranges may overlap where this one begins no later.
     pub fn copy_from(self, from: GuestSlice<'_>) {
         let len = self.len.min(from.len);
         let mut at = 0;

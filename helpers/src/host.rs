@@ -53,6 +53,48 @@ pub enum From {
     Task(u64),
 }
 
+/// Where the current task's root is, and where the kernel's structs have what makes up a path: offsets in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct PathLayout {
+    /// The root's `struct vfsmount`.
+    pub root_mount: u64,
+    /// Its `struct dentry`.
+    pub root_entry: u64,
+    /// `mnt` of a `struct path`.
+    pub path_mount: i32,
+    /// `dentry` of it.
+    pub path_entry: i32,
+    /// `d_parent` of a `struct dentry`.
+    pub entry_parent: i32,
+    /// `d_name.name` of it.
+    pub entry_name: i32,
+    /// `d_name.len` of it.
+    pub entry_length: i32,
+    /// `d_hash.pprev` of it.
+    pub entry_hashed: i32,
+    /// `d_op` of it.
+    pub entry_operations: i32,
+    /// `d_sb` of it.
+    pub entry_super: i32,
+    /// `d_inode` of it.
+    pub entry_inode: i32,
+    /// `d_dname` of a `struct dentry_operations`.
+    pub operations_name: i32,
+    /// `s_magic` of a `struct super_block`.
+    pub super_magic: i32,
+    /// `i_ino` of a `struct inode`.
+    pub inode_number: i32,
+    /// `mnt_root` of a `struct vfsmount`.
+    pub mount_root: i32,
+    /// Where in a `struct mount` its `struct vfsmount` lies.
+    pub mount_inside: i32,
+    /// `mnt_parent`, from there.
+    pub mount_parent: i32,
+    /// `mnt_mountpoint`, from there.
+    pub mount_point: i32,
+}
+
 /// Host primitives. Every method may run inside a probe: none sleeps, allocates or faults. Those with a body are
 /// what a host may lack.
 pub trait Host {
@@ -89,6 +131,14 @@ pub trait Host {
     /// Copies a NUL-terminated user string, cut to fit; the length with NUL, but 0 for an empty one
     /// (`strncpy_from_user_nofault`).
     fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno>;
+    /// The first address that is not the current process's, whatever is mapped (`TASK_SIZE`).
+    fn user_end(&self) -> u64 {
+        (1 << 47) - 4096
+    }
+    /// How to find paths; `None` if there are none to be found.
+    fn path_layout(&self) -> Option<PathLayout> {
+        None
+    }
     /// Walks a stack and stores its addresses in `to` while they fit; how many. `EFAULT` if there are fewer
     /// than are to be skipped, or no such stack.
     fn stack(&self, _: Walk, _to: GuestSlice<'_>) -> Result<usize, Errno> {

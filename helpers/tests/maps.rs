@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::ptr::NonNull;
+use std::sync::Mutex;
 
 use abi::layout;
 use abi::map_types::MapType;
@@ -225,25 +226,30 @@ fn maps_do_not_overlap_and_stop_where_the_memory_does() {
     assert!(space.map_of(first.values).is_err());
 }
 
+/// Does `work(cpu)` on threads, one a CPU. They are joined one by one, which ThreadSanitizer sees.
+fn on_every_cpu(work: impl Fn(u32) + Sync) {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let spawn = |cpu| scope.spawn(move || work(cpu));
+        let threads: Vec<_> = (0..CPUS).map(spawn).collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+    });
+}
+
 #[test]
 fn threads_evict_from_one_map_without_losing_slots() {
     let subject = Subject::new(spec(MapType::LruHash, 4, 8, 64));
-    std::thread::scope(|scope| {
-        for cpu in 0..CPUS {
-            let subject = &subject;
-            scope.spawn(move || {
-                let mut random = Random(u64::from(cpu) + 1);
-                for _ in 0..50_000 {
-                    let key = random.below(200) as u32;
-                    subject.set(cpu, key, u64::from(key), ANY).unwrap();
-                    if let Some(value) = subject.get(key) {
-                        assert!(value < 200);
-                    }
-                    if random.below(10) == 0 {
-                        let _ = subject.remove(cpu, key);
-                    }
-                }
-            });
+    on_every_cpu(|cpu| {
+        let mut random = Random(u64::from(cpu) + 1);
+        for _ in 0..50_000 {
+            let key = random.below(200) as u32;
+            subject.set(cpu, key, u64::from(key), ANY).unwrap();
+            if let Some(value) = subject.get(key) {
+                assert!(value < 200);
+            }
+            if random.below(10) == 0 {
+                let _ = subject.remove(cpu, key);
+            }
         }
     });
     for key in 1_000..1_200 {
@@ -256,23 +262,56 @@ fn threads_evict_from_one_map_without_losing_slots() {
 fn threads_on_one_map_lose_nothing() {
     let keys = 64;
     let subject = Subject::new(spec(MapType::Hash, 4, 8, keys * CPUS));
-    std::thread::scope(|scope| {
-        for cpu in 0..CPUS {
-            let subject = &subject;
-            scope.spawn(move || {
-                for round in 0..2_000u64 {
-                    for key in (0..keys).map(|key| key * CPUS + cpu) {
-                        subject.set(cpu, key, round, ANY).unwrap();
-                        assert_eq!(subject.get(key), Some(round));
-                        if round % 3 == 0 {
-                            subject.remove(cpu, key).unwrap();
-                            assert_eq!(subject.get(key), None);
-                        }
-                    }
+    on_every_cpu(|cpu| {
+        for round in 0..2_000u64 {
+            for key in (0..keys).map(|key| key * CPUS + cpu) {
+                subject.set(cpu, key, round, ANY).unwrap();
+                assert_eq!(subject.get(key), Some(round));
+                if round % 3 == 0 {
+                    subject.remove(cpu, key).unwrap();
+                    assert_eq!(subject.get(key), None);
                 }
-            });
+            }
         }
     });
     // Round 1999 is no multiple of 3, so every key is there.
     assert_eq!(subject.keys().len() as u32, keys * CPUS);
+}
+
+/// Each thread pushes and pops: every value that was pushed is popped once, by somebody.
+#[test]
+fn threads_on_one_queue_get_each_value_once() {
+    const VALUES: u64 = 20_000;
+    for map_type in [MapType::Queue, MapType::Stack] {
+        let subject = Subject::new(spec(map_type, 0, 8, 16));
+        let map = subject.space.map(subject.index).unwrap();
+        let memory = subject.space.memory();
+        let pop = || {
+            let mut bytes = [0; 8];
+            let popped = map.pop(memory, true, |value| value.read(&mut bytes));
+            popped.map(|()| u64::from_ne_bytes(bytes)).ok()
+        };
+        let seen = Mutex::new(Vec::new());
+        on_every_cpu(|cpu| {
+            let mut own = Vec::new();
+            for number in 0..VALUES {
+                let value = number << 8 | u64::from(cpu);
+                while map
+                    .push(memory, Value::Host(&value.to_ne_bytes()), 0)
+                    .is_err()
+                {
+                    own.extend(pop());
+                }
+                if number % 3 == 0 {
+                    own.extend(pop());
+                }
+            }
+            seen.lock().unwrap().append(&mut own);
+        });
+        let mut seen = seen.into_inner().unwrap();
+        seen.extend(std::iter::from_fn(pop));
+        seen.sort_unstable();
+        let pushed = (0..VALUES).flat_map(|n| (0..CPUS).map(move |cpu| n << 8 | u64::from(cpu)));
+        assert!(seen.into_iter().eq(pushed), "{map_type:?}");
+    }
 }

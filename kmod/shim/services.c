@@ -232,6 +232,12 @@ long wp_read_user_str(char *to, u64 from, size_t size)
 }
 
 /* [probe] */
+u64 wp_user_end(void)
+{
+	return TASK_SIZE;
+}
+
+/* [probe] */
 void wp_trace(const char *text, size_t length)
 {
 	trace_wprobe_print(text, length);

@@ -149,17 +149,22 @@ long wp_stack(const struct wprobe_hit *hit, bool user, u32 skip, u64 *to, u32 ro
 /*
  * How many addresses of the kernel stack of a task that is not running were stored, or -EFAULT. The stack of a
  * task that can be found by its id is freed no sooner than an RCU grace period later (thread_stack_free_rcu()). The
- * user stack of another address space is not to be had; natively neither.
+ * user stack of another address space is not to be had: natively neither, with the same errors.
  */
 long wp_task_stack(u64 address, bool user, u32 skip, u64 *to, u32 room)
 {
 	struct walk walk = { .to = to, .room = room, .skip = skip };
 	struct unwind_state state;
 	struct task_struct *task;
+	long error = 0;
 
 	rcu_read_lock();
 	task = wprobe_task_at(address);
-	if (task && !user) {
+	if (!task)
+		error = -EFAULT;
+	else if (user)
+		error = user_mode(task_pt_regs(task)) ? -EOPNOTSUPP : -EFAULT;
+	else {
 		for (unwind_start(&state, task, NULL, NULL); !unwind_done(&state);
 		     unwind_next_frame(&state)) {
 			unsigned long pc = unwind_get_return_address(&state);
@@ -169,5 +174,5 @@ long wp_task_stack(u64 address, bool user, u32 skip, u64 *to, u32 room)
 		}
 	}
 	rcu_read_unlock();
-	return task ? stored(&walk) : -EFAULT;
+	return error ?: stored(&walk);
 }

@@ -39,7 +39,8 @@ static void send_pending(struct irq_work *work)
 	} else {
 		rcu_read_lock();
 		task = pid_task(signal->pid, PIDTYPE_PID);
-		if (task)
+		/* which takes 0 for 64, where kill_pid() sends nothing */
+		if (task && signal->number)
 			send_sig_info(signal->number, SEND_SIG_PRIV, task);
 		rcu_read_unlock();
 	}

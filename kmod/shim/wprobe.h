@@ -114,11 +114,36 @@ long wp_read_kernel(void *to, u64 from, size_t size);
 long wp_read_user(void *to, u64 from, size_t size);
 long wp_read_kernel_str(char *to, u64 from, size_t size);
 long wp_read_user_str(char *to, u64 from, size_t size);
+u64 wp_user_end(void);
 void wp_trace(const char *text, size_t length);
 
 /* stack.c */
 long wp_stack(const struct wprobe_hit *hit, bool user, u32 skip, u64 *to, u32 room);
 long wp_task_stack(u64 address, bool user, u32 skip, u64 *to, u32 room);
+
+/* path.c; helpers/src/host.rs declares the struct once more */
+struct wprobe_path_layout {
+	u64 root_mount;
+	u64 root_entry;
+	s32 path_mount;
+	s32 path_entry;
+	s32 entry_parent;
+	s32 entry_name;
+	s32 entry_length;
+	s32 entry_hashed;
+	s32 entry_operations;
+	s32 entry_super;
+	s32 entry_inode;
+	s32 operations_name;
+	s32 super_magic;
+	s32 inode_number;
+	s32 mount_root;
+	s32 mount_inside;
+	s32 mount_parent;
+	s32 mount_point;
+};
+
+bool wp_path_layout(struct wprobe_path_layout *layout);
 
 /* task.c */
 struct task_struct;

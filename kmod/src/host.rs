@@ -1,7 +1,7 @@
 //! The kernel as the helpers' host.
 
 use helpers::guest::GuestSlice;
-use helpers::host::{Errno, Host, Walk};
+use helpers::host::{Errno, Host, PathLayout, Walk};
 
 use crate::services::{self, From};
 use crate::tasks;
@@ -127,6 +127,14 @@ impl Host for Kernel {
 
     fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
         read_str(From::User, to, address)
+    }
+
+    fn path_layout(&self) -> Option<PathLayout> {
+        tasks::path_layout()
+    }
+
+    fn user_end(&self) -> u64 {
+        services::user_end()
     }
 
     fn stack(&self, walk: Walk, to: GuestSlice<'_>) -> Result<usize, Errno> {

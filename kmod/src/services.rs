@@ -67,6 +67,7 @@ unsafe extern "C" {
     fn wp_read_user(to: *mut u8, from: u64, size: usize) -> i64;
     fn wp_read_kernel_str(to: *mut u8, from: u64, size: usize) -> i64;
     fn wp_read_user_str(to: *mut u8, from: u64, size: usize) -> i64;
+    safe fn wp_user_end() -> u64;
     fn wp_trace(text: *const u8, length: usize);
     fn wp_window_new(pages: *mut u8, count: u32, ring_buffer: bool) -> *mut RawWindow;
     fn wp_window_free(window: *mut RawWindow);
@@ -323,6 +324,11 @@ pub(crate) unsafe fn read_str(
     } else {
         Ok(length as usize)
     }
+}
+
+/// *probe* The first address that is not the current process's.
+pub(crate) fn user_end() -> u64 {
+    wp_user_end()
 }
 
 /// *probe* Writes a line to the trace log.

@@ -1,6 +1,6 @@
 //! The C half's functions about tasks and stacks, declared once (`shim/{stack,task}.c`); as [`crate::services`].
 
-use helpers::host::{self, Walk};
+use helpers::host::{self, PathLayout, Walk};
 
 use crate::allocations;
 
@@ -17,6 +17,7 @@ unsafe extern "C" {
     fn wp_cgroup_put(group: u64);
     fn wp_is_under_cgroup(group: u64) -> bool;
     safe fn wp_cgroup_id(ancestor: bool, level: i32) -> u64;
+    fn wp_path_layout(layout: *mut PathLayout) -> bool;
     safe fn wp_tai() -> u64;
     safe fn wp_jiffies() -> u64;
     safe fn wp_numa_node() -> u32;
@@ -68,6 +69,13 @@ pub(crate) fn namespace_ids(device: u32, inode: u64) -> Option<(u32, u32)> {
     let (mut pid, mut tgid) = (0, 0);
     // SAFETY: C writes the two numbers.
     unsafe { wp_namespace_ids(device, inode, &raw mut pid, &raw mut tgid) }.then_some((pid, tgid))
+}
+
+/// *probe* Where the current task's root is, and what leads there; `None` if it has none any more.
+pub(crate) fn path_layout() -> Option<PathLayout> {
+    let mut layout = PathLayout::default();
+    // SAFETY: C fills the struct, which is declared alike in shim/wprobe.h.
+    unsafe { wp_path_layout(&raw mut layout) }.then_some(layout)
 }
 
 /// A control group, held.

@@ -4,9 +4,11 @@ pub mod attach;
 pub mod attach_load;
 pub mod attach_user;
 pub mod callbacks;
+pub mod calls;
 pub mod cli;
 pub mod core_values;
 pub mod counters;
+pub mod hammer;
 pub mod hostile;
 pub mod hotplug;
 pub mod lifecycle;
@@ -41,10 +43,12 @@ pub fn all() -> Vec<Case> {
         attach::CASES,
         attach_user::CASES,
         attach_load::CASES,
+        hammer::CASES,
         hostile::CASES,
         privileges::CASES,
         references::CASES,
         callbacks::CASES,
+        calls::CASES,
         rings::CASES,
         rings_load::CASES,
         hotplug::CASES,

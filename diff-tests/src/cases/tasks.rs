@@ -214,7 +214,7 @@ fn signals() -> Result<()> {
 fn clocks() -> Result<()> {
     let (native, wasm) = load()?;
     for _ in 0..50 {
-        getppid();
+        syscalls::getppid();
         let [native, wasm] = [native.section(".bss")?, wasm.section(".bss")?].map(|b| counters(&b));
         let apart = |at: usize| native[SETTINGS + at].abs_diff(wasm[SETTINGS + at]);
         // Both ran in one and the same call; two ticks may have come in between.
@@ -226,12 +226,6 @@ fn clocks() -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Calls getppid(2).
-fn getppid() {
-    // SAFETY: takes no argument and changes nothing.
-    unsafe { libc::syscall(libc::SYS_getppid) };
 }
 
 /// A child that calls getpgrp(2) so often, and ends.
@@ -262,11 +256,11 @@ fn storage() -> Result<()> {
     native.attach()?;
     wasm.attach()?;
     on_every_cpu(|cpu| {
-        getppid();
+        syscalls::getppid();
         for turn in 0..20 {
             syscalls::getpgrp(turn + cpu as u64);
             if turn % 7 == 3 {
-                getppid();
+                syscalls::getppid();
             }
         }
         Ok(())

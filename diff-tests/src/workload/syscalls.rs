@@ -77,6 +77,12 @@ pub fn getpgrp(n: u64) {
     }
 }
 
+/// Calls getppid(2).
+pub fn getppid() {
+    // SAFETY: takes no argument and changes nothing.
+    unsafe { libc::syscall(libc::SYS_getppid) };
+}
+
 /// Calls getpgid(2) `n` times, for processes that are there and that are not.
 pub fn getpgid(n: u64) {
     for i in 0..n {

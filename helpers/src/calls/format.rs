@@ -64,6 +64,15 @@ struct Field {
     width: usize,
 }
 
+/// Whose memory a string is in.
+#[derive(Clone, Copy)]
+enum Origin {
+    User,
+    Kernel,
+    /// As the address says.
+    Either,
+}
+
 /// A conversion.
 #[derive(Clone, Copy)]
 enum Conversion {
@@ -77,7 +86,7 @@ enum Conversion {
     },
     Char,
     /// A string in kernel memory, user memory, or whichever the address says.
-    Str(fn(u64) -> bool),
+    Str(Origin),
     /// A pointer, shown or not.
     Pointer {
         shown: bool,
@@ -137,7 +146,7 @@ impl Format<'_> {
             b'p' => return self.pointer(),
             b's' => {
                 self.at += 1;
-                return self.ends().then_some(Conversion::Str(probe::is_user));
+                return self.ends().then_some(Conversion::Str(Origin::Either));
             }
             b'c' => {
                 self.at += 1;
@@ -166,8 +175,11 @@ impl Format<'_> {
         match (self.peek(0), self.peek(1)) {
             (kind @ (b'k' | b'u'), b's') => {
                 self.at += 2;
-                let user = if kind == b'u' { |_| true } else { |_| false };
-                self.ends().then_some(Conversion::Str(user))
+                let origin = match kind {
+                    b'u' => Origin::User,
+                    _ => Origin::Kernel,
+                };
+                self.ends().then_some(Conversion::Str(origin))
             }
             (kind @ (b'i' | b'I'), family @ (b'4' | b'6')) => {
                 self.at += 2;
@@ -204,9 +216,10 @@ fn format<H: Host>(
     let mut args = args.iter();
     while format.at < end {
         let byte = format.take();
-        let printable = byte.is_ascii_graphic() || byte.is_ascii_whitespace() || byte == 0x0b;
+        // What is not ASCII passes, as in newer kernels and stable ones.
+        let control = byte.is_ascii_control() && !byte.is_ascii_whitespace() && byte != 0x0b;
         match byte {
-            _ if !printable => return Err(Errno::EINVAL),
+            _ if control => return Err(Errno::EINVAL),
             b'%' if format.peek(0) == b'%' => {
                 format.at += 1;
                 sink.byte(b'%');
@@ -249,7 +262,14 @@ fn convert<H: Host>(
             number(field, false, value, radix, upper, sink);
         }
         Conversion::Char => text(field, &[arg as u8], sink),
-        Conversion::Str(user) => string(run, field, user(arg), arg, sink),
+        Conversion::Str(origin) => {
+            let user = match origin {
+                Origin::User => true,
+                Origin::Kernel => false,
+                Origin::Either => probe::is_user(run, arg),
+            };
+            string(run, field, user, arg, sink);
+        }
         Conversion::Pointer { shown } => {
             let field = Field {
                 zero: true,

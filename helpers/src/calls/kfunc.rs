@@ -5,6 +5,17 @@
 use super::{Implementation, Run};
 use crate::host::{Host, Result0};
 
+/// Every kernel function that there is here.
+pub const KFUNCS: &[&str] = &[
+    "bpf_task_from_pid",
+    "bpf_task_acquire",
+    "bpf_task_release",
+    "bpf_cast_to_kern_ctx",
+    "bpf_rdonly_cast",
+    "bpf_rcu_read_lock",
+    "bpf_rcu_read_unlock",
+];
+
 /// The implementation of the kernel function `name`; `None` if this crate has none.
 pub fn kfunc<H: Host>(name: &str) -> Option<Implementation<H>> {
     Some(match name {

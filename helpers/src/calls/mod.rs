@@ -13,6 +13,7 @@ mod kfunc;
 mod lock;
 mod map;
 mod packet;
+mod path;
 mod probe;
 mod stack;
 mod storage;
@@ -27,7 +28,7 @@ use crate::guest::GuestSlice;
 use crate::host::{Errno, Host};
 use crate::space::Space;
 pub use control::{Callback, CallbackImplementation, callback_implementation, tail_call};
-pub use kfunc::kfunc;
+pub use kfunc::{KFUNCS, kfunc};
 pub use packet::packet_load;
 pub use probe::probe_load;
 pub use work::Work;
@@ -98,7 +99,7 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
         105 => string::strtol,
         106 => string::strtoul,
         109 => task::send_signal,
-        112 | 148 => probe::read_user,
+        112 => probe::read_user,
         113 => probe::read_kernel,
         114 => probe::read_user_str,
         115 => probe::read_kernel_str,
@@ -113,6 +114,8 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
         133 => event::ringbuf_discard,
         134 => event::ringbuf_query,
         141 => stack::get_task_stack,
+        147 => path::d_path,
+        148 => probe::copy_from_user,
         153 => task::per_cpu_ptr,
         154 => task::this_cpu_ptr,
         156 => storage::task_storage_get,

@@ -9,12 +9,9 @@ use super::Run;
 use crate::guest::GuestSlice;
 use crate::host::{Errno, Host, Result0};
 
-/// First address that no user process has (`TASK_SIZE_MAX` of x86-64 with five-level tables).
-const USER_END: u64 = 1 << 56;
-
 /// Whether an address that may be either is a user's (`bpf_probe_read_compat`).
-pub(super) fn is_user(address: u64) -> bool {
-    address < USER_END
+pub(super) fn is_user<H: Host>(run: &Run<'_, H>, address: u64) -> bool {
+    address < run.host.user_end()
 }
 
 /// One byte of user memory, or of kernel memory and the guest's own.
@@ -84,6 +81,14 @@ pub(super) fn read_user<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     finish(to, run.host.read_user(to, args[2]).map(|()| 0))
 }
 
+/// Of no bytes none fail, wherever they are.
+pub(super) fn copy_from_user<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    if args[1] as u32 == 0 {
+        return Ok(0);
+    }
+    read_user(run, args)
+}
+
 pub(super) fn read_kernel_str<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let to = destination(run, args)?;
     finish(to, kernel_str(run, to, args[2]))
@@ -96,7 +101,7 @@ pub(super) fn read_user_str<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result
 
 /// `probe_read`: user or kernel memory, by address (`bpf_probe_read_compat`).
 pub(super) fn read<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    if is_user(args[2]) {
+    if is_user(run, args[2]) {
         read_user(run, args)
     } else {
         read_kernel(run, args)
@@ -105,7 +110,7 @@ pub(super) fn read<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
 
 /// `probe_read_str`: user or kernel memory, by address.
 pub(super) fn read_str<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    if is_user(args[2]) {
+    if is_user(run, args[2]) {
         read_user_str(run, args)
     } else {
         read_kernel_str(run, args)

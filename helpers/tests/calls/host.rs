@@ -1,9 +1,10 @@
 //! The known host.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use wprobe_helpers::guest::GuestSlice;
-use wprobe_helpers::host::{Errno, From, Host, Walk};
+use wprobe_helpers::host::{Errno, From, Host, PathLayout, Walk};
 
 /// Where the known host has memory: "kernel text" up, "user text" down.
 pub(crate) const KERNEL: u64 = 0xffff_8880_0000_0000;
@@ -18,7 +19,12 @@ pub(crate) struct KnownHost;
 /// Where tasks are that have storage, each 64 bytes from the next.
 pub(crate) const TASKS: u64 = 0xffff_9000_0000_0000;
 
+/// The root that paths end at: a mount and an entry.
+pub(crate) const ROOT: (u64, u64) = (0x2000, 0x9000);
+
 std::thread_local! {
+    /// More words of kernel memory.
+    pub(crate) static WORDS: RefCell<HashMap<u64, u64>> = RefCell::default();
     /// When all tasks of this thread's host were born.
     pub(crate) static BORN: Cell<u64> = const { Cell::new(1) };
     /// What was traced on this thread.
@@ -83,7 +89,10 @@ impl Host for KnownHost {
         Ok(())
     }
     fn load_kernel(&self, width: u32, address: u64) -> Result<u64, Errno> {
-        Self::number(KERNEL, width, address)
+        match WORDS.with_borrow(|words| words.get(&address).copied()) {
+            Some(word) => Ok(word),
+            None => Self::number(KERNEL, width, address),
+        }
     }
     fn load_user(&self, width: u32, address: u64) -> Result<u64, Errno> {
         Self::number(USER, width, address)
@@ -114,6 +123,20 @@ impl Host for KnownHost {
                 .collect::<Vec<_>>(),
         );
         Ok(left.len())
+    }
+    fn path_layout(&self) -> Option<PathLayout> {
+        Some(PathLayout {
+            root_mount: ROOT.0,
+            root_entry: ROOT.1,
+            path_entry: 8,
+            entry_name: 8,
+            entry_length: 16,
+            entry_hashed: 24,
+            entry_operations: 32,
+            mount_parent: 8,
+            mount_point: 16,
+            ..PathLayout::default()
+        })
     }
     fn numa_node(&self) -> u32 {
         5

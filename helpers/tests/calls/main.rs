@@ -2,6 +2,7 @@
 
 mod control;
 mod host;
+mod path;
 mod references;
 mod stack;
 mod storage;
@@ -365,7 +366,7 @@ fn bad_formats_are_refused_and_nothing_is_traced() {
     let memory = space.memory();
     const EINVAL: u64 = -22i64 as u64;
     for bad in [
-        "%", "%f", "%5.3d", "%#x", "%n", "%sx", "%pI5", "%d%d%d%d", "\u{7f}", "\u{e4}", "%ps",
+        "%", "%f", "%5.3d", "%#x", "%n", "%sx", "%pI5", "%d%d%d%d", "\u{7f}", "\u{1}", "%ps",
     ] {
         memory.at(0, 16).unwrap().clear();
         memory.at(0, 16).unwrap().write(bad.as_bytes());

@@ -105,9 +105,22 @@ impl Native {
 
     /// Runs `program` once, without an event, as `BPF_PROG_TEST_RUN` does; its return value.
     pub fn test_run(&mut self, program: &str) -> Result<u32> {
+        self.test(program, ProgramInput::default())
+    }
+
+    /// As [`Native::test_run`], on a packet.
+    pub fn test_run_on(&mut self, program: &str, packet: &[u8]) -> Result<u32> {
+        let input = ProgramInput {
+            data_in: Some(packet),
+            ..ProgramInput::default()
+        };
+        self.test(program, input)
+    }
+
+    fn test(&mut self, program: &str, input: ProgramInput<'_>) -> Result<u32> {
         let found = self.object.progs_mut().find(|p| p.name() == program);
         let found = found.with_context(|| format!("no native program {program}"))?;
-        let output = found.test_run(ProgramInput::default());
+        let output = found.test_run(input);
         Ok(output
             .with_context(|| format!("{program}: test run"))?
             .return_value)

@@ -49,6 +49,11 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
         report.phase("tidy", |_| tidy::run().map(|()| Tally::ONE));
     }
     report.phase("host", |log| host_tests(plan.filter.as_deref(), log));
+    if plan.filter.is_none() {
+        for sanitizer in SANITIZERS {
+            report.phase(sanitizer.name, |log| sanitized(sanitizer, log));
+        }
+    }
     if !plan.quick {
         for &kernel in &plan.kernels {
             report.phase(&format!("kmod-{}", kernel.name()), |_| {
@@ -120,6 +125,12 @@ fn host_tests(filter: Option<&str>, log: &PathBuf) -> Result<Tally> {
             .args(filter),
         log,
     );
+    counted(result, log)
+}
+
+/// The sum of what test binaries say in `log`, or `result` if they do not say that any failed: without a count it did
+/// not even build.
+fn counted(result: Result<()>, log: &PathBuf) -> Result<Tally> {
     let text = fs::read_to_string(log)?;
     let mut sum = Tally::default();
     for line in text.lines().filter(|line| {
@@ -127,12 +138,61 @@ fn host_tests(filter: Option<&str>, log: &PathBuf) -> Result<Tally> {
     }) {
         sum.add(Tally::parse(line));
     }
-    // Without a count it did not even build.
     if sum.failed == 0 {
         result.map(|()| sum)
     } else {
         Ok(sum)
     }
+}
+
+/// What the helpers' own tests run under once more.
+struct Sanitizer {
+    name: &'static str,
+    flags: &'static str,
+    options: (&'static str, &'static str),
+}
+
+const SANITIZERS: &[Sanitizer] = &[
+    Sanitizer {
+        name: "address",
+        flags: "-Zsanitizer=address",
+        // Tests leak their guest memory.
+        options: ("ASAN_OPTIONS", "detect_leaks=0"),
+    },
+    Sanitizer {
+        name: "thread",
+        flags: "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
+        options: ("TSAN_OPTIONS", "suppressions=tests/tsan.supp"),
+    },
+];
+
+/// The helpers' tests, built with a sanitizer. Of the tests of maps those beside the kernel's have no threads.
+fn sanitized(sanitizer: &Sanitizer, log: &PathBuf) -> Result<Tally> {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    let (variable, options) = sanitizer.options;
+    let words = [
+        "cargo",
+        "test",
+        "--locked",
+        "--no-fail-fast",
+        "--package=wprobe-helpers",
+        "--lib",
+        "--test=calls",
+        "--test=maps",
+        "--test=rings",
+        "--target",
+        TARGET,
+    ];
+    let result = logged(
+        command(words)
+            .env("CARGO_TARGET_DIR", cargo_target().join(sanitizer.name))
+            // The stable compiler has the flag, too.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", sanitizer.flags)
+            .env(variable, options),
+        log,
+    );
+    counted(result, log)
 }
 
 /// Runs `command` with both its streams in `log`.
