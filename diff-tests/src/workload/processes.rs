@@ -1,6 +1,6 @@
 //! Processes that start programs, run for a moment, sleep and end, on every CPU.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +15,23 @@ pub fn run(count: usize) -> io::Result<()> {
             child.wait()?;
         }
         Ok(())
+    })
+}
+
+/// Two threads, of which the first waits for the other `count` times.
+pub fn wait(count: usize) -> io::Result<()> {
+    let (mut reader, mut writer) = io::pipe()?;
+    thread::scope(|scope| {
+        let other = scope.spawn(move || {
+            (0..count).try_for_each(|_| {
+                thread::sleep(Duration::from_millis(2));
+                writer.write_all(b".")
+            })
+        });
+        for _ in 0..count {
+            reader.read_exact(&mut [0])?;
+        }
+        super::joined(other)
     })
 }
 
