@@ -37,6 +37,7 @@ macro_rules! shipped {
 
 shipped! {
     "bashreadline"
+    "bindsnoop"
     "exitsnoop"
     "filelife"
     "fsslower"

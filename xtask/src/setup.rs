@@ -42,6 +42,10 @@ const PACKAGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("the corpus", &["clang-19", "libbpf-dev"]),
+    (
+        "workloads of tools",
+        &["e2fsprogs", "mdadm", "openjdk-17-jre-headless"],
+    ),
     // The last three are for libbpf, which is built with the tests.
     (
         "native eBPF beside it",

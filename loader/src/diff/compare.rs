@@ -1,6 +1,7 @@
 //! Two values, maps or streams of events, held against each other field by field.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::Serialize;
 
@@ -58,8 +59,8 @@ impl<'r> Comparison<'r> {
         native: &Elements,
         wasm: &Elements,
     ) {
-        let keyed = |elements: &Elements| elements.iter().cloned().collect::<BTreeMap<_, _>>();
-        let (native, mut wasm) = (keyed(native), keyed(wasm));
+        let native = self.keyed(name, key, value, native);
+        let mut wasm = self.keyed(name, key, value, wasm);
         for (k, n) in &native {
             let place = match k.len() {
                 // A section has one element.
@@ -75,6 +76,34 @@ impl<'r> Comparison<'r> {
             let place = format!("{name}[{}]", text(key, k));
             self.differ(place, "no such element".to_owned(), text(value, w));
         }
+    }
+
+    /// Elements by key. Of those whose keys differ in what a rule leaves out only, the numbers are added up.
+    fn keyed(
+        &self,
+        name: &str,
+        key: &Shape,
+        value: &Shape,
+        elements: &Elements,
+    ) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let mut keyed: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        for (k, v) in elements {
+            let mut k = k.clone();
+            for field in &key.fields {
+                let rule = self.rule(&format!("{name}.key"), field);
+                if let Some(bytes) = k.get_mut(field.at..field.at + field.size)
+                    && rule.is_some_and(|rule| rule.text)
+                {
+                    let text = until_nul(bytes).len();
+                    bytes[text..].fill(0);
+                }
+            }
+            match keyed.entry(k) {
+                Entry::Vacant(entry) => drop(entry.insert(v.clone())),
+                Entry::Occupied(mut entry) => add(value, entry.get_mut(), v),
+            }
+        }
+        keyed
     }
 
     /// What map `name` sent. Events of one CPU come in order; of rings that all CPUs share, those that are alike do.
@@ -225,6 +254,17 @@ fn allows(rule: &Rule, field: &Field, native: &[u8], wasm: &[u8]) -> bool {
 fn until_nul(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().position(|b| *b == 0);
     &bytes[..end.unwrap_or(bytes.len())]
+}
+
+/// Adds the numbers of `more` to those of `sum`.
+fn add(shape: &Shape, sum: &mut [u8], more: &[u8]) {
+    let is_number = |field: &&Field| matches!(field.sense, Sense::Number { .. }) && field.size <= 8;
+    for field in shape.fields.iter().filter(is_number) {
+        let total = number(field, bytes_of(field, sum)) + number(field, bytes_of(field, more));
+        if let Some(place) = sum.get_mut(field.at..field.at + field.size) {
+            place.copy_from_slice(&total.to_le_bytes()[..field.size]);
+        }
+    }
 }
 
 /// The bytes as a number; of more than 8, the first.
