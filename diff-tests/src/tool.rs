@@ -65,6 +65,9 @@ pub struct Case {
     /// Kernels on which native eBPF cannot do this, and why. The wasm runtime must be able to.
     #[serde(default)]
     pub except: BTreeMap<String, String>,
+    /// Kernels that have none of the places, and why.
+    #[serde(default)]
+    pub absent: BTreeMap<String, String>,
 }
 
 /// What became of a case.
@@ -74,6 +77,8 @@ pub enum Verdict {
     Compared(Outcome),
     /// Native eBPF cannot run this here, as expected, and why; the wasm runtime loads and attaches it.
     Except(String),
+    /// This kernel has none of the places, as expected, and why.
+    Absent(String),
 }
 
 impl Verdict {
@@ -81,7 +86,7 @@ impl Verdict {
     pub fn is_good(&self) -> bool {
         match self {
             Verdict::Compared(outcome) => outcome.equal(),
-            Verdict::Except(_) => true,
+            Verdict::Except(_) | Verdict::Absent(_) => true,
         }
     }
 }
@@ -92,7 +97,8 @@ const SHOWN: usize = 12;
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outcome = match self {
-            Verdict::Except(why) => return write!(f, "not here: {why}"),
+            Verdict::Except(why) => return write!(f, "native cannot: {why}"),
+            Verdict::Absent(why) => return write!(f, "absent: {why}"),
             Verdict::Compared(outcome) => outcome,
         };
         let verdict = if outcome.equal() { "equal" } else { "DIFFERS" };
@@ -118,10 +124,8 @@ impl fmt::Display for Verdict {
         if let Some(more @ 1..) = differences.len().checked_sub(SHOWN) {
             write!(f, "\n    and {more} more")?;
         }
-        let stacks = outcome.stacks.iter().take(SHOWN);
-        stacks
-            .map(|stack| write!(f, "\n    stack {stack}"))
-            .collect()
+        let mut stacks = outcome.stacks.iter().take(SHOWN);
+        stacks.try_for_each(|stack| write!(f, "\n    stack {stack}"))
     }
 }
 
@@ -156,6 +160,13 @@ impl Case {
 
     /// Runs it on a kernel of this name, and compares what both runtimes saw.
     pub fn run(&self, device: &Device, name: &str, kernel: &str) -> Result<Verdict> {
+        if let Some(why) = self.absent.get(kernel) {
+            ensure!(
+                self.plan(name, 0).is_err(),
+                "the kernel has the places: {why}"
+            );
+            return Ok(Verdict::Absent(why.clone()));
+        }
         let Some(why) = self.except.get(kernel) else {
             return self.compare(device, name).map(Verdict::Compared);
         };

@@ -153,6 +153,9 @@ impl<'r> Report<'r> {
         if result["except"].is_string() {
             return "native cannot".to_owned();
         }
+        if result["absent"].is_string() {
+            return "no such place".to_owned();
+        }
         let compared = &result["compared"];
         if compared.is_null() {
             return "FAILS".to_owned();
@@ -184,12 +187,12 @@ impl<'r> Report<'r> {
         format!("{equal} of {} equal on {kernels}", self.cases.len())
     }
 
-    /// Why native eBPF cannot run a case, once for all kernels of which it is true.
-    fn exceptions(&self) -> Vec<(&str, &str, String)> {
+    /// Why a case was not compared (`except`, `absent`), once for all kernels of which it is true.
+    fn exceptions(&self, kind: &str) -> Vec<(&str, &str, String)> {
         let mut exceptions: Vec<(&str, &str, String)> = Vec::new();
         for (case, rows) in &self.cases {
             for (kernel, row) in rows {
-                let Some(why) = row["result"]["except"].as_str() else {
+                let Some(why) = row["result"][kind].as_str() else {
                     continue;
                 };
                 match exceptions.iter_mut().find(|e| e.0 == *case && e.1 == why) {
@@ -225,12 +228,21 @@ impl<'r> Report<'r> {
         for (case, cells) in self.lines() {
             text += &format!("| {case} | {} |\n", cells.join(" | "));
         }
-        let exceptions = self.exceptions();
-        if !exceptions.is_empty() {
-            text += "\nWhere native eBPF cannot run an object, as wasm it loads and attaches:\n\n";
-        }
-        for (case, why, kernels) in exceptions {
-            text += &format!("* {case} on {kernels}: {why}\n");
+        let kinds = [
+            (
+                "except",
+                "Where native eBPF cannot run an object, as wasm it loads and attaches:",
+            ),
+            ("absent", "Places that kernels do not have:"),
+        ];
+        for (kind, title) in kinds {
+            let exceptions = self.exceptions(kind);
+            if !exceptions.is_empty() {
+                text += &format!("\n{title}\n\n");
+            }
+            for (case, why, kernels) in exceptions {
+                text += &format!("* {case} on {kernels}: {why}\n");
+            }
         }
         text
     }

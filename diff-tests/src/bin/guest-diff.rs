@@ -54,6 +54,7 @@ fn row(case: &Case, verdict: &Result<Verdict>) -> Value {
     match verdict {
         Ok(Verdict::Compared(outcome)) => json!({ "compared": outcome, "rules": case.differ }),
         Ok(Verdict::Except(why)) => json!({ "except": why }),
+        Ok(Verdict::Absent(why)) => json!({ "absent": why }),
         Err(error) => json!({ "error": format!("{error:#}") }),
     }
 }
