@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 /// Events that a comparison must see, unless its case says why fewer.
 pub const EVENTS: u64 = 100;
-/// How often a case is run whose stacks are lost.
+/// How often a case is run whose stacks are lost, or of which a runtime missed events.
 const TRIES: usize = 3;
 /// How long a workload may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -114,6 +114,9 @@ impl fmt::Display for Verdict {
             outcome.runs,
             outcome.events
         )?;
+        if outcome.misses > 0 {
+            write!(f, ", {} misses", outcome.misses)?;
+        }
         for d in differences.iter().take(SHOWN) {
             write!(
                 f,
@@ -185,11 +188,11 @@ impl Case {
         wasm.attach()
     }
 
-    /// Compares; again, if stacks were lost.
+    /// Compares; again, if it differs and stacks were lost or events missed.
     fn compare(&self, device: &Device, name: &str) -> Result<Outcome> {
         for _ in 1..TRIES {
             let outcome = self.once(device, name)?;
-            if outcome.equal() || !outcome.stacks_lost {
+            if outcome.equal() || !(outcome.stacks_lost || outcome.misses > 0) {
                 return Ok(outcome);
             }
         }

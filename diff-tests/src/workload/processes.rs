@@ -35,6 +35,20 @@ pub fn wait(count: usize) -> io::Result<()> {
     })
 }
 
+/// As many threads as a CPU runs in turn, for `time`.
+pub fn turns(time: Duration) -> io::Result<()> {
+    const THREADS: usize = 12;
+    thread::scope(|scope| {
+        let turn = || {
+            super::pin(0)?;
+            spin(time);
+            Ok(())
+        };
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(turn)).collect();
+        threads.into_iter().try_for_each(super::joined)
+    })
+}
+
 fn spin(time: Duration) {
     let begin = Instant::now();
     while begin.elapsed() < time {

@@ -66,6 +66,8 @@ pub struct Pair {
     initial: State,
     native_sent: BTreeMap<String, Sent>,
     wasm_sent: BTreeMap<String, Sent>,
+    /// Misses of both before the beginning.
+    misses: u64,
 }
 
 /// A map whose elements are compared.
@@ -90,6 +92,9 @@ pub struct Outcome {
     pub runs: u64,
     /// How many events they sent natively.
     pub events: u64,
+    /// How many runs either left out, because a program was under way on that CPU: as one's programs take longer than
+    /// the other's, so do their misses differ, and with them what they saw.
+    pub misses: u64,
     /// The stacks whose numbers are in the differences.
     pub stacks: Vec<String>,
     /// Whether numbers of stacks were lost, as happens when two share a slot: differences then mean nothing.
@@ -141,6 +146,7 @@ impl Pair {
             initial: State::new(),
             native_sent: BTreeMap::new(),
             wasm_sent: BTreeMap::new(),
+            misses: 0,
         };
         for map in manifest.maps.iter().filter(|map| is_stream(map)) {
             let layout = plan.layout.as_ref();
@@ -175,6 +181,7 @@ impl Pair {
                     && nothing_sent(&self.native_sent)
                     && nothing_sent(&self.wasm_sent)
                 {
+                    self.misses = self.missed()?;
                     return Ok(());
                 }
                 last = found.differences.into_iter().next();
@@ -230,6 +237,7 @@ impl Pair {
         let programs = self.decisions.iter().filter(|d| d.attached);
         Ok(Outcome {
             stacks,
+            misses: self.missed()? - self.misses,
             programs: programs.map(|d| d.program.clone()).collect(),
             runs: self.wasm.programs()?.iter().map(|p| p.runs).sum(),
             events: self
@@ -249,6 +257,10 @@ impl Pair {
         let wasm = self.state(&self.wasm)?;
         let after = self.state(&self.native)?;
         Ok((self.keep()? == 0 && before == after).then_some((before, wasm)))
+    }
+
+    fn missed(&self) -> Result<u64> {
+        Ok(self.native.misses()? + self.wasm.misses()?)
     }
 
     fn state(&self, session: &dyn Session) -> Result<State> {

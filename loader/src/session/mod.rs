@@ -47,6 +47,8 @@ pub trait Session {
     fn listen(&mut self, name: &str) -> Result<()>;
     /// What came of map `name` since the last call, without waiting.
     fn sent(&mut self, name: &str) -> Result<Sent>;
+    /// How many runs were left out, because a program was under way on that CPU.
+    fn misses(&self) -> Result<u64>;
     /// Detaches everything; maps stay.
     fn detach(&mut self);
 }

@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::thread;
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use abi::sections::{self, Attach};
 use anyhow::{Context, Result, bail};
+use libbpf_rs::libbpf_sys::{bpf_obj_get_info_by_fd, bpf_prog_info};
 use libbpf_rs::{
     Link, Map, MapCore, MapFlags, MapType, Object, ObjectBuilder, OpenObject, PerfBuffer,
     PerfBufferBuilder, PrintLevel, ProgramInput, ProgramMut, RingBuffer, RingBufferBuilder,
@@ -204,9 +207,28 @@ impl Session for Native {
             .take()
     }
 
+    fn misses(&self) -> Result<u64> {
+        let programs = self.object.progs().filter(|p| p.autoload());
+        programs.map(|p| recursion_misses(p.as_fd())).sum()
+    }
+
     fn detach(&mut self) {
         Native::detach(self);
     }
+}
+
+/// The kernel's count of runs of `program` that were left out.
+fn recursion_misses(program: BorrowedFd<'_>) -> Result<u64> {
+    let mut info = bpf_prog_info::default();
+    let mut len = size_of_val(&info) as u32;
+    // SAFETY: the kernel writes at most `len` bytes to `info`, whose lengths of arrays are all zero.
+    let result = unsafe {
+        bpf_obj_get_info_by_fd(program.as_raw_fd(), (&raw mut info).cast(), &raw mut len)
+    };
+    if result < 0 {
+        return Err(io::Error::from_raw_os_error(-result)).context("information on a program");
+    }
+    Ok(info.recursion_misses)
 }
 
 /// What libbpf said last, most of it the verifier's log.

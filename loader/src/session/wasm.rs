@@ -151,6 +151,10 @@ impl Session for Wasm {
         Ok(sent)
     }
 
+    fn misses(&self) -> Result<u64> {
+        Ok(self.programs()?.iter().map(|p| p.misses).sum())
+    }
+
     fn detach(&mut self) {
         Wasm::detach(self);
     }

@@ -211,32 +211,69 @@ fn logged(command: &mut Command, log: &PathBuf) -> Result<()> {
     Ok(())
 }
 
-/// The guest tests, one boot a kernel, some at a time.
+/// What one boot tests.
+struct Boot<'a> {
+    name: String,
+    kernel: Kernel,
+    /// Which tests, in the words of libtest.
+    tests: Vec<&'a str>,
+    /// Whether there must be some.
+    expected: bool,
+}
+
+impl<'a> Boot<'a> {
+    /// With a filter one boot a kernel; else two, so that the work of three kernels is even on two cores.
+    fn all(plan: &'a Plan) -> Vec<Self> {
+        let parts: Vec<(&str, Vec<&str>)> = match &plan.filter {
+            Some(filter) => vec![("guest", vec![filter])],
+            None => vec![("guest", vec!["--skip", TOOLS]), ("tools", vec![TOOLS])],
+        };
+        let of = |part: &(&str, Vec<&'a str>), &kernel: &Kernel| Boot {
+            name: format!("{}-{}", part.0, kernel.name()),
+            kernel,
+            tests: part.1.clone(),
+            expected: plan.filter.is_none(),
+        };
+        let kernels = |part| plan.kernels.iter().map(move |kernel| of(part, kernel));
+        parts.iter().flat_map(kernels).collect()
+    }
+}
+
+/// The names of the guest tests that compare Debian's tools.
+const TOOLS: &str = "tools::";
+
+/// The guest tests, some boots at a time.
 fn guests(plan: &Plan, report: &Report) {
+    let boots = Boot::all(plan);
     let next = AtomicUsize::new(0);
     let work = || {
-        while let Some(&kernel) = plan.kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let name = format!("guest-{}", kernel.name());
-            report.phase(&name, |log| guest(kernel, plan.filter.as_deref(), log));
+        while let Some(boot) = boots.get(next.fetch_add(1, Ordering::Relaxed)) {
+            report.phase(&boot.name, |log| guest(boot, log));
         }
     };
     thread::scope(|scope| {
-        for _ in 0..GUESTS.min(plan.kernels.len()) {
+        for _ in 0..GUESTS.min(boots.len()) {
             scope.spawn(work);
         }
     });
 }
 
-/// All guest tests on one kernel, in one boot.
-fn guest(kernel: Kernel, filter: Option<&str>, log: &PathBuf) -> Result<Tally> {
+/// Some guest tests on one kernel, in one boot.
+fn guest(boot: &Boot<'_>, log: &PathBuf) -> Result<Tally> {
+    let kernel = boot.kernel;
     let program = cargo_target().join("debug/guest-tests");
     let mut words = vm::with_module(&kmod::path(kernel), &program);
-    words.extend(filter.map(str::to_owned));
+    words.extend(boot.tests.iter().map(|&word| word.to_owned()));
     let file = Mutex::new(File::create(log)?);
     let last = Mutex::new(String::new());
+    let start = Instant::now();
     let outcome = Guest::new(kernel, words).boot(&|line, is_err| {
         // The log is a courtesy; losing a line of it is no test failure.
-        let _ = writeln!(file.lock().expect("nothing panics here"), "{line}");
+        let _ = writeln!(
+            file.lock().expect("nothing panics here"),
+            "{:7.1} {line}",
+            start.elapsed().as_secs_f64()
+        );
         if !is_err && line.contains(" passed") {
             line.clone_into(&mut last.lock().expect("nothing panics here"));
         }
@@ -247,7 +284,7 @@ fn guest(kernel: Kernel, filter: Option<&str>, log: &PathBuf) -> Result<Tally> {
     if tally.failed == 0 && !outcome.is_good() {
         tally.failed = 1;
     }
-    if tally == Tally::default() && filter.is_none() {
+    if tally == Tally::default() && boot.expected {
         bail!("no guest test ran");
     }
     Ok(tally)

@@ -1,0 +1,3 @@
+# Threads that take turns on one CPU.
+prepare() { :; }
+work() { exec guest-work turns 2000; }
