@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod diff;
 mod exec;
+mod faults;
 mod generate;
 mod image;
 mod kernels;
@@ -87,6 +88,9 @@ enum Task {
         after_help = "Examples:\n  cargo xtask diff opensnoop tcplife --kernel 6.12\n  cargo xtask diff --table --html target/diff.html"
     )]
     Diff(diff::Plan),
+    /// Put faults into a copy of the tree, one at a time: whether the tests would notice
+    #[command(after_help = "Examples:\n  cargo xtask faults\n  cargo xtask faults 'byte swap'")]
+    Faults(faults::Plan),
     /// Run many random programs in this machine's kernel and translated; a failure is printed as a filetest
     #[command(
         after_help = "Examples:\n  cargo xtask random\n  cargo xtask random --programs 100000 --seed 7"
@@ -173,6 +177,7 @@ fn run(task: Task) -> Result<ExitCode> {
             json,
         }),
         Task::Diff(plan) => diff::run(&plan),
+        Task::Faults(plan) => faults::run(&plan),
         Task::Random(plan) => random::run(&plan).map(|()| ExitCode::SUCCESS),
         Task::Generate => generate::run().map(|()| ExitCode::SUCCESS),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
