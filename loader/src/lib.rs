@@ -22,6 +22,8 @@ pub mod layout;
 pub mod load;
 pub mod map_dump;
 pub mod open;
+pub mod profile;
+pub mod record;
 pub mod resident;
 pub mod session;
 pub mod settings;

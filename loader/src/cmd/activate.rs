@@ -58,6 +58,7 @@ impl Which {
     pub(super) fn choice(&self) -> Choice {
         Choice {
             programs: self.program.clone(),
+            usual: Vec::new(),
             sections: self.at.clone(),
             cookies: self.cookie.clone(),
             sampling: Sampling {
