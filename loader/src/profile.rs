@@ -29,6 +29,8 @@ pub struct Profile {
     pub events: BTreeMap<String, String>,
     /// Maps and variables that are the result; none meaning all.
     pub show: Vec<String>,
+    /// The field by which tables are sorted, largest first.
+    pub sort: Option<String>,
     /// Seconds between two tables.
     pub interval: Option<f64>,
     /// Whether what was shown is counted anew.
@@ -72,10 +74,7 @@ impl Profile {
 
     /// The profile of the tool that `input` is of, if it is a known one; else none's.
     pub fn of(input: &Input) -> Self {
-        let manifest = input.manifest.as_ref();
-        let object = manifest.map_or(input.name.as_str(), |manifest| &manifest.object);
-        let stem = object.split('.').next().unwrap_or_default();
-        Profile::named(stem).unwrap_or_default()
+        Profile::named(input.tool()).unwrap_or_default()
     }
 
     /// Adds its decisions to `choice`: what a person chose stands.
@@ -84,7 +83,8 @@ impl Profile {
         let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
         for (program, sections) in &self.places {
             let is_it = |(name, _): &(String, String)| name == program;
-            if choice.sections.iter().any(is_it) {
+            let is_out = !choice.programs.is_empty() && !choice.programs.contains(program);
+            if is_out || choice.sections.iter().any(is_it) {
                 continue;
             }
             let here = sections.iter().find(|section| is_here(section, &symbols));
