@@ -49,7 +49,8 @@ fn members(btf: &Btf, ty: &Type<'_>, bytes: &[u8], depth: usize) -> Map<String, 
     object
 }
 
-fn bitfield(btf: &Btf, member: &Member<'_>, bytes: &[u8]) -> Value {
+/// The value of bit-field `member` of the struct at the start of `bytes`.
+pub(crate) fn bitfield(btf: &Btf, member: &Member<'_>, bytes: &[u8]) -> Value {
     let Some(ty) = btf.resolve(member.type_id) else {
         return Value::Null;
     };

@@ -105,6 +105,13 @@ impl Input {
         })
     }
 
+    /// What the tool is called that it is of: as its object, whatever it was named since.
+    pub fn tool(&self) -> &str {
+        let manifest = self.manifest.as_ref();
+        let object = manifest.map_or(self.name.as_str(), |manifest| &manifest.object);
+        object.split('.').next().unwrap_or_default()
+    }
+
     /// The object's BTF, if it has any.
     pub fn btf(&self) -> Option<bpf2wasm::btf::Btf> {
         let bytes = bpf2wasm::custom_section(&self.wasm, abi::manifest::BTF_SECTION)?;

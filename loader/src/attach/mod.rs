@@ -28,6 +28,8 @@ use place::{Attachment, Event};
 pub struct Choice {
     /// Names of programs or exports to attach; none meaning the default.
     pub programs: Vec<String>,
+    /// Programs that are attached by default, where the object's own defaults are not meant.
+    pub usual: Vec<String>,
     /// Programs to attach as if they were in another section: name and section.
     pub sections: Vec<(String, String)>,
     /// Values of `bpf_get_attach_cookie()`: name and value. usdt programs have their own.
@@ -128,7 +130,7 @@ impl Plan {
         }
         let mut plan = Plan::default();
         for candidate in candidates {
-            plan.consider(candidate, &choice.programs)?;
+            plan.consider(candidate, choice)?;
         }
         plan.settle(|_| Ok(()))?;
         Ok(plan)
@@ -155,12 +157,14 @@ impl Plan {
     }
 
     /// Notes what `candidate` could be attached to, or why it is not.
-    fn consider(&mut self, candidate: Candidate, chosen: &[String]) -> Result<(), Error> {
-        let named = chosen.iter().any(|name| candidate.is(name));
-        let wanted = if chosen.is_empty() {
-            candidate.autoload
-        } else {
-            named
+    fn consider(&mut self, candidate: Candidate, choice: &Choice) -> Result<(), Error> {
+        let chosen = &choice.programs;
+        let is_in = |names: &[String]| names.iter().any(|name| candidate.is(name));
+        let named = is_in(chosen);
+        let wanted = match (chosen.is_empty(), choice.usual.is_empty()) {
+            (false, _) => named,
+            (true, false) => is_in(&choice.usual),
+            (true, true) => candidate.autoload,
         };
         let Candidate {
             name, export, link, ..

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use loader::attach::{Choice, Plan};
 use loader::device::{Object, Rate, Sampling};
+use loader::profile::Profile;
 use loader::resident::Resident;
 use serde_json::json;
 
@@ -58,6 +59,7 @@ impl Which {
     pub(super) fn choice(&self) -> Choice {
         Choice {
             programs: self.program.clone(),
+            usual: Vec::new(),
             sections: self.at.clone(),
             cookies: self.cookie.clone(),
             sampling: Sampling {
@@ -78,7 +80,10 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
             resident.info.id
         );
     }
-    let mut plan = Plan::new(&resident.input()?, &args.which.choice())?;
+    let input = resident.input()?;
+    let mut choice = args.which.choice();
+    Profile::of(&input).complete(&mut choice)?;
+    let mut plan = Plan::new(&input, &choice)?;
     let links = plan.attach(&resident.module, &resident.maps()?)?;
     for link in &links {
         link.pin()?;

@@ -6,6 +6,8 @@ use anyhow::Result;
 use loader::device::Object;
 use loader::load::{Options, load};
 use loader::open::Input;
+use loader::probe::find;
+use loader::profile::Profile;
 use loader::settings::Settings;
 use serde_json::json;
 
@@ -71,7 +73,7 @@ impl How {
 
     /// Opens `file`, and says how to load it.
     pub(super) fn open(&self, file: &std::path::Path) -> Result<(Input, Options)> {
-        let mut input = Input::open(file, self.object.as_deref())?;
+        let mut input = Input::open(&find(file)?, self.object.as_deref())?;
         if let Some(name) = &self.name {
             input.name.clone_from(name);
         }
@@ -90,7 +92,8 @@ impl How {
 }
 
 pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
-    let (input, options) = args.how.open(&args.file)?;
+    let (input, mut options) = args.how.open(&args.file)?;
+    Profile::of(&input).preset(&mut options.settings);
     let loaded = load(&device()?, &input, &options)?;
     let info = loaded.module.info()?;
     let memory = loaded.sandbox.info()?.memory;

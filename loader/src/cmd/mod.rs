@@ -1,6 +1,7 @@
 //! The verbs, and what they share: one output for people and for programs.
 
 mod activate;
+mod clock;
 mod deactivate;
 mod globals;
 mod info;
@@ -27,7 +28,7 @@ use serde_json::Value;
 #[command(
     version,
     after_help = "Examples:
-  wprobe run /usr/sbin/vfsstat        convert, load, attach, show its counters until Ctrl-C
+  wprobe run opensnoop                convert, load, attach, show what it sees until Ctrl-C
   wprobe load vfsstat.wasm            load; it stays loaded when the command ends
   wprobe activate vfsstat             attach its programs
   wprobe globals vfsstat --json       read its variables
@@ -84,7 +85,7 @@ verbs! {
     Globals globals;
     /// Run a program on given input in this process
     Prog prog;
-    /// Load, attach, show counts and data until Ctrl-C, unload
+    /// Load, attach, show events and data until Ctrl-C, unload
     Run run;
 }
 
@@ -100,6 +101,7 @@ impl Output {
         let mut out = io::stdout().lock();
         let result = match json {
             true => writeln!(out, "{}", self.json),
+            false if self.text.is_empty() => Ok(()),
             false => writeln!(out, "{}", self.text.trim_end()),
         };
         match result {

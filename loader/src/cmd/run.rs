@@ -1,118 +1,241 @@
 //! `wprobe run`.
 
-use std::io::{IsTerminal, stdout};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Result;
-use loader::attach::Plan;
-use loader::device::text;
-use loader::globals;
-use loader::load::{Loaded, load};
-use loader::open::Input;
-use loader::resident::trap;
-use serde_json::json;
+use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser as _;
+use loader::layout::Layout;
+use loader::probe::{Probe, Running};
+use loader::runtime::Runtime;
+use loader::session::Count;
+use loader::show::{self, Stream, Symbols, View};
+use serde_json::{Value, json};
 
 use super::activate::Which;
 use super::interrupt::{Interrupt, seconds};
 use super::load::How;
-use super::{Output, device, summary};
+use super::{Output, clock, summary};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  wprobe run /usr/sbin/vfsstat
-  wprobe run mkdirsnoop.bpf.o --duration 10 --json
-  wprobe run vfsstat.wasm --program kprobe_vfs_read --interval 0.5")]
+  wprobe run opensnoop                           a tool by its name: its events, a line each
+  wprobe run /usr/sbin/biolatency --duration 10  its histogram after 10 seconds
+  wprobe run mkdirsnoop.bpf.o --interval 1 --json
+  wprobe run opensnoop --set targ_pid=1234 --runtime kernel-wasm --explain
+  wprobe run funclatency --at dummy_kprobe=kprobe/vfs_read --at dummy_kretprobe=kretprobe/vfs_read
+
+Events are printed as they come. Maps and variables are printed at the end (Ctrl-C), and every --interval seconds.
+With --json every line is an object: an event, or a table, and at the end what there is in all maps.")]
 pub(super) struct Args {
-    /// A wasm module, a BPF object, or an executable that embeds one
+    /// A tool's name, a wasm module, a BPF object, or an executable that embeds one
     file: PathBuf,
     #[command(flatten)]
     how: How,
     #[command(flatten)]
     which: Which,
+    /// What runs it: auto is native eBPF where it works, else the kernel module
+    #[arg(long, default_value = "auto", value_parser = runtime())]
+    runtime: Runtime,
     /// Stop after so many seconds; by default at Ctrl-C
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     duration: Option<Duration>,
-    /// Show every so many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "1")]
-    interval: Duration,
+    /// Show maps and variables every so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    interval: Option<Duration>,
+    /// Types of events in C's notation, one struct a map, named as the map
+    #[arg(long, value_name = "FILE")]
+    layout: Option<PathBuf>,
+    /// The struct in the object that events are
+    #[arg(long, value_name = "STRUCT")]
+    event: Option<String>,
 }
+
+fn runtime() -> impl clap::builder::TypedValueParser<Value = Runtime> {
+    let names = Runtime::NAMES.iter().map(|(name, _)| *name);
+    PossibleValuesParser::new(names).map(|chosen| {
+        let row = Runtime::NAMES.iter().find(|(name, _)| *name == chosen);
+        row.map_or_else(Runtime::default, |(_, runtime)| *runtime)
+    })
+}
+
+/// How often events are looked for.
+const GLANCE: Duration = Duration::from_millis(20);
 
 pub(super) fn run(args: Args, json: bool) -> Result<Output> {
-    let (input, options) = args.how.open(&args.file)?;
-    let mut plan = Plan::new(&input, &args.which.choice())?;
-    let device = device()?;
-    let loaded = load(&device, &input, &options)?;
+    let probe = args.probe()?;
+    let set = probe.profile.set.clone();
+    // Before anything is attached, so that Ctrl-C always ends in order.
     let signals = Interrupt::catch()?;
-    let links = plan.attach(&loaded.module, &loaded.maps)?;
+    let mut running = probe.start()?;
+    let decisions = running.session().decisions().to_vec();
+    let (runtime, why) = (running.runtime(), running.why());
     eprint!(
-        "running {}: {}",
-        input.name,
-        summary(&plan.decisions, args.which.explain)
+        "running {} on {runtime} ({why}): {}",
+        running.name,
+        summary(&decisions, args.which.explain)
     );
-    let end = args.duration.map(|d| Instant::now() + d);
-    let cpus = device.about()?.cpus;
-    loop {
-        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        let wait = left.map_or(args.interval, |left| left.min(args.interval));
-        if signals.wait(wait)? || left.is_some_and(|left| left <= args.interval) {
-            break;
-        }
-        if json || !stdout().is_terminal() {
-            continue;
-        }
-        // Home and clear: the screen shows the newest state only.
-        print!("\x1b[H\x1b[2J{}", state(&loaded, &input, cpus)?.text);
+    for (name, value) in set.iter().filter(|_| args.which.explain) {
+        eprintln!("  set       {name} = {value}  (as the tool does, unless --set says otherwise)");
     }
-    drop(links);
-    let mut output = state(&loaded, &input, cpus)?;
-    output.json["decisions"] = json!(plan.decisions);
-    Ok(output)
+    let interval = running.profile.interval.map(Duration::from_secs_f64);
+    let mut screen = Screen {
+        json,
+        symbols: Symbols::default(),
+        stream: Stream::default(),
+        tables: running.streams.is_empty() || args.interval.is_some(),
+        lost: 0,
+    };
+    let end = args.duration.map(|duration| Instant::now() + duration);
+    screen.follow(&mut running, &signals, args.interval.or(interval), end)?;
+    running.session().detach();
+    screen.finish(&mut running, args.which.explain)
 }
 
-/// Programs' counts, variables, maps.
-fn state(loaded: &Loaded, input: &Input, cpus: u32) -> Result<Output> {
-    let manifest = input.manifest.as_ref();
-    let mut out = Output {
-        text: String::new(),
-        json: json!({ "name": input.name }),
-    };
-    let mut programs = Vec::new();
-    for p in loaded
-        .module
-        .programs()?
-        .iter()
-        .filter(|p| p.runs + p.misses > 0)
-    {
-        let why = (p.traps > 0).then(|| trap(Some(input), p.last_trap, p.last_site));
-        out.text += &format!(
-            "{}: {} runs, {} misses, {} traps",
-            text(&p.name),
-            p.runs,
-            p.misses,
-            p.traps
-        );
-        out.text += &why
-            .as_ref()
-            .map_or("\n".to_owned(), |why| format!(", last: {why}\n"));
-        programs.push(json!({
-            "name": text(&p.name), "runs": p.runs, "misses": p.misses, "traps": p.traps, "last_trap": why,
-        }));
+impl Args {
+    fn probe(&self) -> Result<Probe> {
+        let (input, options) = self.how.open(&self.file)?;
+        let mut probe = Probe::new(input).runtime(self.runtime);
+        probe.wish.options = options;
+        probe.wish.choice = self.which.choice();
+        probe.event.clone_from(&self.event);
+        if let Some(path) = &self.layout {
+            let about = || path.display().to_string();
+            let text = std::fs::read_to_string(path).with_context(about)?;
+            probe.layout = Some(Layout::parse(&text).with_context(about)?);
+        }
+        Ok(probe)
     }
-    out.json["programs"] = json!(programs);
-    if loaded.module.info()?.reports != 0 {
-        let report = loaded.module.report()?;
-        out.text += &format!("report: {report}\n");
-        out.json["report"] = json!(report);
+}
+
+/// What is printed, and how.
+struct Screen {
+    json: bool,
+    symbols: Symbols,
+    stream: Stream,
+    /// Whether maps and variables are shown, or events alone.
+    tables: bool,
+    lost: u64,
+}
+
+impl Screen {
+    /// Prints what comes, until the end or a signal.
+    fn follow(
+        &mut self,
+        running: &mut Running,
+        signals: &Interrupt,
+        interval: Option<Duration>,
+        end: Option<Instant>,
+    ) -> Result<()> {
+        let mut next = interval.map(|interval| Instant::now() + interval);
+        loop {
+            if !self.events(running)? {
+                return Ok(());
+            }
+            let now = Instant::now();
+            if end.is_some_and(|end| now >= end) || signals.wait(GLANCE)? {
+                return Ok(());
+            }
+            if next.is_some_and(|next| now >= next) && self.tables {
+                if !self.state(running)?.print(self.json)? {
+                    return Ok(());
+                }
+                if running.profile.clear {
+                    running.clear()?;
+                }
+                next = next.zip(interval).map(|(next, interval)| next + interval);
+            }
+        }
     }
-    if let Some(manifest) = manifest {
-        let btf = input.btf();
-        let globals = globals::read(manifest, btf.as_ref(), &loaded.maps)?;
-        out.text += &globals::to_text(&globals);
-        out.json["globals"] = globals::to_json(&globals);
-        let maps = loader::map_dump::all(manifest, btf.as_ref(), &loaded.maps, cpus)?;
-        out.text += &loader::map_dump::to_text(&maps);
-        out.json["maps"] = loader::map_dump::to_json(&maps);
+
+    /// Prints the events that came; whether somebody still reads.
+    fn events(&mut self, running: &mut Running) -> Result<bool> {
+        let (events, lost) = running.events()?;
+        if lost > 0 {
+            eprintln!("{lost} events lost");
+            self.lost += lost;
+        }
+        for event in &events {
+            let output = match self.json {
+                true => Output {
+                    text: String::new(),
+                    json: show::event_json(event),
+                },
+                false => Output {
+                    text: self.stream.line(event, &clock::of_day(event.time)),
+                    json: Value::Null,
+                },
+            };
+            if !output.print(self.json)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
-    Ok(out)
+
+    /// Maps and variables, as they are now.
+    fn state(&self, running: &mut Running) -> Result<Output> {
+        let view = View {
+            profile: &running.profile,
+            symbols: &self.symbols,
+            stacks: running.stacks()?,
+        };
+        let tables = running.tables()?;
+        let globals = running.globals()?;
+        let mut text = format!("{}\n", clock::of_day(SystemTime::now()));
+        text += &view.globals(&globals);
+        for table in &tables {
+            if tables.len() > 1 {
+                text += &format!("{}:\n", table.name);
+            }
+            text += &view.table(table);
+        }
+        let maps = tables.iter();
+        let maps = maps.map(|table| (table.name.clone(), view.table_json(table)));
+        let maps: serde_json::Map<_, _> = maps.collect();
+        let mut json = json!({ "maps": maps, "globals": view.globals_json(&globals) });
+        if let Some(report) = running.session().report()? {
+            text += &format!("report: {report}\n");
+            json["report"] = json!(report);
+        }
+        Ok(Output { text, json })
+    }
+
+    /// The last of it: what came until it was detached, tables, and what went wrong.
+    fn finish(&mut self, running: &mut Running, explain: bool) -> Result<Output> {
+        self.events(running)?;
+        let counts = running.session().counts()?;
+        for count in &counts {
+            if explain || count.misses + count.traps > 0 {
+                eprintln!("{}", counted(count));
+            }
+        }
+        let mut output = self.state(running)?;
+        if !self.tables {
+            output.text.clear();
+        }
+        let json = &mut output.json;
+        json["name"] = json!(running.name);
+        json["runtime"] = json!(running.runtime().name());
+        json["why"] = json!(running.why());
+        json["decisions"] = json!(running.session().decisions());
+        json["notes"] = json!(running.session().notes());
+        json["programs"] = json!(counts);
+        json["lost"] = json!(self.lost);
+        Ok(output)
+    }
+}
+
+fn counted(count: &Count) -> String {
+    let Count {
+        name,
+        runs,
+        misses,
+        traps,
+        last_trap,
+    } = count;
+    let why = last_trap.iter().map(|why| format!(", last: {why}"));
+    let why: String = why.collect();
+    format!("{name}: {runs} runs, {misses} misses, {traps} traps{why}")
 }

@@ -7,6 +7,8 @@ pub mod wasm;
 
 use anyhow::Result;
 
+use crate::attach::Decision;
+
 /// Elements of a map: key and value bytes; a per-CPU value is one padded value per possible CPU.
 pub type Elements = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -35,6 +37,21 @@ impl Sent {
     }
 }
 
+/// How often a program ran.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Count {
+    /// The program.
+    pub name: String,
+    /// Runs.
+    pub runs: u64,
+    /// Events at which it could not run.
+    pub misses: u64,
+    /// Runs that ended in a trap.
+    pub traps: u64,
+    /// Why the last of these did.
+    pub last_trap: Option<String>,
+}
+
 /// An object under a runtime. Data sections are maps of one element, by their names in the object (`.bss`).
 pub trait Session {
     /// Every element of map `name`, sorted by key.
@@ -49,6 +66,16 @@ pub trait Session {
     fn sent(&mut self, name: &str) -> Result<Sent>;
     /// How many runs were left out, because a program was under way on that CPU.
     fn misses(&self) -> Result<u64>;
+    /// Attaches what it was opened with.
+    fn attach(&mut self) -> Result<()>;
     /// Detaches everything; maps stay.
     fn detach(&mut self);
+    /// Which programs are attached, and why the others are not.
+    fn decisions(&self) -> &[Decision];
+    /// Counts of programs that ran or should have; none where the runtime does not count.
+    fn counts(&self) -> Result<Vec<Count>>;
+    /// What a hand-written module reports; `None` if it has nothing to say.
+    fn report(&self) -> Result<Option<String>>;
+    /// What a person may want to know of the loading.
+    fn notes(&self) -> &[String];
 }

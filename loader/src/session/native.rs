@@ -18,8 +18,8 @@ use libbpf_rs::{
     UprobeOpts, set_print,
 };
 
-use super::{Elements, PERF_PAGES, Sent, Session, perf};
-use crate::attach::Choice;
+use super::{Count, Elements, PERF_PAGES, Sent, Session, perf};
+use crate::attach::{Choice, Decision, Plan};
 use crate::load::sizes;
 use crate::open::Input;
 use crate::settings::Settings;
@@ -29,6 +29,9 @@ pub struct Native {
     object: Object,
     links: Vec<Link>,
     listeners: HashMap<String, Listener>,
+    /// What [`Session::attach`] attaches, and where.
+    choice: Choice,
+    decisions: Vec<Decision>,
 }
 
 impl Native {
@@ -61,6 +64,25 @@ impl Native {
         Native::finish(open, name)
     }
 
+    /// As [`Native::choose`], with the programs that are attached by default where `choice` names none.
+    pub fn open(input: &Input, choice: &Choice, settings: &Settings) -> Result<Self> {
+        let plan = Plan::new(input, choice)?;
+        let manifest = input.manifest.as_ref();
+        let manifest = manifest.context("a hand-written module has no native form")?;
+        let attached = |export: &str| {
+            let mut decisions = plan.decisions.iter();
+            decisions.any(|d| d.attached && d.program == export)
+        };
+        let programs = manifest.programs.iter().filter(|p| attached(&p.export));
+        let programs: Vec<_> = programs.map(|p| p.name.as_str()).collect();
+        let native = Native::choose(input, &programs, choice, settings)?;
+        Ok(Native {
+            choice: choice.clone(),
+            decisions: plan.decisions,
+            ..native
+        })
+    }
+
     fn finish(open: OpenObject, name: &str) -> Result<Self> {
         let object = open
             .load()
@@ -69,6 +91,8 @@ impl Native {
             object,
             links: Vec::new(),
             listeners: HashMap::new(),
+            choice: Choice::default(),
+            decisions: Vec::new(),
         })
     }
 
@@ -212,8 +236,29 @@ impl Session for Native {
         programs.map(|p| recursion_misses(p.as_fd())).sum()
     }
 
+    fn attach(&mut self) -> Result<()> {
+        let choice = self.choice.clone();
+        self.attach_chosen(&choice)
+    }
+
     fn detach(&mut self) {
         Native::detach(self);
+    }
+
+    fn decisions(&self) -> &[Decision] {
+        &self.decisions
+    }
+
+    fn counts(&self) -> Result<Vec<Count>> {
+        Ok(Vec::new())
+    }
+
+    fn report(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn notes(&self) -> &[String] {
+        &[]
     }
 }
 

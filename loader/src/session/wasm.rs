@@ -6,11 +6,12 @@ use std::path::Path;
 use abi::map_types::MapType;
 use anyhow::{Context, Result, bail};
 
-use super::{Elements, PERF_PAGES, Sent, Session};
+use super::{Count, Elements, PERF_PAGES, Sent, Session};
 use crate::attach::{Choice, Decision, Plan};
-use crate::device::{Device, Link, LinkSpec, Map, PerfBuffer, Program, Record, RingBuffer};
+use crate::device::{Device, Link, LinkSpec, Map, PerfBuffer, Program, Record, RingBuffer, text};
 use crate::load::{Loaded, Options, load};
 use crate::open::Input;
+use crate::resident::trap;
 
 /// A module loaded into the kernel, with its attachments. Dropped, it is gone.
 pub struct Wasm {
@@ -155,7 +156,39 @@ impl Session for Wasm {
         Ok(self.programs()?.iter().map(|p| p.misses).sum())
     }
 
+    fn attach(&mut self) -> Result<()> {
+        Wasm::attach(self)
+    }
+
     fn detach(&mut self) {
         Wasm::detach(self);
+    }
+
+    fn decisions(&self) -> &[Decision] {
+        &self.plan.decisions
+    }
+
+    fn counts(&self) -> Result<Vec<Count>> {
+        let programs = self.programs()?;
+        let counted = programs.iter().filter(|p| p.runs + p.misses > 0);
+        let count = |p: &Program| Count {
+            name: text(&p.name),
+            runs: p.runs,
+            misses: p.misses,
+            traps: p.traps,
+            last_trap: (p.traps > 0).then(|| trap(Some(&self.input), p.last_trap, p.last_site)),
+        };
+        Ok(counted.map(count).collect())
+    }
+
+    fn report(&self) -> Result<Option<String>> {
+        match self.loaded.module.info()?.reports {
+            0 => Ok(None),
+            _ => Ok(Some(Wasm::report(self)?)),
+        }
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.loaded.notes
     }
 }

@@ -1,0 +1,421 @@
+//! An object under any runtime in a few lines, as libbpf-rs does it under one: open, set, start, then read events and maps.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use loader::probe::Probe;
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let mut probe = Probe::open("opensnoop")?.set("targ_failed", "true").start()?;
+//! loop {
+//!     for event in probe.wait(Duration::from_secs(1))? {
+//!         println!("{:?} {:?}", event.record.text("comm"), event.record.text("fname"));
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! [`Probe`] is what is not yet running; [`Running`] is what is, until it is dropped. What a tool's own `main()` would have
+//! decided is decided by its [`Profile`], and a person's word goes before that.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use abi::manifest::{DataKind, Map};
+use abi::map_types::MapType;
+use anyhow::{Context, Result, bail};
+use bpf2wasm::btf::{Btf, Kind};
+
+use crate::layout::Layout;
+
+use crate::open::Input;
+use crate::profile::Profile;
+use crate::record::Record;
+use crate::runtime::{self, Runtime, Started, Wish};
+use crate::session::Session;
+
+/// Where tools are that are called by their names alone.
+const TOOLS: [&str; 3] = ["/usr/sbin", "/usr/bin", "/usr/share/bcc/tools"];
+/// How often [`Running::wait`] looks.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// An object that can be started.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// It, translated.
+    pub input: Input,
+    /// What its tool would decide.
+    pub profile: Profile,
+    /// How it is to run.
+    pub wish: Wish,
+    /// Types of events, where the object does not have them.
+    pub layout: Option<Layout>,
+    /// The type of events, by its name in the object's BTF.
+    pub event: Option<String>,
+}
+
+impl Probe {
+    /// Opens a wasm module, a BPF object, an executable that embeds one, or the tool of this name.
+    pub fn open(what: impl AsRef<Path>) -> Result<Self> {
+        Ok(Probe::new(Input::open(&find(what.as_ref())?, None)?))
+    }
+
+    /// Of an input at hand.
+    pub fn new(input: Input) -> Self {
+        let profile = Profile::of(&input);
+        let layout = Layout::shipped(input.tool());
+        Probe {
+            input,
+            profile,
+            wish: Wish::default(),
+            layout,
+            event: None,
+        }
+    }
+
+    /// Sets a global variable.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        let pair = (name.to_owned(), value.to_owned());
+        self.wish.options.settings.globals.push(pair);
+        self
+    }
+
+    /// Sets how many elements a map has room for.
+    #[must_use]
+    pub fn entries(mut self, map: &str, entries: u32) -> Self {
+        let pair = (map.to_owned(), entries);
+        self.wish.options.settings.entries.push(pair);
+        self
+    }
+
+    /// Attaches this program, and no other that is not named.
+    #[must_use]
+    pub fn program(mut self, name: &str) -> Self {
+        self.wish.choice.programs.push(name.to_owned());
+        self
+    }
+
+    /// Attaches a program as if its section were another.
+    #[must_use]
+    pub fn at(mut self, program: &str, section: &str) -> Self {
+        let pair = (program.to_owned(), section.to_owned());
+        self.wish.choice.sections.push(pair);
+        self
+    }
+
+    /// Chooses the runtime.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Runtime) -> Self {
+        self.wish.runtime = runtime;
+        self
+    }
+
+    /// Loads and attaches it.
+    pub fn start(mut self) -> Result<Running> {
+        let wish = &mut self.wish;
+        self.profile.complete(&mut wish.choice)?;
+        self.profile.preset(&mut wish.options.settings);
+        let manifest = self.input.manifest.as_ref();
+        let maps = manifest.map_or_else(Vec::new, |manifest| manifest.maps.clone());
+        let btf = self.input.btf();
+        wish.options.settings.check(&maps, btf.as_ref())?;
+        let mut streams = Vec::new();
+        for map in maps.iter().filter(|map| is_stream(map)) {
+            streams.push(self.stream(&map.name, btf.as_ref())?);
+        }
+        let names: Vec<_> = streams.iter().map(|stream| stream.map.clone()).collect();
+        let started = runtime::start(&self.input, &self.wish, &names)?;
+        Ok(Running {
+            started,
+            name: self.input.name.clone(),
+            profile: self.profile,
+            streams,
+            maps,
+            btf,
+        })
+    }
+
+    /// Of which type map `name` sends events.
+    fn stream(&self, name: &str, btf: Option<&Btf>) -> Result<Stream> {
+        let in_object = |ty: &str| {
+            let id = btf?.find(ty, Kind::Struct)?.id;
+            Some((btf?.clone(), id))
+        };
+        let tool = self.input.tool();
+        let ty = match (&self.event, &self.layout, self.profile.events.get(name)) {
+            (Some(ty), ..) => {
+                let found = in_object(ty);
+                Some(
+                    found
+                        .with_context(|| format!("--event {ty}: the object has no such struct"))?,
+                )
+            }
+            (None, Some(layout), _) => layout.event(name).map(|(id, _)| (layout.btf().clone(), id)),
+            (None, None, Some(ty)) => in_object(ty),
+            (None, None, None) => {
+                let names = ["event", name, name.trim_end_matches('s')];
+                let own = [format!("{tool}_event"), format!("{tool}_event_t")];
+                let names = names.into_iter().chain(own.iter().map(String::as_str));
+                names.into_iter().find_map(in_object)
+            }
+        };
+        Ok(Stream {
+            map: name.to_owned(),
+            ty,
+        })
+    }
+}
+
+/// What sends events: a map, and their type, if it is known.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// The map.
+    pub map: String,
+    /// Where its type is.
+    pub ty: Option<(Btf, u32)>,
+}
+
+/// What a program sent.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Through which map.
+    pub map: String,
+    /// On which CPU; 0 if all share a ring.
+    pub cpu: u32,
+    /// When it was read.
+    pub time: SystemTime,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What they mean; the bytes alone where their type is not known.
+    pub record: Record,
+}
+
+/// The elements of a map at one moment.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The map.
+    pub name: String,
+    /// Keys, and values: one, or one a CPU.
+    pub elements: Vec<(Record, Vec<Record>)>,
+}
+
+/// An object that runs, until this is dropped.
+pub struct Running {
+    started: Started,
+    /// What it is called.
+    pub name: String,
+    /// How its data is shown.
+    pub profile: Profile,
+    /// What sends events.
+    pub streams: Vec<Stream>,
+    maps: Vec<Map>,
+    btf: Option<Btf>,
+}
+
+impl Running {
+    /// On what it runs.
+    pub fn runtime(&self) -> Runtime {
+        self.started.runtime
+    }
+
+    /// Why there.
+    pub fn why(&self) -> &str {
+        &self.started.why
+    }
+
+    /// Its maps as bytes, its counts, and the end of it.
+    pub fn session(&mut self) -> &mut dyn Session {
+        self.started.session.as_mut()
+    }
+
+    /// What was sent since the last call, without waiting; and how much was lost.
+    pub fn events(&mut self) -> Result<(Vec<Event>, u64)> {
+        let (mut events, mut lost) = (Vec::new(), 0);
+        for stream in &self.streams {
+            let sent = self.started.session.sent(&stream.map)?;
+            lost += sent.lost;
+            for (cpu, bytes) in sent.events {
+                let ty = stream.ty.as_ref();
+                let record = match ty {
+                    Some((btf, id)) => Record::read(Some(btf), *id, &bytes),
+                    None => Record::read(None, 0, &bytes),
+                };
+                events.push(Event {
+                    map: stream.map.clone(),
+                    cpu,
+                    time: SystemTime::now(),
+                    bytes,
+                    record,
+                });
+            }
+        }
+        Ok((events, lost))
+    }
+
+    /// As [`Running::events`], but waits for some; at most so long.
+    pub fn wait(&mut self, time: Duration) -> Result<Vec<Event>> {
+        let end = Instant::now() + time;
+        loop {
+            let (events, _) = self.events()?;
+            if !events.is_empty() || Instant::now() >= end {
+                return Ok(events);
+            }
+            thread::sleep(GLANCE);
+        }
+    }
+
+    /// The elements of map `name`.
+    pub fn table(&self, name: &str) -> Result<Table> {
+        let map = self.maps.iter().find(|map| map.name == name);
+        let map = map.with_context(|| {
+            let known: Vec<_> = self.maps.iter().map(|map| map.name.as_str()).collect();
+            format!("no map {name}; there are {}", known.join(", "))
+        })?;
+        self.read(map)
+    }
+
+    /// Maps that are its result: all that have elements, or those that its profile names.
+    pub fn tables(&self) -> Result<Vec<Table>> {
+        let shown = |map: &&Map| self.is_shown(&map.name) && has_elements(map.map_type);
+        let maps = self.maps.iter().filter(|map| map.data.is_none());
+        maps.filter(shown).map(|map| self.read(map)).collect()
+    }
+
+    /// Variables that programs change, and that are its result.
+    pub fn globals(&self) -> Result<Record> {
+        let mut globals = Record::default();
+        for map in &self.maps {
+            let data = map.data.as_ref().map(|data| data.kind);
+            if matches!(data, Some(DataKind::Data | DataKind::Bss)) {
+                let table = self.read(map)?;
+                let values = table.elements.into_iter().flat_map(|(_, values)| values);
+                globals.fields.extend(values.flat_map(|value| value.fields));
+            }
+        }
+        let variable = |name: &str| {
+            let end = name.find(['[', '.']).unwrap_or(name.len());
+            name[..end].to_owned()
+        };
+        globals
+            .fields
+            .retain(|field| self.is_shown(&variable(&field.name)));
+        Ok(globals)
+    }
+
+    /// The frames of every stack that a map has, by its number.
+    pub fn stacks(&self) -> Result<HashMap<i64, Vec<u64>>> {
+        let mut stacks = HashMap::new();
+        let is_it = |map: &&Map| MapType::from_id(map.map_type) == Some(MapType::StackTrace);
+        for map in self.maps.iter().filter(is_it) {
+            for (key, value) in self.started.session.elements(&map.name)? {
+                let id = key.try_into().map(u32::from_ne_bytes).unwrap_or_default();
+                let frames = value.chunks_exact(8);
+                let frames = frames.map(|f| u64::from_ne_bytes(f.try_into().unwrap_or_default()));
+                stacks.insert(
+                    i64::from(id),
+                    frames.take_while(|frame| *frame != 0).collect(),
+                );
+            }
+        }
+        Ok(stacks)
+    }
+
+    /// Removes what its tables show, so that the next ones begin anew; arrays and variables are set to zeros.
+    pub fn clear(&self) -> Result<()> {
+        let session = &self.started.session;
+        for map in &self.maps {
+            let is_data = map
+                .data
+                .as_ref()
+                .is_some_and(|data| data.kind == DataKind::Bss);
+            let is_table = map.data.is_none() && self.is_shown(&map.name);
+            if !is_data && !(is_table && has_elements(map.map_type)) {
+                continue;
+            }
+            let is_array = is_data || is_array(map.map_type);
+            for (key, value) in session.elements(&map.name)? {
+                match is_array {
+                    true => session.update(&map.name, &key, &vec![0; value.len()])?,
+                    false => session.delete(&map.name, &key)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_shown(&self, name: &str) -> bool {
+        let shown = &self.profile.show;
+        shown.is_empty() || shown.iter().any(|shown| shown == name)
+    }
+
+    fn read(&self, map: &Map) -> Result<Table> {
+        let btf = self.btf.as_ref();
+        let size = map.value_size as usize;
+        let value = |bytes: &[u8]| match map.data {
+            Some(_) => Record::read_section(btf, map, bytes),
+            None => Record::read(btf, map.value_type, bytes),
+        };
+        let values = |bytes: &[u8]| match is_per_cpu(map.map_type) {
+            true => {
+                let each = bytes.chunks_exact(size.next_multiple_of(8).max(1));
+                each.map(|bytes| value(&bytes[..size])).collect()
+            }
+            false => vec![value(bytes)],
+        };
+        let elements = self.started.session.elements(&map.name)?;
+        let element = |(key, bytes): &(Vec<u8>, Vec<u8>)| {
+            (Record::read(btf, map.key_type, key), values(bytes))
+        };
+        Ok(Table {
+            name: map.name.clone(),
+            elements: elements.iter().map(element).collect(),
+        })
+    }
+}
+
+/// The file that a person means: a path, or a tool's name.
+pub fn find(what: &Path) -> Result<PathBuf> {
+    if what.exists() || what.components().count() > 1 {
+        return Ok(what.to_owned());
+    }
+    let places = TOOLS.iter().map(|folder| Path::new(folder).join(what));
+    let mut found = places.filter(|path| path.exists());
+    match found.next() {
+        Some(path) => Ok(path),
+        None => bail!(
+            "{}: no such file, and no tool of that name in {} (`apt install libbpf-tools` has 52)",
+            what.display(),
+            TOOLS.join(", ")
+        ),
+    }
+}
+
+fn is_per_cpu(map_type: u32) -> bool {
+    use MapType::{LruPercpuHash, PercpuArray, PercpuHash};
+    matches!(
+        MapType::from_id(map_type),
+        Some(LruPercpuHash | PercpuArray | PercpuHash)
+    )
+}
+
+fn is_array(map_type: u32) -> bool {
+    use MapType::{Array, PercpuArray};
+    matches!(MapType::from_id(map_type), Some(Array | PercpuArray))
+}
+
+fn is_stream(map: &Map) -> bool {
+    let map_type = MapType::from_id(map.map_type);
+    matches!(map_type, Some(MapType::PerfEventArray | MapType::Ringbuf))
+}
+
+/// Whether a map of this type is a set of elements that user space can walk.
+fn has_elements(map_type: u32) -> bool {
+    use MapType::{Array, Hash, LruHash, LruPercpuHash, PercpuArray, PercpuHash};
+    let map_type = MapType::from_id(map_type);
+    matches!(
+        map_type,
+        Some(Array | Hash | LruHash | LruPercpuHash | PercpuArray | PercpuHash)
+    )
+}

@@ -1,0 +1,205 @@
+//! What the tools of libbpf-tools decide in their `main()`: which programs, where, with which values; and how their data is
+//! shown. The table is `loader/tools.toml`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::attach::Choice;
+use crate::open::Input;
+use crate::settings::Settings;
+
+const TABLE: &str = include_str!("../tools.toml");
+
+/// A tool's own decisions. An object that is no known tool's has none.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Profile {
+    /// Programs to attach, alternatives included; none meaning those the object loads by default.
+    pub programs: Vec<String>,
+    /// Sections for programs: the first whose function or file is here.
+    pub places: BTreeMap<String, Vec<String>>,
+    /// Values of globals; `&NAME` is the address of a kernel symbol.
+    pub set: BTreeMap<String, String>,
+    /// Sizes of maps.
+    pub entries: BTreeMap<String, u32>,
+    /// Types of what maps send, by names in the object's BTF.
+    pub events: BTreeMap<String, String>,
+    /// Maps and variables that are the result; none meaning all.
+    pub show: Vec<String>,
+    /// The field by which tables are sorted, largest first.
+    pub sort: Option<String>,
+    /// Seconds between two tables.
+    pub interval: Option<f64>,
+    /// Whether what was shown is counted anew.
+    pub clear: bool,
+    /// Unit of histograms.
+    pub unit: Option<String>,
+    /// Whether their slots are of one width.
+    pub linear: bool,
+    /// That width.
+    pub step: Option<u64>,
+    /// Names of the elements of arrays.
+    pub labels: BTreeMap<String, Vec<String>>,
+}
+
+/// Why a profile does not fit this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoPlace {
+    /// The program.
+    pub program: String,
+    /// Where it could have been attached.
+    pub sections: Vec<String>,
+}
+
+impl std::fmt::Display for NoPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (program, sections) = (&self.program, self.sections.join(", "));
+        write!(
+            f,
+            "program {program}: this host has none of {sections} (--at {program}=SECTION names another place)"
+        )
+    }
+}
+
+impl std::error::Error for NoPlace {}
+
+impl Profile {
+    /// The profile of the tool of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        table().remove(name)
+    }
+
+    /// The profile of the tool that `input` is of, if it is a known one; else none's.
+    pub fn of(input: &Input) -> Self {
+        Profile::named(input.tool()).unwrap_or_default()
+    }
+
+    /// Adds its decisions to `choice`: what a person chose stands.
+    pub fn complete(&self, choice: &mut Choice) -> Result<(), NoPlace> {
+        choice.usual.clone_from(&self.programs);
+        let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+        for (program, sections) in &self.places {
+            let is_it = |(name, _): &(String, String)| name == program;
+            let is_out = !choice.programs.is_empty() && !choice.programs.contains(program);
+            if is_out || choice.sections.iter().any(is_it) {
+                continue;
+            }
+            let here = sections.iter().find(|section| is_here(section, &symbols));
+            let section = here.ok_or_else(|| NoPlace {
+                program: program.clone(),
+                sections: sections.clone(),
+            })?;
+            choice.sections.push((program.clone(), section.clone()));
+        }
+        Ok(())
+    }
+
+    /// Adds its values to `settings`: what a person set comes last, and stands.
+    pub fn preset(&self, settings: &mut Settings) {
+        let value = |(name, value): (&String, &String)| {
+            let value = match value.strip_prefix('&') {
+                Some(symbol) => format!("{:#x}", address(symbol)?),
+                None => value.clone(),
+            };
+            Some((name.clone(), value))
+        };
+        let globals: Vec<_> = self.set.iter().filter_map(value).collect();
+        settings.globals.splice(0..0, globals);
+        let entries: Vec<_> = self.entries.clone().into_iter().collect();
+        settings.entries.splice(0..0, entries);
+    }
+}
+
+fn table() -> BTreeMap<String, Profile> {
+    toml::from_str(TABLE).expect("a test reads it")
+}
+
+/// Whether the function or file that `section` names is here; what else it may name is looked for when it is attached.
+fn is_here(section: &str, symbols: &str) -> bool {
+    match section.split_once('/') {
+        Some(("kprobe" | "kretprobe" | "fentry" | "fexit", function)) => symbols
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(2))
+            .any(|symbol| symbol == function),
+        Some(("uprobe" | "uretprobe" | "usdt", place)) => {
+            let path = place.split(':').next().unwrap_or_default();
+            Path::new(path).exists()
+        }
+        _ => true,
+    }
+}
+
+/// Where kernel symbol `name` is; `None` if that is not known, or hidden.
+fn address(name: &str) -> Option<u64> {
+    let symbols = fs::read_to_string("/proc/kallsyms").ok()?;
+    let words = |line: &str| {
+        let mut words = line.split_whitespace();
+        let address = words.next()?;
+        (words.nth(1) == Some(name)).then(|| u64::from_str_radix(address, 16).ok())?
+    };
+    symbols.lines().find_map(words).filter(|a| *a != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_is_read_and_fits_its_tool() {
+        for (name, profile) in table() {
+            let path = Path::new("/usr/sbin").join(&name);
+            let input = Input::open(&path, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let manifest = input.manifest.as_ref().unwrap();
+            let programs = profile.programs.iter().chain(profile.places.keys());
+            for program in programs {
+                let known = manifest.programs.iter().any(|p| p.name == *program);
+                assert!(known, "{name}: no program {program}");
+            }
+            let mut settings = Settings::default();
+            profile.preset(&mut settings);
+            let checked = settings.check(&manifest.maps, input.btf().as_ref());
+            checked.unwrap_or_else(|e| panic!("{name}: {e}"));
+            let symbols = manifest.maps.iter().filter_map(|map| map.data.as_ref());
+            let symbols = symbols.flat_map(|data| data.symbols.iter().map(|s| &s.name));
+            let maps = manifest.maps.iter().map(|map| &map.name);
+            let known: Vec<_> = symbols.chain(maps).collect();
+            for shown in profile.show.iter().chain(profile.labels.keys()) {
+                assert!(known.contains(&shown), "{name}: nothing is called {shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_person_s_choice_stands() {
+        let profile: Profile = toml::from_str(
+            "set = { a = \"1\" }\n[places]\np = [\"uprobe//no/such/file:f\", \"tp_btf/t\"]",
+        )
+        .unwrap();
+        let mut choice = Choice::default();
+        profile.complete(&mut choice).unwrap();
+        assert_eq!(choice.sections, [("p".to_owned(), "tp_btf/t".to_owned())]);
+        choice.sections = vec![("p".to_owned(), "kprobe/f".to_owned())];
+        profile.complete(&mut choice).unwrap();
+        assert_eq!(choice.sections.len(), 1);
+        let mut settings = Settings {
+            globals: vec![("a".to_owned(), "2".to_owned())],
+            ..Settings::default()
+        };
+        profile.preset(&mut settings);
+        assert_eq!(settings.globals.last().unwrap().1, "2");
+    }
+
+    #[test]
+    fn a_place_that_is_not_here_is_named() {
+        let profile: Profile =
+            toml::from_str("[places]\np = [\"uprobe//no/such/file:f\"]").unwrap();
+        let error = profile.complete(&mut Choice::default()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "program p: this host has none of uprobe//no/such/file:f (--at p=SECTION names another place)"
+        );
+    }
+}
