@@ -24,7 +24,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Times that a module is unloaded under load.
-const ROUNDS: u32 = 50;
+const ROUNDS: u32 = 15;
 /// Events that each round sees at least before.
 const RUNS: u64 = 100;
 
