@@ -290,14 +290,15 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// A workload's process, which waits until it is told to go on.
-struct Work {
+pub struct Work {
     child: Child,
     name: String,
     since: Instant,
 }
 
 impl Work {
-    fn prepare(name: &str) -> Result<Self> {
+    /// Prepares the workload `name`.
+    pub fn prepare(name: &str) -> Result<Self> {
         let script = folder("workloads").join(format!("{name}.sh"));
         ensure!(script.exists(), "no workload {}", script.display());
         let prepare = format!(
@@ -322,17 +323,20 @@ impl Work {
         })
     }
 
-    fn pid(&self) -> u32 {
+    /// Its process, and parent of all that it starts.
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    fn start(&mut self) -> Result<()> {
+    /// Lets it go on.
+    pub fn start(&mut self) -> Result<()> {
         self.since = Instant::now();
         let stdin = self.child.stdin.as_mut().context("its input is a pipe")?;
         Ok(stdin.write_all(b"go\n")?)
     }
 
-    fn is_done(&mut self) -> Result<bool> {
+    /// Whether it has ended, and well.
+    pub fn is_done(&mut self) -> Result<bool> {
         match self.child.try_wait()? {
             Some(status) if status.success() => Ok(true),
             Some(status) => bail!("workload {}: {status}", self.name),

@@ -15,6 +15,7 @@ pub mod btf_value;
 pub mod core_values;
 pub mod device;
 pub mod diff;
+pub mod doctor;
 pub mod globals;
 pub mod interface;
 pub mod kconfig;

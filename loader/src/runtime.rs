@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::attach::Choice;
 use crate::device::Device;
+use crate::doctor::{self, Facts};
 use crate::load::Options;
 use crate::open::Input;
 use crate::session::Session;
@@ -87,19 +88,26 @@ pub fn start(input: &Input, wish: &Wish, streams: &[String]) -> Result<Started> 
 }
 
 fn auto(input: &Input, wish: &Wish, streams: &[String]) -> Result<Started> {
-    let refusal = match native(input, wish, streams) {
-        Ok(session) => {
-            return Ok(Started {
-                session,
-                runtime: Runtime::Native,
-                why: "the kernel's eBPF takes it".to_owned(),
-            });
-        }
-        Err(refusal) => refusal,
+    let host = doctor::checks(&Facts::gather());
+    let refusal = match doctor::no_native(&host) {
+        Some(lack) => lack,
+        None => match native(input, wish, streams) {
+            Ok(session) => {
+                return Ok(Started {
+                    session,
+                    runtime: Runtime::Native,
+                    why: "the kernel's eBPF takes it".to_owned(),
+                });
+            }
+            Err(refusal) => format!("{refusal:#}"),
+        },
     };
-    let session = wasm(input, wish, streams)
-        .with_context(|| format!("not by native eBPF: {refusal:#}\nnor by the kernel module"))?;
-    let refusal = format!("{refusal:#}");
+    let session = wasm(input, wish, streams);
+    let session = session.with_context(|| {
+        format!(
+            "not by native eBPF: {refusal}\nnor by the kernel module (`wprobe doctor` says more)"
+        )
+    })?;
     let first = refusal.lines().next().unwrap_or_default();
     Ok(Started {
         session,

@@ -35,15 +35,45 @@ impl fmt::Display for Error {
         };
         match self {
             Error::NoGlobal(name, known) => {
-                write!(f, "no variable {name}; there are {}", list(known))
+                let hint = hint(name, known);
+                write!(f, "no variable {name}; {hint} {}", list(known))
             }
-            Error::NoMap(name, known) => write!(f, "no map {name}; there are {}", list(known)),
+            Error::NoMap(name, known) => {
+                let hint = hint(name, known);
+                write!(f, "no map {name}; {hint} {}", list(known))
+            }
             Error::Value(name, why) => write!(f, "variable {name}: {why}"),
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+/// `did you mean X? There are`, if a name is close to one of those that there are.
+fn hint(name: &str, known: &[String]) -> String {
+    let near = known.iter().map(|known| (distance(name, known), known));
+    match near.min() {
+        Some((distance, known)) if distance <= name.len() / 2 => {
+            format!("did you mean {known}? There are")
+        }
+        _ => "there are".to_owned(),
+    }
+}
+
+/// How many letters one has to insert, remove or change to make one word of another.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, a) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in b.bytes().enumerate() {
+            let changed = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
 
 impl Settings {
     /// Whether all that is set is there in an object with these maps.
@@ -148,7 +178,7 @@ mod tests {
         );
         assert_eq!(
             refusal(settings(&[], &[("stacks", 1)])),
-            "no map stacks; there are start, events"
+            "no map stacks; did you mean start? There are start, events"
         );
     }
 }

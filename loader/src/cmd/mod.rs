@@ -3,6 +3,7 @@
 mod activate;
 mod clock;
 mod deactivate;
+mod doctor;
 mod globals;
 mod info;
 mod interrupt;
@@ -32,6 +33,7 @@ use serde_json::Value;
   wprobe load vfsstat.wasm            load; it stays loaded when the command ends
   wprobe activate vfsstat             attach its programs
   wprobe globals vfsstat --json       read its variables
+  wprobe doctor                       what this host offers, and what to do about each lack
   wprobe top                          show what each program costs
   wprobe unload vfsstat               detach, and free everything"
 )]
@@ -85,6 +87,8 @@ verbs! {
     Globals globals;
     /// Run a program on given input in this process
     Prog prog;
+    /// Say what this host offers to probes, and what to do about each lack
+    Doctor doctor;
     /// Load, attach, show events and data until Ctrl-C, unload
     Run run;
 }

@@ -68,7 +68,7 @@ impl std::fmt::Display for Error {
         match self {
             Error::Open(e) if e.kind() == io::ErrorKind::NotFound => write!(
                 f,
-                "{PATH} is not there: load the kernel module first (insmod wprobe.ko)"
+                "{PATH} is not there: load the kernel module first (insmod wprobe.ko; `wprobe doctor` says more)"
             ),
             Error::Open(e) if e.kind() == io::ErrorKind::PermissionDenied => write!(
                 f,

@@ -274,7 +274,7 @@ fn is_slots(name: &str) -> bool {
 }
 
 fn is_stack(name: &str) -> bool {
-    name.contains("stack")
+    name.contains("stack") || name == "callers"
 }
 
 fn number(bytes: &[u8]) -> u64 {

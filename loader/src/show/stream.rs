@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{is_number, plain, title};
 use crate::probe::Event;
-use crate::record::Cell;
+use crate::record::{Cell, Field};
 
 /// Columns of one map's events.
 #[derive(Clone, Debug, Default)]
@@ -37,13 +37,13 @@ impl Stream {
     }
 
     fn columns_of(&mut self, event: &Event) -> usize {
-        let names = || event.record.fields.iter().map(|field| &field.name);
+        let names = || shown(event).map(|field| &field.name);
         let is_it = |c: &Columns| c.map == event.map && c.names.iter().eq(names());
         if let Some(at) = self.columns.iter().position(is_it) {
             return at;
         }
         let names: Vec<_> = names().cloned().collect();
-        let fields = event.record.fields.iter();
+        let fields = shown(event);
         let widths = fields.map(|f| heading(&f.name).len().max(usual(&f.name, &f.cell)));
         self.columns.push(Columns {
             map: event.map.clone(),
@@ -52,6 +52,12 @@ impl Stream {
         });
         self.columns.len() - 1
     }
+}
+
+/// What has a column: all but stacks, which have no place in a line.
+fn shown(event: &Event) -> impl Iterator<Item = &Field> {
+    let fields = event.record.fields.iter();
+    fields.filter(|field| !matches!(field.cell, Cell::Stack(_)))
 }
 
 /// How wide a column is before anything wide was in it.
@@ -72,19 +78,19 @@ fn heading(name: &str) -> String {
 
 impl Columns {
     fn grow(&mut self, event: &Event) {
-        for (width, field) in self.widths.iter_mut().zip(&event.record.fields) {
+        for (width, field) in self.widths.iter_mut().zip(shown(event)) {
             *width = (*width).max(plain(&field.cell).chars().count());
         }
     }
 
     fn titles(&self, event: &Event, time: usize) -> String {
-        let fields = event.record.fields.iter();
+        let fields = shown(event);
         let titles = fields.map(|field| (heading(&field.name), is_number(&field.cell)));
         self.row(&format!("{:<time$}", "TIME"), titles)
     }
 
     fn line(&self, event: &Event, time: &str) -> String {
-        let fields = event.record.fields.iter();
+        let fields = shown(event);
         let cells = fields.map(|field| (plain(&field.cell), is_number(&field.cell)));
         self.row(time, cells)
     }
@@ -115,7 +121,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::record::{Field, Record};
+    use crate::record::Record;
 
     fn event(map: &str, fields: &[(&str, Value)]) -> Event {
         let field = |(name, value): &(&str, Value)| Field {

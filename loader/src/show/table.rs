@@ -51,7 +51,7 @@ impl View<'_> {
             if drawn.is_empty() {
                 continue;
             }
-            if rows.len() > 1 || rest.iter().any(|field| !is_number(&field.cell)) {
+            if rows.len() > 1 || !is_of_all(&rest) {
                 let words = rest.iter().filter(|field| !is_frames(&field.cell));
                 let words = words.map(|f| format!("{} = {}", name(&f.name), plain(&f.cell)));
                 text += &format!("\n{}\n", words.collect::<Vec<_>>().join(", "));
@@ -221,6 +221,15 @@ fn row(key: &Record, cpu: Option<usize>, value: &Record) -> Record {
     }));
     fields.extend(named(&value.fields, "value"));
     Record { fields }
+}
+
+/// Whether an element that is the only one stands for all: its key is none of a process, a device, a name.
+fn is_of_all(fields: &[&Field]) -> bool {
+    let is_none = |field: &&&Field| {
+        let number = plain(&field.cell).parse().ok();
+        field.name == "key" && number.is_some_and(|n: u64| n == 0 || n == u64::from(u32::MAX))
+    };
+    fields.iter().any(|field| is_none(&field)) || fields.iter().all(|f| is_number(&f.cell))
 }
 
 /// Whose stacks are in a record; 0 if it does not say.

@@ -26,9 +26,10 @@ mount -t devtmpfs dev $r/dev
 mkdir -p $r/dev/pts $r/dev/shm
 mount -t devpts devpts $r/dev/pts
 for dir in tmp run dev/shm var/tmp; do mount -t tmpfs tmpfs $r/$dir; done
-# What was built may lie under one of those.
-build=$(word vm.build)
-[ -d "$r$build" ] || { mkdir -p "$r$build" && mount --bind "/root$build" "$r$build"; }
+# The repository, or what was built of it, may lie under one of those.
+for dir in "$(word vm.root)" "$(word vm.build)"; do
+    [ -d "$r$dir" ] || { mkdir -p "$r$dir" && mount --bind "/root$dir" "$r$dir"; }
+done
 mkdir $r/tmp/out
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none out $r/tmp/out || die "no results directory"
 ip link set lo up

@@ -198,10 +198,11 @@ impl Guest {
             )
         };
         let append = format!(
-            "console=ttyS0 loglevel=5 panic=-1 oops=panic vm.run={} vm.kernel={} vm.modules={} vm.build={} vm.term={}",
+            "console=ttyS0 loglevel=5 panic=-1 oops=panic vm.run={} vm.kernel={} vm.modules={} vm.root={} vm.build={} vm.term={}",
             run.id,
             self.kernel.name(),
             self.kernel.dir().display(),
+            root().display(),
             cargo_target().display(),
             std::env::var("TERM").unwrap_or_else(|_| "dumb".into()),
         );

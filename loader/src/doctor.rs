@@ -1,0 +1,438 @@
+//! What this host offers to both runtimes, and what to do about each lack.
+//!
+//! [`Facts`] are found out, [`checks`] makes sense of them; so every sentence can be tested without the host it is about.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use abi::uapi;
+use libbpf_rs::{MapHandle, MapType};
+use serde::Serialize;
+
+use crate::device::{self, Device};
+use crate::values::KERNEL_BTF;
+
+/// What was found out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The running kernel's release.
+    pub release: String,
+    /// Whether it has BTF of its own.
+    pub btf: bool,
+    /// Effective capabilities of this process.
+    pub capabilities: u64,
+    /// Why bpf(2) makes no map, if it does not.
+    pub ebpf: Option<String>,
+    /// How far the kernel is locked down: `none`, `integrity`, `confidentiality`.
+    pub lockdown: String,
+    /// Whether the kernel takes signed modules only.
+    pub signed_only: bool,
+    /// Whether a module called wprobe is loaded.
+    pub loaded: bool,
+    /// Why the device cannot be used, if it cannot; `Ok` has the version of its interface.
+    pub device: Option<Result<u32, String>>,
+    /// Whether a module of this kernel's is installed.
+    pub installed: bool,
+    /// Whether tracefs is there.
+    pub tracefs: bool,
+    /// Functions of the kernel that are not there, of those that attach types need.
+    pub missing: Vec<&'static str>,
+    /// Whether addresses of kernel functions can be read.
+    pub symbols: bool,
+}
+
+/// Who needs what a check is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Concerns {
+    /// Both runtimes.
+    Both,
+    /// Native eBPF.
+    Native,
+    /// The kernel module.
+    KernelWasm,
+    /// Neither: something is less readable.
+    Neither,
+}
+
+/// One thing that this host offers, or lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub what: &'static str,
+    /// What was found.
+    pub found: String,
+    /// What to do about it; `None` if all is well.
+    pub remedy: Option<String>,
+    /// Who cannot work without it.
+    pub concerns: Concerns,
+}
+
+/// Linux's numbers of the capabilities that probes need.
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_PERFMON: u64 = 1 << 38;
+const CAP_BPF: u64 = 1 << 39;
+
+/// Attach types, and the kernel's functions without which there are none.
+const ATTACH: &[(&str, &str)] = &[
+    ("kprobe", "register_kprobe"),
+    ("kretprobe", "register_kretprobe"),
+    ("fentry, fexit", "register_ftrace_function"),
+    ("uprobe, usdt", "uprobe_register"),
+    ("tracepoint", "tracepoint_probe_register_prio"),
+    ("perf_event", "perf_event_create_kernel_counter"),
+];
+
+impl Facts {
+    /// Finds out about this host.
+    pub fn gather() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let release = read("/proc/sys/kernel/osrelease").trim().to_owned();
+        let symbols = read("/proc/kallsyms");
+        let status = read("/proc/self/status");
+        let effective = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
+        let capabilities = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+        let has = |name: &str| symbols.lines().any(|l| l.split(' ').nth(2) == Some(name));
+        let missing = ATTACH.iter().map(|(_, function)| *function);
+        let missing = missing.filter(|name| !symbols.is_empty() && !has(name));
+        let modules = read("/proc/modules");
+        let tracefs = [
+            "/sys/kernel/tracing/events",
+            "/sys/kernel/debug/tracing/events",
+        ];
+        Facts {
+            btf: Path::new(KERNEL_BTF).exists(),
+            capabilities: capabilities.unwrap_or(0),
+            ebpf: ebpf(),
+            lockdown: lockdown(&read("/sys/kernel/security/lockdown")),
+            signed_only: read("/sys/module/module/parameters/sig_enforce").trim() == "Y",
+            loaded: modules.lines().any(|line| line.starts_with("wprobe ")),
+            device: device(),
+            installed: installed(&release),
+            tracefs: tracefs.iter().any(|path| Path::new(path).exists()),
+            missing: missing.collect(),
+            symbols: symbols
+                .lines()
+                .any(|line| !line.starts_with("0000000000000000")),
+            release,
+        }
+    }
+}
+
+/// Why bpf(2) makes no map.
+fn ebpf() -> Option<String> {
+    let options = libbpf_rs::libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_rs::libbpf_sys::bpf_map_create_opts>() as u64,
+        ..Default::default()
+    };
+    let made = MapHandle::create(MapType::Array, Some("wprobe_doctor"), 4, 4, 1, &options);
+    made.err().map(|e| e.to_string())
+}
+
+/// The word in brackets.
+fn lockdown(text: &str) -> String {
+    let word = text
+        .split('[')
+        .nth(1)
+        .and_then(|rest| rest.split(']').next());
+    word.unwrap_or("none").to_owned()
+}
+
+fn device() -> Option<Result<u32, String>> {
+    match Device::open() {
+        Ok(_) => Some(Ok(uapi::VERSION)),
+        Err(device::Error::Open(e)) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => Some(Err(e.to_string())),
+    }
+}
+
+fn installed(release: &str) -> bool {
+    let places = ["updates/dkms", "updates", "extra", "kernel/extra"];
+    let names = ["wprobe.ko", "wprobe.ko.xz", "wprobe.ko.zst"];
+    let folder = Path::new("/lib/modules").join(release);
+    let mut files = places
+        .iter()
+        .flat_map(|place| names.iter().map(move |name| (place, name)));
+    files.any(|(place, name)| folder.join(place).join(name).exists())
+}
+
+/// What the facts mean, most important first.
+pub fn checks(facts: &Facts) -> Vec<Check> {
+    let mut checks = vec![
+        privileges(facts),
+        check_ebpf(facts),
+        module(facts),
+        btf(facts),
+        lock(facts),
+        tracefs(facts),
+    ];
+    for (what, function) in ATTACH {
+        let lacks = facts.missing.contains(function);
+        let found = if lacks {
+            "not in this kernel"
+        } else {
+            "can be attached"
+        };
+        let remedy = format!("no {what} probes here: a kernel built without {function}()");
+        checks.push(of(what, found, lacks.then_some(remedy), Concerns::Neither));
+    }
+    let hidden = "stacks are shown as numbers: `sysctl kernel.kptr_restrict=0`, or run as root";
+    let found = if facts.symbols { "readable" } else { "hidden" };
+    let remedy = (!facts.symbols).then(|| hidden.to_owned());
+    checks.push(of("kernel symbols", found, remedy, Concerns::Neither));
+    checks
+}
+
+fn of(
+    what: &'static str,
+    found: impl Into<String>,
+    remedy: Option<String>,
+    concerns: Concerns,
+) -> Check {
+    Check {
+        what,
+        found: found.into(),
+        remedy,
+        concerns,
+    }
+}
+
+fn privileges(facts: &Facts) -> Check {
+    let has = |bits| facts.capabilities & bits == bits;
+    let enough = has(CAP_SYS_ADMIN) || has(CAP_BPF | CAP_PERFMON);
+    let found = match enough {
+        true => "enough",
+        false => "neither CAP_SYS_ADMIN, nor CAP_BPF and CAP_PERFMON",
+    };
+    let remedy = "run it with sudo, or give it the two: `setcap cap_bpf,cap_perfmon+ep wprobe`";
+    let remedy = (!enough).then(|| remedy.to_owned());
+    of("privileges", found, remedy, Concerns::Both)
+}
+
+fn check_ebpf(facts: &Facts) -> Check {
+    let Some(why) = &facts.ebpf else {
+        return of("eBPF", "works", None, Concerns::Native);
+    };
+    let remedy =
+        "use the kernel module (--runtime kernel-wasm), or a kernel with CONFIG_BPF_SYSCALL";
+    of("eBPF", why, Some(remedy.to_owned()), Concerns::Native)
+}
+
+fn module(facts: &Facts) -> Check {
+    let what = "kernel module";
+    let (found, remedy) = match (&facts.device, facts.loaded, facts.installed) {
+        (Some(Ok(version)), ..) => {
+            let found = format!("loaded, interface version {version}");
+            return of(what, found, None, Concerns::KernelWasm);
+        }
+        (Some(Err(why)), ..) => (
+            why.clone(),
+            "run as root, or load the module of this version",
+        ),
+        (None, true, _) => (
+            format!("loaded, but {} is not there", device::PATH),
+            "mount devtmpfs on /dev, or make the device by hand (its number is in /proc/misc)",
+        ),
+        (None, false, true) => ("installed, not loaded".to_owned(), "`modprobe wprobe`"),
+        (None, false, false) => (
+            format!("not installed for {}", facts.release),
+            "build it with kmod/build.sh and `insmod wprobe.ko`, or install the package wprobe-dkms",
+        ),
+    };
+    let mut remedy = remedy.to_owned();
+    if facts.signed_only {
+        remedy += "; this kernel takes signed modules only: sign it with a key that `mokutil --import` enrolled";
+    }
+    of(what, found, Some(remedy), Concerns::KernelWasm)
+}
+
+fn btf(facts: &Facts) -> Check {
+    let found = match facts.btf {
+        true => format!("{KERNEL_BTF} is there"),
+        false => format!("no {KERNEL_BTF}"),
+    };
+    let remedy = "objects with CO-RE need it: a kernel with CONFIG_DEBUG_INFO_BTF, or its BTF from a file (--btf, with kernel-wasm)";
+    let remedy = (!facts.btf).then(|| remedy.to_owned());
+    of("kernel BTF", found, remedy, Concerns::Native)
+}
+
+fn lock(facts: &Facts) -> Check {
+    let (remedy, concerns) = match facts.lockdown.as_str() {
+        "confidentiality" => (
+            "no probe may read the kernel's memory: boot with lockdown=integrity, or without Secure Boot",
+            Concerns::Both,
+        ),
+        "integrity" if facts.device.is_none() => (
+            "only signed modules are taken: sign wprobe.ko, or boot without Secure Boot",
+            Concerns::KernelWasm,
+        ),
+        _ => return of("lockdown", &facts.lockdown, None, Concerns::Both),
+    };
+    of(
+        "lockdown",
+        &facts.lockdown,
+        Some(remedy.to_owned()),
+        concerns,
+    )
+}
+
+fn tracefs(facts: &Facts) -> Check {
+    let found = if facts.tracefs {
+        "mounted"
+    } else {
+        "not mounted"
+    };
+    let remedy = "`mount -t tracefs tracefs /sys/kernel/tracing`: tracepoints are found there";
+    let remedy = (!facts.tracefs).then(|| remedy.to_owned());
+    of("tracefs", found, remedy, Concerns::Neither)
+}
+
+/// Why native eBPF cannot work here at all, if it cannot.
+pub fn no_native(checks: &[Check]) -> Option<String> {
+    let lack = checks.iter().find(|check| {
+        check.remedy.is_some() && matches!(check.concerns, Concerns::Both | Concerns::Native)
+    });
+    lack.map(|check| format!("{}: {}", check.what, check.found))
+}
+
+/// A line a check, and what to do.
+pub fn to_text(checks: &[Check]) -> String {
+    let mut text = String::new();
+    for Check {
+        what,
+        found,
+        remedy,
+        ..
+    } in checks
+    {
+        let mark = if remedy.is_none() { "ok" } else { "--" };
+        text += &format!("{mark}  {what:<16} {found}\n");
+        text += &remedy
+            .iter()
+            .map(|r| format!("{:21}{r}\n", ""))
+            .collect::<String>();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Facts {
+        Facts {
+            release: "6.12.1".to_owned(),
+            btf: true,
+            capabilities: u64::MAX,
+            lockdown: "none".to_owned(),
+            device: Some(Ok(1)),
+            loaded: true,
+            tracefs: true,
+            symbols: true,
+            ..Facts::default()
+        }
+    }
+
+    /// What is wrong, and what to do about it.
+    fn lacks(facts: &Facts) -> Vec<String> {
+        let lacks = checks(facts).into_iter().filter_map(|check| {
+            let Check {
+                what,
+                found,
+                remedy,
+                ..
+            } = check;
+            Some(format!("{what}: {found}: {}", remedy?))
+        });
+        lacks.collect()
+    }
+
+    #[test]
+    fn a_host_that_has_all_lacks_nothing() {
+        assert_eq!(lacks(&good()), [""; 0]);
+        assert_eq!(no_native(&checks(&good())), None);
+        let text = to_text(&checks(&good()));
+        assert!(
+            text.starts_with("ok  privileges       enough\nok  eBPF             works\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn each_lack_says_what_to_do() {
+        let case = |change: fn(&mut Facts)| {
+            let mut facts = good();
+            change(&mut facts);
+            lacks(&facts).join("\n")
+        };
+        for (change, expected) in [
+            (
+                (|f| f.capabilities = 0) as fn(&mut Facts),
+                "privileges: neither CAP_SYS_ADMIN, nor CAP_BPF and CAP_PERFMON: run it with sudo, or give it the two: `setcap cap_bpf,cap_perfmon+ep wprobe`",
+            ),
+            (
+                |f| f.ebpf = Some("not implemented".to_owned()),
+                "eBPF: not implemented: use the kernel module (--runtime kernel-wasm), or a kernel with CONFIG_BPF_SYSCALL",
+            ),
+            (
+                |f| (f.device, f.loaded, f.installed) = (None, false, true),
+                "kernel module: installed, not loaded: `modprobe wprobe`",
+            ),
+            (
+                |f| (f.device, f.loaded, f.signed_only) = (None, false, true),
+                "kernel module: not installed for 6.12.1: build it with kmod/build.sh and `insmod wprobe.ko`, or install the package wprobe-dkms; this kernel takes signed modules only: sign it with a key that `mokutil --import` enrolled",
+            ),
+            (
+                |f| f.device = None,
+                "kernel module: loaded, but /dev/wprobe is not there: mount devtmpfs on /dev, or make the device by hand (its number is in /proc/misc)",
+            ),
+            (
+                |f| f.btf = false,
+                "kernel BTF: no /sys/kernel/btf/vmlinux: objects with CO-RE need it: a kernel with CONFIG_DEBUG_INFO_BTF, or its BTF from a file (--btf, with kernel-wasm)",
+            ),
+            (
+                |f| f.lockdown = "confidentiality".to_owned(),
+                "lockdown: confidentiality: no probe may read the kernel's memory: boot with lockdown=integrity, or without Secure Boot",
+            ),
+            (
+                |f| f.tracefs = false,
+                "tracefs: not mounted: `mount -t tracefs tracefs /sys/kernel/tracing`: tracepoints are found there",
+            ),
+            (
+                |f| f.missing = vec!["register_kprobe"],
+                "kprobe: not in this kernel: no kprobe probes here: a kernel built without register_kprobe()",
+            ),
+            (
+                |f| f.symbols = false,
+                "kernel symbols: hidden: stacks are shown as numbers: `sysctl kernel.kptr_restrict=0`, or run as root",
+            ),
+        ] {
+            assert_eq!(case(change), expected);
+        }
+    }
+
+    #[test]
+    fn what_native_ebpf_cannot_do_without_is_named() {
+        let facts = Facts {
+            btf: false,
+            ..good()
+        };
+        let why = no_native(&checks(&facts));
+        assert_eq!(
+            why.as_deref(),
+            Some("kernel BTF: no /sys/kernel/btf/vmlinux")
+        );
+        let facts = Facts {
+            device: None,
+            ..good()
+        };
+        assert_eq!(no_native(&checks(&facts)), None);
+    }
+
+    #[test]
+    fn the_word_in_brackets_is_the_lockdown() {
+        assert_eq!(lockdown("none [integrity] confidentiality\n"), "integrity");
+        assert_eq!(lockdown(""), "none");
+    }
+}
