@@ -4,16 +4,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use loader::attach::Choice;
 use loader::device::{Device, Rate, Sampling};
-use loader::diff::{Findings, Outcome, Pair, Plan, Rule, Stack};
+use loader::diff::{Outcome, Pair, Plan, Rule, Stack, Workload};
 use loader::layout::Layout;
 use loader::load::Options;
 use loader::open::Input;
@@ -25,8 +22,6 @@ use serde::Deserialize;
 pub const EVENTS: u64 = 100;
 /// How often a case is run whose stacks are lost, or of which a runtime missed events.
 const TRIES: usize = 3;
-/// How long a workload may take.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A case file.
 #[derive(Clone, Debug, Deserialize)]
@@ -91,44 +86,13 @@ impl Verdict {
     }
 }
 
-/// Differences that are shown of a case.
-const SHOWN: usize = 12;
-
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let outcome = match self {
-            Verdict::Except(why) => return write!(f, "native cannot: {why}"),
-            Verdict::Absent(why) => return write!(f, "absent: {why}"),
-            Verdict::Compared(outcome) => outcome,
-        };
-        let verdict = if outcome.equal() { "equal" } else { "DIFFERS" };
-        let Findings {
-            fields,
-            allowed,
-            differences,
-        } = &outcome.findings;
-        write!(
-            f,
-            "{verdict}: {} programs, {} runs, {} events, {fields} fields, of which {allowed} differ as they may",
-            outcome.programs.len(),
-            outcome.runs,
-            outcome.events
-        )?;
-        if outcome.misses > 0 {
-            write!(f, ", {} misses", outcome.misses)?;
+        match self {
+            Verdict::Except(why) => write!(f, "native cannot: {why}"),
+            Verdict::Absent(why) => write!(f, "absent: {why}"),
+            Verdict::Compared(outcome) => outcome.fmt(f),
         }
-        for d in differences.iter().take(SHOWN) {
-            write!(
-                f,
-                "\n    {}\n        native {}\n        wasm   {}",
-                d.place, d.native, d.wasm
-            )?;
-        }
-        if let Some(more @ 1..) = differences.len().checked_sub(SHOWN) {
-            write!(f, "\n    and {more} more")?;
-        }
-        let mut stacks = outcome.stacks.iter().take(SHOWN);
-        stacks.try_for_each(|stack| write!(f, "\n    stack {stack}"))
     }
 }
 
@@ -206,15 +170,9 @@ impl Case {
 
     fn once(&self, device: &Device, name: &str) -> Result<Outcome> {
         let input = self.input(name)?;
-        let mut work = Work::prepare(&self.workload)?;
+        let mut work = workload(&self.workload)?;
         let mut pair = Pair::attach(device, &input, self.plan(name, work.pid())?)?;
-        pair.begin()?;
-        work.start()?;
-        while !work.is_done()? {
-            pair.keep()?;
-            thread::sleep(Duration::from_millis(20));
-        }
-        let outcome = pair.end()?;
+        let outcome = pair.watch(&mut work)?;
         let least = self.few.as_ref().map_or(EVENTS, |few| few.least);
         let seen = if outcome.events > 0 {
             outcome.events
@@ -289,69 +247,20 @@ fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// A workload's process, which waits until it is told to go on.
-pub struct Work {
-    child: Child,
-    name: String,
-    since: Instant,
-}
-
-impl Work {
-    /// Prepares the workload `name`.
-    pub fn prepare(name: &str) -> Result<Self> {
-        let script = folder("workloads").join(format!("{name}.sh"));
-        ensure!(script.exists(), "no workload {}", script.display());
-        let prepare = format!(
-            "set -eu\ndir=$(mktemp -d)\ncd \"$dir\"\nPATH=$1:$PATH\n. {}\nprepare >&2\necho ready\nread go\nwork\n",
-            script.display()
-        );
-        let here = std::env::current_exe()?;
-        let mut child = Command::new("/bin/sh")
-            .args(["-c", &prepare, "work"])
-            .arg(here.parent().context("a program is in a directory")?)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut ready = [0; 6];
-        let stdout = child.stdout.as_mut().context("its output is a pipe")?;
-        std::io::Read::read_exact(stdout, &mut ready)
-            .with_context(|| format!("workload {name}: its preparation failed"))?;
-        Ok(Work {
-            child,
-            name: name.to_owned(),
-            since: Instant::now(),
-        })
-    }
-
-    /// Its process, and parent of all that it starts.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Lets it go on.
-    pub fn start(&mut self) -> Result<()> {
-        self.since = Instant::now();
-        let stdin = self.child.stdin.as_mut().context("its input is a pipe")?;
-        Ok(stdin.write_all(b"go\n")?)
-    }
-
-    /// Whether it has ended, and well.
-    pub fn is_done(&mut self) -> Result<bool> {
-        match self.child.try_wait()? {
-            Some(status) if status.success() => Ok(true),
-            Some(status) => bail!("workload {}: {status}", self.name),
-            None if self.since.elapsed() > PATIENCE => bail!("workload {} does not end", self.name),
-            None => Ok(false),
-        }
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The process of `diff-tests/workloads/NAME.sh`, in a directory of its own.
+fn workload(name: &str) -> Result<Workload> {
+    let script = folder("workloads").join(format!("{name}.sh"));
+    ensure!(script.exists(), "no workload {}", script.display());
+    let prepare = format!(
+        "set -eu\ndir=$(mktemp -d)\ncd \"$dir\"\nPATH=$1:$PATH\n. {}\nprepare >&2\necho ready\nread go\nwork\n",
+        script.display()
+    );
+    let here = std::env::current_exe()?;
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", &prepare, "work"])
+        .arg(here.parent().context("a program is in a directory")?);
+    Workload::prepare(name, shell)
 }
 
 #[cfg(test)]

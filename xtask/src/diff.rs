@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,6 +40,15 @@ pub(crate) struct Plan {
     /// Write the table to SUPPORT.md; only for all cases on all kernels
     #[arg(long, conflicts_with_all = ["kernel", "case"])]
     table: bool,
+    /// An object of one's own instead of cases: `wprobe diff` in a guest
+    #[arg(long, value_name = "FILE", requires = "workload", conflicts_with_all = ["case", "table", "html"])]
+    object: Option<PathBuf>,
+    /// What happens meanwhile, for the guest's shell
+    #[arg(long, value_name = "COMMAND", requires = "object")]
+    workload: Option<String>,
+    /// What may differ: the file of `wprobe diff --rules`
+    #[arg(long, value_name = "FILE", requires = "object")]
+    rules: Option<PathBuf>,
     /// Cases, by their names in diff-tests/cases; by default all
     case: Vec<String>,
 }
@@ -54,6 +63,9 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     step("diff", "building the guests' programs", || {
         output(command(["cargo", "build", "--locked", "--workspace", "--bins"]).current_dir(root()))
     })?;
+    if let Some(object) = &plan.object {
+        return own(plan, object, &kernels);
+    }
     let results = Mutex::new(Vec::new());
     let healthy = guests(&kernels, &plan.case, &results)?;
     let results = results.into_inner().expect("nothing panics here");
@@ -75,6 +87,42 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
             false => ExitCode::FAILURE,
         },
     )
+}
+
+/// `wprobe diff` of an object on each kernel. Exit status 1 if it is not equal on one.
+fn own(plan: &Plan, object: &Path, kernels: &[Kernel]) -> Result<ExitCode> {
+    let about = |path: &Path| {
+        let path = fs::canonicalize(path).with_context(|| path.display().to_string())?;
+        Ok::<_, anyhow::Error>(path.display().to_string())
+    };
+    let mut good = true;
+    for &kernel in kernels {
+        let insmod = "insmod \"$1\" && shift && exec \"$@\"";
+        let wprobe = cargo_target().join("debug/wprobe").display().to_string();
+        let mut words: Vec<String> = ["sh", "-c", insmod, "sh"].map(str::to_owned).into();
+        words.extend([
+            about(&kmod::path(kernel))?,
+            wprobe,
+            "diff".into(),
+            about(object)?,
+        ]);
+        words.extend(
+            plan.workload
+                .iter()
+                .flat_map(|w| ["--workload".into(), w.clone()]),
+        );
+        if let Some(rules) = &plan.rules {
+            words.extend(["--rules".into(), about(rules)?]);
+        }
+        let outcome = Guest::new(kernel, words).boot(&|line, _| say(kernel.name(), line))?;
+        outcome.explain(kernel.name());
+        good &= outcome.is_good();
+    }
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Runs the cases on each kernel; whether all guests were well to their end.

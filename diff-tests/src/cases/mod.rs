@@ -8,6 +8,7 @@ pub mod calls;
 pub mod cli;
 pub mod core_values;
 pub mod counters;
+pub mod diff;
 pub mod hammer;
 pub mod hostile;
 pub mod hotplug;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Case> {
         tasks::CASES,
         soak::CASES,
         cli::CASES,
+        diff::CASES,
         top::CASES,
         limits::CASES,
         LAST,

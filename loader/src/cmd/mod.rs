@@ -3,6 +3,7 @@
 mod activate;
 mod clock;
 mod deactivate;
+mod diff;
 mod doctor;
 mod globals;
 mod info;
@@ -89,6 +90,8 @@ verbs! {
     Prog prog;
     /// Say what this host offers to probes, and what to do about each lack
     Doctor doctor;
+    /// Run an object natively and as wasm on the same events, and compare all they saw
+    Diff diff;
     /// Load, attach, show events and data until Ctrl-C, unload
     Run run;
 }

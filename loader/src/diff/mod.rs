@@ -7,8 +7,10 @@ mod compare;
 mod fields;
 mod rules;
 mod stacks;
+mod workload;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,7 @@ use serde::Serialize;
 pub use compare::{Difference, Findings};
 pub use rules::Rule;
 pub use stacks::Stack;
+pub use workload::Workload;
 
 use crate::attach::{Choice, Decision};
 use crate::device::Device;
@@ -36,6 +39,9 @@ use stacks::Symbols;
 
 /// How long a quiet moment may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often events are taken from their rings.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// How to compare.
 #[derive(Clone, Debug, Default)]
@@ -111,6 +117,42 @@ impl Outcome {
     }
 }
 
+/// Differences that are shown.
+const SHOWN: usize = 12;
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.equal() { "equal" } else { "DIFFERS" };
+        let Findings {
+            fields,
+            allowed,
+            differences,
+        } = &self.findings;
+        write!(
+            f,
+            "{verdict}: {} programs, {} runs, {} events, {fields} fields, of which {allowed} differ as they may",
+            self.programs.len(),
+            self.runs,
+            self.events
+        )?;
+        if self.misses > 0 {
+            write!(f, ", {} misses", self.misses)?;
+        }
+        for d in differences.iter().take(SHOWN) {
+            write!(
+                f,
+                "\n    {}\n        native {}\n        wasm   {}",
+                d.place, d.native, d.wasm
+            )?;
+        }
+        if let Some(more @ 1..) = differences.len().checked_sub(SHOWN) {
+            write!(f, "\n    and {more} more")?;
+        }
+        let mut stacks = self.stacks.iter().take(SHOWN);
+        stacks.try_for_each(|stack| write!(f, "\n    stack {stack}"))
+    }
+}
+
 impl Pair {
     /// Loads `input` under both runtimes and attaches the same programs of it; which, the wasm runtime's policy decides.
     pub fn attach(device: &Device, input: &Input, plan: Plan) -> Result<Self> {
@@ -165,6 +207,17 @@ impl Pair {
             pair.symbols = Some(Symbols::read()?);
         }
         Ok(pair)
+    }
+
+    /// Compares what both see of `work`.
+    pub fn watch(&mut self, work: &mut Workload) -> Result<Outcome> {
+        self.begin()?;
+        work.start()?;
+        while !work.is_done()? {
+            self.keep()?;
+            thread::sleep(GLANCE);
+        }
+        self.end()
     }
 
     /// Puts both into their first state, at a moment at which nothing happens.

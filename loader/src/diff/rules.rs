@@ -25,6 +25,18 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// `field` may be anything.
+    pub fn of(field: &str, reason: &str) -> Self {
+        Rule {
+            field: field.to_owned(),
+            within: None,
+            part: None,
+            text: false,
+            moved: None,
+            reason: reason.to_owned(),
+        }
+    }
+
     /// Whether this is about the field `path`.
     pub(super) fn is_about(&self, path: &str) -> bool {
         is_about(&self.field, path)

@@ -1,0 +1,78 @@
+//! `wprobe diff`, as people check an object of their own.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::Case;
+use crate::{corpus, guest};
+
+/// The tests of this area.
+pub const CASES: &[Case] = &[
+    ("diff::an_equal_object_is_status_0", equal),
+    (
+        "diff::a_difference_is_status_1_unless_a_rule_allows_it",
+        differs,
+    ),
+    ("diff::a_failed_workload_is_told", failed),
+];
+
+fn diff(file: &Path, more: &[&str]) -> Result<Output> {
+    let mut wprobe = Command::new(guest::wprobe()?);
+    wprobe.arg("diff").arg(file).args(more).arg("--json");
+    wprobe.output().context("wprobe")
+}
+
+fn json(output: &Output) -> Result<Value> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).with_context(|| said.into_owned())
+}
+
+fn equal() -> Result<()> {
+    let path = guest::scratch("diff")?.join("syscalls.bpf.o");
+    std::fs::write(&path, corpus::object("syscalls")?)?;
+    let output = diff(
+        &path,
+        &["--workload", "for i in 1 2 3; do cat /etc/hosts; done"],
+    )?;
+    let result = json(&output)?;
+    ensure!(
+        output.status.success() && result["equal"] == true,
+        "{result}"
+    );
+    ensure!(result["compared"]["runs"].as_u64() >= Some(6), "{result}");
+    Ok(())
+}
+
+/// Files are made and removed, of which filelife tells how long they were there.
+fn differs() -> Result<()> {
+    let work = std::env::current_exe()?.with_file_name("guest-work");
+    let files = format!("cd /tmp; {} files 300", work.display());
+    let tool = Path::new("/usr/sbin/filelife");
+    let output = diff(tool, &["--workload", &files])?;
+    let result = json(&output)?;
+    let differences = result["compared"]["differences"].to_string();
+    ensure!(
+        output.status.code() == Some(1) && differences.contains("delta_ns"),
+        "{result}"
+    );
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/filelife.toml");
+    let output = diff(tool, &["--workload", &files, "--rules", rules])?;
+    let result = json(&output)?;
+    ensure!(output.status.success(), "{result}");
+    ensure!(result["compared"]["events"].as_u64() >= Some(5), "{result}");
+    Ok(())
+}
+
+fn failed() -> Result<()> {
+    let output = diff(Path::new("/usr/sbin/vfsstat"), &["--workload", "exit 3"])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.code() == Some(1)
+            && said.contains("workload exit 3: it failed with exit status 3"),
+        "{said}"
+    );
+    Ok(())
+}

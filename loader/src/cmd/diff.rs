@@ -1,0 +1,134 @@
+//! `wprobe diff`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use loader::diff::{Pair, Plan, Rule, Stack, Workload};
+use loader::layout::Layout;
+use loader::profile::Profile;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::activate::Which;
+use super::load::How;
+use super::{Output, device};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  wprobe diff my.bpf.o --workload ./my-workload.sh
+  wprobe diff vfsstat --workload 'find /usr -name x'
+  wprobe diff opensnoop --workload 'cat /etc/hosts' --set targ_tgid='$PID' --differ start.ts=1000000000
+  wprobe diff my.bpf.o --workload ./my-workload.sh --rules my-rules.toml --json
+
+The object is loaded twice, by libbpf as eBPF and by wprobe.ko as wasm, and both are attached to the same events.
+When nothing happens that they see, both begin from one state; the workload runs; then every map, global variable and event
+is compared, field by field. What may differ, such as times that are read one after the other, must be named:
+
+  --differ FIELD          a field may differ: MAP.MEMBER, .bss.NAME, MAP.key.MEMBER; [] is any index
+  --differ FIELD=N        its numbers may be N apart
+  --rules FILE            the same in TOML: [[differ]] with field, within or part, and reason; [[stacks]] with field and map
+
+The exit status is 0 if everything was seen and is equal.")]
+pub(super) struct Args {
+    /// A tool's name, a BPF object, or an executable that embeds one
+    file: PathBuf,
+    /// What happens meanwhile, for the shell; in --set, $PID is its process
+    #[arg(long, value_name = "COMMAND")]
+    workload: String,
+    /// A field that may differ, or by how much (repeatable)
+    #[arg(long, value_name = "FIELD[=N]", value_parser = rule)]
+    differ: Vec<Rule>,
+    /// What may differ, and where stacks are
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// Types of events in C's notation, one struct a map, named as the map
+    #[arg(long, value_name = "FILE")]
+    layout: Option<PathBuf>,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// A file of rules. What else a test's case file says is none of ours.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Rules {
+    differ: Vec<Rule>,
+    stacks: Vec<Stack>,
+}
+
+fn rule(text: &str) -> Result<Rule, String> {
+    let (field, within) = match text.split_once('=') {
+        None => (text, None),
+        Some((field, number)) => {
+            let number = number.parse().map_err(|e| format!("{number}: {e}"))?;
+            (field, Some(number))
+        }
+    };
+    Ok(Rule {
+        within,
+        ..Rule::of(field, "--differ")
+    })
+}
+
+pub(super) fn run(args: Args, json: bool) -> Result<Output> {
+    let device = device()?;
+    let mut work = Workload::shell(&args.workload)?;
+    let (input, plan) = args.plan(work.pid())?;
+    let mut pair = Pair::attach(&device, &input, plan)?;
+    let outcome = pair.watch(&mut work)?;
+    let name = &input.name;
+    let output = Output {
+        text: format!("{name}: {outcome}"),
+        json: json!({ "name": name, "equal": outcome.equal(), "compared": outcome }),
+    };
+    let wrong = match outcome.findings.differences.len() {
+        0 if outcome.runs == 0 => {
+            "no program ran while the workload did: nothing was compared".to_owned()
+        }
+        0 => return Ok(output),
+        count => format!("{count} differences"),
+    };
+    output.print(json)?;
+    bail!("{name}: {wrong}")
+}
+
+impl Args {
+    fn plan(&self, pid: u32) -> Result<(loader::open::Input, Plan)> {
+        let (input, mut options) = self.how.open(&self.file)?;
+        let mut choice = self.which.choice();
+        let profile = Profile::of(&input);
+        profile.complete(&mut choice)?;
+        profile.preset(&mut options.settings);
+        for (_, value) in &mut options.settings.globals {
+            *value = value.replace("$PID", &pid.to_string());
+        }
+        let mut rules: Rules = match &self.rules {
+            None => Rules::default(),
+            Some(path) => {
+                let about = || path.display().to_string();
+                toml::from_str(&fs::read_to_string(path).with_context(about)?)
+                    .with_context(about)?
+            }
+        };
+        rules.differ.extend(self.differ.iter().cloned());
+        let layout = match &self.layout {
+            None => Layout::shipped(input.tool()),
+            Some(path) => {
+                let about = || path.display().to_string();
+                let text = fs::read_to_string(path).with_context(about)?;
+                Some(Layout::parse(&text).with_context(about)?)
+            }
+        };
+        let plan = Plan {
+            choice,
+            options,
+            rules: rules.differ,
+            stacks: rules.stacks,
+            layout,
+        };
+        Ok((input, plan))
+    }
+}
