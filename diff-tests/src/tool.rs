@@ -248,7 +248,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// The process of `diff-tests/workloads/NAME.sh`, in a directory of its own.
-fn workload(name: &str) -> Result<Workload> {
+pub fn workload(name: &str) -> Result<Workload> {
     let script = folder("workloads").join(format!("{name}.sh"));
     ensure!(script.exists(), "no workload {}", script.display());
     let prepare = format!(
