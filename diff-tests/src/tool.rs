@@ -27,7 +27,7 @@ const TRIES: usize = 3;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// Where the object is; by default Debian's tool of that name.
+    /// Where the object is, from the repository's root; by default Debian's tool of the case's name.
     #[serde(default)]
     pub file: Option<PathBuf>,
     /// What happens meanwhile.
@@ -163,9 +163,15 @@ impl Case {
         self.once(device, name)
     }
 
+    fn file(&self, name: &str) -> PathBuf {
+        match &self.file {
+            Some(file) => folder("..").join(file),
+            None => Path::new("/usr/sbin").join(name),
+        }
+    }
+
     fn input(&self, name: &str) -> Result<Input> {
-        let tool = Path::new("/usr/sbin").join(name);
-        Ok(Input::open(self.file.as_deref().unwrap_or(&tool), None)?)
+        Ok(Input::open(&self.file(name), None)?)
     }
 
     fn once(&self, device: &Device, name: &str) -> Result<Outcome> {
@@ -227,7 +233,10 @@ impl Case {
             },
             rules: self.differ.clone(),
             stacks: self.stacks.clone(),
-            layout: Layout::shipped(name),
+            layout: self
+                .file(name)
+                .file_stem()
+                .and_then(|stem| Layout::shipped(stem.to_str()?)),
         })
     }
 }
