@@ -4,12 +4,15 @@ mod activate;
 mod clock;
 mod deactivate;
 mod doctor;
+mod events;
 mod globals;
 mod info;
 mod interrupt;
 mod limits;
+mod link;
 mod list;
 mod load;
+mod map;
 mod prog;
 mod report;
 mod run;
@@ -35,6 +38,8 @@ use serde_json::Value;
   wprobe globals vfsstat --json       read its variables
   wprobe doctor                       what this host offers, and what to do about each lack
   wprobe top                          show what each program costs
+  wprobe events opensnoop             print what a module sends that stays loaded
+  wprobe map dump name hists          show a map of a loaded module
   wprobe unload vfsstat               detach, and free everything"
 )]
 pub(crate) struct Cli {
@@ -85,8 +90,14 @@ verbs! {
     Report report;
     /// Show a module's global variables
     Globals globals;
-    /// Run a program on given input in this process
+    /// Print what a loaded module sends
+    Events events;
+    /// Show programs; run one on given input in this process
     Prog prog;
+    /// Show and change the maps of loaded modules
+    Map map;
+    /// Show what is attached
+    Link link;
     /// Say what this host offers to probes, and what to do about each lack
     Doctor doctor;
     /// Load, attach, show events and data until Ctrl-C, unload
