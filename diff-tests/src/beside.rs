@@ -71,6 +71,7 @@ const ROWS: &[Row] = tools! {
     tcpconnect [], [0, 1, 2, 3, 4, 5], 1, |e| [n(e, "pid")?, s(e, "task")?, ip(e, "af")?, s(e, "saddr")?, s(e, "daddr")?, n(e, "dport")?];
     tcpconnlat [], [0, 1, 2, 3, 4, 5], 1, |e| [n(e, "tgid")?, s(e, "comm")?, ip(e, "af")?, s(e, "saddr")?, s(e, "daddr")?, n(e, "dport")?];
     tcplife [], [0, 1, 2, 3, 4, 5], 1, |e| [n(e, "pid")?, s(e, "comm")?, s(e, "saddr")?, n(e, "sport")?, s(e, "daddr")?, n(e, "dport")?];
+    tcptracer [], [1, 2, 3, 4, 5, 6, 7], 1, |e| [n(e, "pid")?, s(e, "task")?, ip(e, "af")?, s(e, "saddr")?, s(e, "daddr")?, n(e, "sport")?, n(e, "dport")?];
     tcpstates [], [1, 2, 3, 4, 5, 6], 1, |e| [n(e, "pid")?, s(e, "task")?, s(e, "saddr")?, n(e, "sport")?, s(e, "daddr")?, n(e, "dport")?];
     gethostlatency [], [1, 2, 4], 1, |e| [n(e, "pid")?, s(e, "comm")?, s(e, "host")?];
     bashreadline [], [1, 2], 0, |e| [n(e, "pid")?, s(e, "line")?];
@@ -206,6 +207,10 @@ pub fn compare(row: &Row, runtime: &str) -> Result<String> {
                 "guest-run",
                 "guest-tests",
                 "sh",
+                "COMM",
+                "PCOMM",
+                "COMM",
+                "PCOMM",
             ];
             let keep = |cells: &Vec<String>| !own.contains(&cells[*comm].as_str());
             let theirs = theirs.lines().skip(1);

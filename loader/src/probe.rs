@@ -245,10 +245,8 @@ impl Running {
 
     /// Opens the rings of a module that was in the device already; of what was started here, they are open.
     pub fn listen(&mut self) -> Result<()> {
-        let streams = self.streams.iter();
-        streams
-            .map(|stream| self.started.session.listen(&stream.map))
-            .collect()
+        let mut streams = self.streams.iter();
+        streams.try_for_each(|stream| self.started.session.listen(&stream.map))
     }
 
     /// On what it runs.
@@ -367,7 +365,8 @@ impl Running {
                 .as_ref()
                 .is_some_and(|data| data.kind == DataKind::Bss);
             let is_table = map.data.is_none() && self.is_shown(&map.name);
-            if !is_data && !(is_table && has_elements(map.map_type)) {
+            let is_table = is_table && has_elements(map.map_type);
+            if !is_data && !is_table {
                 continue;
             }
             let is_array = is_data || is_array(map.map_type);

@@ -18,6 +18,7 @@ pub mod privileges;
 pub mod references;
 pub mod rings;
 pub mod rings_load;
+pub mod run;
 pub mod soak;
 pub mod stacks;
 pub mod tasks;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Case> {
         tasks::CASES,
         soak::CASES,
         cli::CASES,
+        run::CASES,
         top::CASES,
         limits::CASES,
         LAST,
