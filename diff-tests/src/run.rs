@@ -1,6 +1,8 @@
 //! `wprobe run` on real tools: what it prints of a workload that triggers them.
 
+use std::fs::{self, File};
 use std::io::Read;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::guest;
-use crate::tool::{Case, Work};
+use crate::tool::{Case, workload};
 
 /// How long a tool may take until it is attached, and until it has ended.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,6 +23,8 @@ const SETTLE: Duration = Duration::from_millis(200);
 pub struct Printed {
     /// Events, in their order.
     pub events: Vec<Value>,
+    /// Maps and variables, as they were printed.
+    pub tables: Vec<Value>,
     /// The last line: maps, variables, decisions.
     pub last: Value,
     /// The runtime that it ran on.
@@ -33,13 +37,19 @@ impl Printed {
         if !self.events.is_empty() {
             return self.events.len();
         }
-        let maps = self.last["maps"].as_object().into_iter().flatten();
-        let elements = maps.filter_map(|(_, elements)| elements.as_array());
-        let elements = elements.flatten().map(|element| &element["value"]);
-        let globals = self.last["globals"].as_object().into_iter().flatten();
-        let globals = globals.map(|(_, value)| value);
-        elements.chain(globals).filter(|v| is_something(v)).count()
+        let tables = self.tables.iter().map(filled);
+        tables.max().unwrap_or(0)
     }
+}
+
+/// Elements and variables of a table that are not all zeros.
+fn filled(table: &Value) -> usize {
+    let maps = table["maps"].as_object().into_iter().flatten();
+    let elements = maps.filter_map(|(_, elements)| elements.as_array());
+    let elements = elements.flatten().map(|element| &element["value"]);
+    let globals = table["globals"].as_object().into_iter().flatten();
+    let globals = globals.map(|(_, value)| value);
+    elements.chain(globals).filter(|v| is_something(v)).count()
 }
 
 /// Whether a value is more than zeros.
@@ -58,6 +68,7 @@ fn is_something(value: &Value) -> bool {
 pub struct Tool {
     child: Child,
     name: String,
+    printed: PathBuf,
 }
 
 impl Tool {
@@ -66,18 +77,23 @@ impl Tool {
         let mut command = Command::new(guest::wprobe()?);
         command.args(["run", "--json", "--runtime", runtime]);
         command.arg(case.file.clone().unwrap_or_else(|| name.into()));
-        for (variable, value) in case.set.iter().chain(&case.run_set) {
-            let value = value.replace("$PID", &pid.to_string());
+        let (choice, settings) = (case.choice()?, case.settings(pid));
+        for (variable, value) in &settings.globals {
             command.args(["--set", &format!("{variable}={value}")]);
         }
-        for (program, section) in case.sections()? {
+        for (map, entries) in &settings.entries {
+            command.args(["--entries", &format!("{map}={entries}")]);
+        }
+        for (program, section) in &choice.sections {
             command.args(["--at", &format!("{program}={section}")]);
         }
-        for program in &case.programs {
+        for program in &choice.programs {
             command.args(["--program", program]);
         }
+        // More events than a pipe holds: nobody reads before the end.
+        let printed = guest::scratch("run-tool")?.join("printed");
         let mut child = command
-            .stdout(Stdio::piped())
+            .stdout(File::create(&printed)?)
             .stderr(Stdio::piped())
             .spawn()?;
         let stderr = child.stderr.as_mut().context("its stderr is a pipe")?;
@@ -88,7 +104,11 @@ impl Tool {
             said.push(byte[0]);
             if said.ends_with(b"\n") && said.starts_with(b"running ") {
                 let name = name.to_owned();
-                return Ok(Tool { child, name });
+                return Ok(Tool {
+                    child,
+                    name,
+                    printed,
+                });
             }
         }
         bail!("{name}: {}", String::from_utf8_lossy(&said))
@@ -100,9 +120,6 @@ impl Tool {
         let pid = self.child.id() as libc::pid_t;
         // SAFETY: a signal to a child that nobody has waited for.
         ensure!(unsafe { libc::kill(pid, libc::SIGINT) } == 0, "kill");
-        let mut stdout = self.child.stdout.take().context("its stdout is a pipe")?;
-        let mut text = String::new();
-        stdout.read_to_string(&mut text)?;
         let end = Instant::now() + PATIENCE;
         let status = loop {
             match self.child.try_wait()? {
@@ -111,14 +128,18 @@ impl Tool {
                 None => thread::sleep(Duration::from_millis(10)),
             }
         };
+        let text = fs::read_to_string(&self.printed)?;
         ensure!(status.success(), "{}: {status}\n{text}", self.name);
-        let mut lines = text.lines().map(serde_json::from_str::<Value>);
-        let mut lines = lines.by_ref().collect::<Result<Vec<_>, _>>()?;
+        let lines = text.lines().map(serde_json::from_str::<Value>);
+        let mut lines = lines.collect::<Result<Vec<_>, _>>()?;
+        let is_table = |line: &&Value| line["event"].is_null();
+        let tables: Vec<_> = lines.iter().filter(is_table).cloned().collect();
         let last = lines.pop().context("no last line")?;
         let runtime = last["runtime"].as_str().unwrap_or_default().to_owned();
         lines.retain(|line| !line["event"].is_null());
         Ok(Printed {
             events: lines,
+            tables,
             last,
             runtime,
         })
@@ -136,7 +157,7 @@ impl Drop for Tool {
 /// Runs the tool `name` under its case's workload.
 pub fn run(name: &str, runtime: &str) -> Result<Printed> {
     let case = Case::read(name)?;
-    let mut work = Work::prepare(&case.workload)?;
+    let mut work = workload(&case.workload)?;
     let tool = Tool::start(name, &case, work.pid(), runtime)?;
     work.start()?;
     while !work.is_done()? {

@@ -14,6 +14,7 @@ use loader::diff::{Outcome, Pair, Plan, Rule, Stack, Workload};
 use loader::layout::Layout;
 use loader::load::Options;
 use loader::open::Input;
+use loader::profile::Profile;
 use loader::session::wasm::Wasm;
 use loader::settings::Settings;
 use serde::Deserialize;
@@ -32,10 +33,10 @@ pub struct Case {
     pub file: Option<PathBuf>,
     /// What happens meanwhile.
     pub workload: String,
-    /// Programs to attach; none meaning those that are by default.
+    /// Programs to attach; none meaning those that the tool does (`loader/tools.toml`).
     #[serde(default)]
     pub programs: Vec<String>,
-    /// Sections for programs whose own names no place: the first whose function this kernel has.
+    /// Sections for programs, where the tool's own places are not meant: the first whose function this kernel has.
     #[serde(default)]
     pub places: BTreeMap<String, Vec<String>>,
     /// Values of globals. `$PID` is the workload's process.
@@ -193,38 +194,11 @@ impl Case {
     }
 
     fn plan(&self, name: &str, pid: u32) -> Result<Plan> {
-        let mut choice = Choice {
-            programs: self.programs.clone(),
-            ..Choice::default()
-        };
-        if let Some(event) = self.software_event {
-            choice.sampling = Sampling {
-                event_type: 1,
-                event,
-                rate: Rate::Period(1),
-            };
-        }
-        let symbols = fs::read_to_string("/proc/kallsyms")?;
-        for (program, sections) in &self.places {
-            let here = |section: &&String| has_place(section, &symbols);
-            let section = sections.iter().find(here);
-            let section = section.with_context(|| {
-                format!("{program}: this kernel has none of {}", sections.join(", "))
-            })?;
-            choice.sections.push((program.clone(), section.clone()));
-        }
-        let value = |(name, value): (&String, &String)| {
-            let value = if value == "$PID" {
-                pid.to_string()
-            } else {
-                value.clone()
-            };
-            (name.clone(), value)
-        };
-        let settings = Settings {
-            globals: self.set.iter().map(value).collect(),
-            entries: self.entries.clone().into_iter().collect(),
-        };
+        let tool = Profile::of(&self.input(name)?);
+        let mut choice = self.choice()?;
+        tool.complete(&mut choice)?;
+        let mut settings = self.settings(pid);
+        tool.preset(&mut settings);
         Ok(Plan {
             choice,
             options: Options {
@@ -239,16 +213,42 @@ impl Case {
                 .and_then(|stem| Layout::shipped(stem.to_str()?)),
         })
     }
-}
 
-/// Whether the function that `section` names is in the kernel; places in files are looked for when attached.
-fn has_place(section: &str, symbols: &str) -> bool {
-    match section.split_once('/') {
-        Some(("kprobe" | "kretprobe" | "fentry" | "fexit", function)) => symbols
-            .lines()
-            .filter_map(|line| line.split_whitespace().nth(2))
-            .any(|symbol| symbol == function),
-        _ => true,
+    /// What it attaches that its tool does not by itself.
+    pub fn choice(&self) -> Result<Choice> {
+        let mut choice = Choice {
+            programs: self.programs.clone(),
+            ..Choice::default()
+        };
+        if let Some(event) = self.software_event {
+            choice.sampling = Sampling {
+                event_type: 1,
+                event,
+                rate: Rate::Period(1),
+            };
+        }
+        let own = Profile {
+            places: self.places.clone(),
+            ..Profile::default()
+        };
+        own.complete(&mut choice)?;
+        Ok(choice)
+    }
+
+    /// What it sets that its tool does not by itself; `pid` is the workload's.
+    pub fn settings(&self, pid: u32) -> Settings {
+        let value = |(name, value): (&String, &String)| {
+            let value = if value == "$PID" {
+                pid.to_string()
+            } else {
+                value.clone()
+            };
+            (name.clone(), value)
+        };
+        Settings {
+            globals: self.set.iter().map(value).collect(),
+            entries: self.entries.clone().into_iter().collect(),
+        }
     }
 }
 

@@ -4,6 +4,6 @@ struct events {
     __u32 proto;
     int backlog;
     int ret;
-    __be16 port;
+    __u16 port;
     char task[16];
 };

@@ -6,6 +6,6 @@ struct events {
     __u32 af;
     __u32 pid;
     __u32 uid;
-    __be16 dport;
     __u16 sport;
+    __be16 dport;
 };

@@ -27,13 +27,16 @@ use abi::map_types::MapType;
 use anyhow::{Context, Result, bail};
 use bpf2wasm::btf::{Btf, Kind};
 
+use crate::device::Device;
 use crate::layout::Layout;
 
 use crate::open::Input;
 use crate::profile::Profile;
 use crate::record::Record;
+use crate::resident::Resident;
 use crate::runtime::{self, Runtime, Started, Wish};
 use crate::session::Session;
+use crate::session::wasm::Wasm;
 
 /// Where tools are that are called by their names alone.
 const TOOLS: [&str; 3] = ["/usr/sbin", "/usr/bin", "/usr/share/bcc/tools"];
@@ -121,10 +124,7 @@ impl Probe {
         let maps = manifest.map_or_else(Vec::new, |manifest| manifest.maps.clone());
         let btf = self.input.btf();
         wish.options.settings.check(&maps, btf.as_ref())?;
-        let mut streams = Vec::new();
-        for map in maps.iter().filter(|map| is_stream(map)) {
-            streams.push(self.stream(&map.name, btf.as_ref())?);
-        }
+        let streams = self.streams()?;
         let names: Vec<_> = streams.iter().map(|stream| stream.map.clone()).collect();
         let started = runtime::start(&self.input, &self.wish, &names)?;
         Ok(Running {
@@ -135,6 +135,16 @@ impl Probe {
             maps,
             btf,
         })
+    }
+
+    /// What sends events.
+    fn streams(&self) -> Result<Vec<Stream>> {
+        let manifest = self.input.manifest.as_ref();
+        let maps = manifest.map_or(&[][..], |manifest| &manifest.maps);
+        let btf = self.input.btf();
+        let maps = maps.iter().filter(|map| is_stream(map));
+        maps.map(|map| self.stream(&map.name, btf.as_ref()))
+            .collect()
     }
 
     /// Of which type map `name` sends events.
@@ -215,6 +225,30 @@ pub struct Running {
 }
 
 impl Running {
+    /// A module that is in the device already: it stays when this is dropped.
+    pub fn resident(device: &Device, resident: &Resident<'_>) -> Result<Self> {
+        let probe = Probe::new(resident.input()?);
+        let manifest = probe.input.manifest.as_ref();
+        Ok(Running {
+            started: Started {
+                session: Box::new(Wasm::resident(device, resident)?),
+                runtime: Runtime::KernelWasm,
+                why: "loaded already".to_owned(),
+            },
+            name: resident.name(),
+            streams: probe.streams()?,
+            maps: manifest.map_or_else(Vec::new, |manifest| manifest.maps.clone()),
+            btf: probe.input.btf(),
+            profile: probe.profile,
+        })
+    }
+
+    /// Opens the rings of a module that was in the device already; of what was started here, they are open.
+    pub fn listen(&mut self) -> Result<()> {
+        let mut streams = self.streams.iter();
+        streams.try_for_each(|stream| self.started.session.listen(&stream.map))
+    }
+
     /// On what it runs.
     pub fn runtime(&self) -> Runtime {
         self.started.runtime
@@ -331,7 +365,8 @@ impl Running {
                 .as_ref()
                 .is_some_and(|data| data.kind == DataKind::Bss);
             let is_table = map.data.is_none() && self.is_shown(&map.name);
-            if !is_data && !(is_table && has_elements(map.map_type)) {
+            let is_table = is_table && has_elements(map.map_type);
+            if !is_data && !is_table {
                 continue;
             }
             let is_array = is_data || is_array(map.map_type);

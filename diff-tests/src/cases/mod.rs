@@ -19,6 +19,7 @@ pub mod privileges;
 pub mod references;
 pub mod rings;
 pub mod rings_load;
+pub mod run;
 pub mod soak;
 pub mod stacks;
 pub mod tasks;
@@ -58,6 +59,7 @@ pub fn all() -> Vec<Case> {
         soak::CASES,
         cli::CASES,
         diff::CASES,
+        run::CASES,
         top::CASES,
         limits::CASES,
         LAST,

@@ -5,12 +5,15 @@ mod clock;
 mod deactivate;
 mod diff;
 mod doctor;
+mod events;
 mod globals;
 mod info;
 mod interrupt;
 mod limits;
+mod link;
 mod list;
 mod load;
+mod map;
 mod prog;
 mod report;
 mod run;
@@ -36,6 +39,8 @@ use serde_json::Value;
   wprobe globals vfsstat --json       read its variables
   wprobe doctor                       what this host offers, and what to do about each lack
   wprobe top                          show what each program costs
+  wprobe events opensnoop             print what a module sends that stays loaded
+  wprobe map dump name hists          show a map of a loaded module
   wprobe unload vfsstat               detach, and free everything"
 )]
 pub(crate) struct Cli {
@@ -86,8 +91,14 @@ verbs! {
     Report report;
     /// Show a module's global variables
     Globals globals;
-    /// Run a program on given input in this process
+    /// Print what a loaded module sends
+    Events events;
+    /// Show programs; run one on given input in this process
     Prog prog;
+    /// Show and change the maps of loaded modules
+    Map map;
+    /// Show what is attached
+    Link link;
     /// Say what this host offers to probes, and what to do about each lack
     Doctor doctor;
     /// Run an object natively and as wasm on the same events, and compare all they saw

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use abi::manifest::{Manifest, Program};
 use anyhow::{Context, Result, bail};
+use loader::device::{Program as Counts, text};
 use loader::open::Input;
+use loader::resident::Resident;
 use loader::user::context::{Prepared, TestInput, prepare};
 use loader::user::{self, EngineKind, Trapped, UserSandbox};
 use serde_json::json;
 
-use super::Output;
+use super::{Output, device};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -21,6 +23,17 @@ pub(super) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Verb {
+    /// Show every program of the loaded modules, or those of a name
+    #[command(
+        visible_alias = "list",
+        after_help = "Examples:
+  wprobe prog list
+  wprobe prog show kprobe:vfs_read:pre --json"
+    )]
+    Show {
+        /// The program's name
+        name: Option<String>,
+    },
     /// Run a program on a packet or a context, as `bpftool prog run` does
     Run(Run),
 }
@@ -70,6 +83,42 @@ struct Run {
 pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     match args.verb {
         Verb::Run(run) => run.run(),
+        Verb::Show { name } => show(name.as_deref()),
+    }
+}
+
+fn show(wanted: Option<&str>) -> Result<Output> {
+    let device = device()?;
+    let (mut lines, mut json) = (String::new(), Vec::new());
+    for resident in Resident::all(&device)? {
+        let module = resident.info.id;
+        for program in resident.module.programs()? {
+            let name = text(&program.name);
+            if wanted.is_some_and(|wanted| wanted != name) {
+                continue;
+            }
+            let Counts {
+                runs,
+                misses,
+                traps,
+                ..
+            } = program;
+            lines += &format!(
+                "{module}.{}: {name}  module {module} ({})\n\truns {runs}  misses {misses}  traps {traps}\n",
+                program.index,
+                resident.name()
+            );
+            json.push(json!({
+                "module": module, "index": program.index, "name": name, "runs": runs, "misses": misses, "traps": traps,
+            }));
+        }
+    }
+    match wanted {
+        Some(name) if json.is_empty() => bail!("no program {name} (`wprobe prog list` shows all)"),
+        _ => Ok(Output {
+            text: lines,
+            json: json!(json),
+        }),
     }
 }
 

@@ -80,13 +80,8 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
         eprintln!("  set       {name} = {value}  (as the tool does, unless --set says otherwise)");
     }
     let interval = running.profile.interval.map(Duration::from_secs_f64);
-    let mut screen = Screen {
-        json,
-        symbols: Symbols::default(),
-        stream: Stream::default(),
-        tables: running.streams.is_empty() || args.interval.is_some(),
-        lost: 0,
-    };
+    let tables = running.streams.is_empty() || args.interval.is_some();
+    let mut screen = Screen::new(json, tables);
     let end = args.duration.map(|duration| Instant::now() + duration);
     screen.follow(&mut running, &signals, args.interval.or(interval), end)?;
     running.session().detach();
@@ -110,18 +105,29 @@ impl Args {
 }
 
 /// What is printed, and how.
-struct Screen {
+pub(super) struct Screen {
     json: bool,
     symbols: Symbols,
     stream: Stream,
     /// Whether maps and variables are shown, or events alone.
     tables: bool,
-    lost: u64,
+    /// Events that did not fit into their rings.
+    pub(super) lost: u64,
 }
 
 impl Screen {
+    pub(super) fn new(json: bool, tables: bool) -> Self {
+        Screen {
+            json,
+            symbols: Symbols::default(),
+            stream: Stream::default(),
+            tables,
+            lost: 0,
+        }
+    }
+
     /// Prints what comes, until the end or a signal.
-    fn follow(
+    pub(super) fn follow(
         &mut self,
         running: &mut Running,
         signals: &Interrupt,

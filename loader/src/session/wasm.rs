@@ -11,7 +11,7 @@ use crate::attach::{Choice, Decision, Plan};
 use crate::device::{Device, Link, LinkSpec, Map, PerfBuffer, Program, Record, RingBuffer, text};
 use crate::load::{Loaded, Options, load};
 use crate::open::Input;
-use crate::resident::trap;
+use crate::resident::{Resident, trap};
 
 /// A module loaded into the kernel, with its attachments. Dropped, it is gone.
 pub struct Wasm {
@@ -58,6 +58,24 @@ impl Wasm {
             loaded,
             rings: HashMap::new(),
             cpus,
+        })
+    }
+
+    /// A module that is in the device already, with what its programs see from now on. Dropped, it stays.
+    pub fn resident(device: &Device, resident: &Resident<'_>) -> Result<Self> {
+        let loaded = Loaded {
+            sandbox: device.sandbox(resident.info.sandbox)?,
+            maps: resident.maps()?,
+            module: device.module(resident.info.id)?,
+            notes: Vec::new(),
+        };
+        Ok(Wasm {
+            input: resident.input()?,
+            plan: Plan::default(),
+            links: Vec::new(),
+            loaded,
+            rings: HashMap::new(),
+            cpus: device.about()?.cpus,
         })
     }
 

@@ -61,7 +61,10 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
             });
         }
         report.phase("programs", |log| {
-            cargo(&["build", "--locked", "--workspace", "--bins"], log)
+            cargo(
+                &["build", "--locked", "--workspace", "--bins", "--examples"],
+                log,
+            )
         });
         guests(plan, &report);
     }

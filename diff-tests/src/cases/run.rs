@@ -1,0 +1,197 @@
+//! `wprobe run` on real tools, and the verbs that look at what stays loaded. Every tool: `guest-run`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::Case;
+use crate::workload::syscalls;
+use crate::{beside, corpus, guest, run};
+
+/// The tests of this area.
+pub const CASES: &[Case] = &[
+    ("run::opensnoop_prints_what_debians_does", opensnoop),
+    ("run::auto_is_native_where_it_works", auto),
+    ("run::tables_are_alike_on_both_runtimes", tables),
+    ("run::the_example_runs_on_both_runtimes", example),
+    ("run::verbs_show_and_change_what_is_loaded", verbs),
+    ("run::a_place_that_refuses_is_named", refused),
+];
+
+fn opensnoop() -> Result<()> {
+    let row = beside::tools().find(|row| row.name == "opensnoop");
+    let row = row.context("no opensnoop")?;
+    println!("{}", beside::compare(row, "kernel-wasm")?);
+    Ok(())
+}
+
+fn auto() -> Result<()> {
+    let printed = run::run("sigsnoop", "auto")?;
+    ensure!(printed.runtime == "native", "{}", printed.last["why"]);
+    ensure!(printed.records() >= 200, "{} records", printed.records());
+    // Its object reads a field that no kernel here has where it was.
+    let printed = run::run("biosnoop", "auto")?;
+    let why = printed.last["why"].as_str().unwrap_or_default();
+    ensure!(
+        printed.runtime == "kernel-wasm" && why.starts_with("not by native eBPF: "),
+        "{}: {why}",
+        printed.runtime
+    );
+    ensure!(printed.records() >= 600, "{} records", printed.records());
+    Ok(())
+}
+
+fn tables() -> Result<()> {
+    let mut slots = Vec::new();
+    for runtime in ["native", "kernel-wasm"] {
+        let printed = run::run("bitesize", runtime)?;
+        slots.push(printed.last["maps"]["hists"].clone());
+    }
+    ensure!(!slots[0].is_null() && slots[0] == slots[1], "{slots:?}");
+    Ok(())
+}
+
+fn example() -> Result<()> {
+    let program = guest::wprobe()?
+        .with_file_name("examples")
+        .join("opensnoop");
+    ensure!(program.exists(), "{} is not built", program.display());
+    for runtime in ["native", "kernel-wasm"] {
+        let child = Command::new(&program)
+            .args([runtime, "2"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()?;
+        let mut said = String::new();
+        // Until it ends, something is opened all the time.
+        let mut child = child;
+        while child.try_wait()?.is_none() {
+            fs::metadata("/etc").and_then(|_| fs::read("/etc/hostname"))?;
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let mut stdout = child.stdout.take().context("its stdout is a pipe")?;
+        std::io::Read::read_to_string(&mut stdout, &mut said)?;
+        let is_row = |line: &str| line.contains("guest-tests") && line.ends_with(" /etc/hostname");
+        ensure!(said.lines().any(is_row), "{runtime}: {said}");
+    }
+    Ok(())
+}
+
+fn wprobe(line: &str) -> Result<Output> {
+    let output = Command::new(guest::wprobe()?)
+        .args(line.split(' '))
+        .output();
+    output.context("wprobe")
+}
+
+/// The JSON a verb prints; it must succeed.
+fn json(line: &str) -> Result<Value> {
+    let mut command = Command::new(guest::wprobe()?);
+    let output = guest::succeed(command.args(line.split(' ')).arg("--json"))?;
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn verbs() -> Result<()> {
+    let path: PathBuf = guest::scratch("run-verbs")?.join("mkdirsnoop.bpf.o");
+    fs::write(&path, corpus::object("mkdirsnoop")?)?;
+    json(&format!("load {} --name one", path.display()))?;
+    json(&format!("load {} --name two", path.display()))?;
+    json("activate one")?;
+    syscalls::mkdir(&guest::scratch("run-made")?, 1, 0o755)?;
+    let links = json("link list")?;
+    let link = &links[0];
+    ensure!(link["pinned"] == true && link["module"].is_u64(), "{links}");
+    ensure!(
+        json(&format!("link show {}", link["id"]))?[0] == *link,
+        "{links}"
+    );
+    let programs = json("prog list")?;
+    let ran = programs.as_array().into_iter().flatten();
+    ensure!(ran.filter(|p| p["runs"] != 0).count() > 0, "{programs}");
+    let maps = json("map list")?;
+    let maps = maps.as_array().context("maps")?;
+    let ours = maps.iter().filter(|map| map["name"] == "directories");
+    let ids: Vec<_> = ours.map(|map| map["id"].clone()).collect();
+    ensure!(ids.len() == 2, "{maps:?}");
+    let dump = json(&format!("map dump id {}", ids[0]))?;
+    let value = &dump[0]["value"];
+    ensure!(value["mode"] == 0o755, "{dump}");
+    let error = wprobe("map dump name directories")?.stderr;
+    let error = String::from_utf8_lossy(&error);
+    ensure!(
+        error.contains("several maps are named directories"),
+        "{error}"
+    );
+    change(&ids[0])?;
+    let unloaded = json("unload --all")?;
+    ensure!(
+        unloaded.as_array().is_some_and(|ids| ids.len() == 2),
+        "{unloaded}"
+    );
+    ensure!(
+        json("list")?.as_array().is_some_and(Vec::is_empty),
+        "unloaded"
+    );
+    Ok(())
+}
+
+/// Removes the map's element, and puts it back as it was.
+fn change(id: &Value) -> Result<()> {
+    let device = guest::device()?;
+    let map = device.map(id.as_u64().context("id")? as u32)?;
+    let cpus = device.about()?.cpus;
+    let (key, value) = map.dump(cpus)?.pop().context("an element")?;
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!(" {b:02x}")).collect() };
+    let (key_text, value_text) = (hex(&key), hex(&value));
+    json(&format!("map delete id {id} key hex{key_text}"))?;
+    ensure!(map.lookup(&key, cpus)?.is_none(), "it was deleted");
+    let lookup = wprobe(&format!("map lookup id {id} key hex{key_text}"))?;
+    ensure!(
+        lookup.status.code() == Some(1),
+        "looked up what is not there"
+    );
+    json(&format!(
+        "map update id {id} key hex{key_text} value hex{value_text}"
+    ))?;
+    ensure!(map.lookup(&key, cpus)? == Some(value), "it is back");
+    let element = json(&format!("map lookup id {id} key hex{key_text}"))?;
+    ensure!(element["value"]["mode"] == 0o755, "{element}");
+    Ok(())
+}
+
+fn refused() -> Result<()> {
+    let run = "run funclatency --program dummy_kprobe --at dummy_kprobe=kprobe/";
+    for (runtime, function, expected) in [
+        (
+            "native",
+            "no_such_function",
+            "the kernel has no function no_such_function",
+        ),
+        (
+            "kernel-wasm",
+            "no_such_function",
+            "the kernel has no function no_such_function",
+        ),
+        ("kernel-wasm", "memcpy", "memcpy"),
+        (
+            "auto",
+            "memcpy",
+            "nor by the kernel module (`wprobe doctor` says more)",
+        ),
+    ] {
+        let output = wprobe(&format!("{run}{function} --runtime {runtime} --duration 1"))?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(1) && error.contains(expected),
+            "{runtime} {function}: {}: {error}",
+            output.status
+        );
+    }
+    let doctor = json("doctor")?;
+    let lacks = doctor.as_array().into_iter().flatten();
+    let lacks: Vec<_> = lacks.filter(|check| !check["remedy"].is_null()).collect();
+    ensure!(lacks.is_empty(), "{lacks:?}");
+    Ok(())
+}
