@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Case;
-use crate::workload::syscalls;
+use crate::workload::{syscalls, system};
 use crate::{beside, corpus, guest, run};
 
 /// The tests of this area.
@@ -18,6 +18,7 @@ pub const CASES: &[Case] = &[
     ("run::tables_are_alike_on_both_runtimes", tables),
     ("run::the_example_runs_on_both_runtimes", example),
     ("run::verbs_show_and_change_what_is_loaded", verbs),
+    ("run::events_of_what_stays_loaded", events),
     ("run::a_place_that_refuses_is_named", refused),
 ];
 
@@ -62,7 +63,7 @@ fn example() -> Result<()> {
     for runtime in ["native", "kernel-wasm"] {
         let child = Command::new(&program)
             .args([runtime, "2"])
-            .stdout(std::process::Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()?;
         let mut said = String::new();
         // Until it ends, something is opened all the time.
@@ -158,6 +159,29 @@ fn change(id: &Value) -> Result<()> {
     ensure!(map.lookup(&key, cpus)? == Some(value), "it is back");
     let element = json(&format!("map lookup id {id} key hex{key_text}"))?;
     ensure!(element["value"]["mode"] == 0o755, "{element}");
+    Ok(())
+}
+
+fn events() -> Result<()> {
+    json("load /usr/sbin/sigsnoop")?;
+    json("activate sigsnoop")?;
+    let mut child = Command::new(guest::wprobe()?)
+        .args(["events", "sigsnoop", "--duration", "0.5", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    while child.try_wait()?.is_none() {
+        system::signals(1)?;
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    json("unload sigsnoop")?;
+    let text = String::from_utf8(child.wait_with_output()?.stdout)?;
+    let lines = text.lines().map(serde_json::from_str::<Value>);
+    let lines = lines.collect::<Result<Vec<_>, _>>()?;
+    let own = std::process::id();
+    let ours = lines.iter().filter(|line| line["data"]["tpid"] == own);
+    ensure!(ours.count() > 1, "{text}");
+    let last = lines.last().context("a last line")?;
+    ensure!(last["name"] == "sigsnoop" && last["lost"] == 0, "{text}");
     Ok(())
 }
 
