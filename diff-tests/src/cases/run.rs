@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::Case;
 use crate::workload::{syscalls, system};
-use crate::{beside, corpus, guest, run};
+use crate::{beside, corpus, guest, run, tool};
 
 /// The tests of this area.
 pub const CASES: &[Case] = &[
-    ("run::opensnoop_prints_what_debians_does", opensnoop),
+    ("run::sigsnoop_prints_what_debians_does", beside_debians),
     ("run::auto_is_native_where_it_works", auto),
     ("run::tables_are_alike_on_both_runtimes", tables),
     ("run::the_example_runs_on_both_runtimes", example),
@@ -22,10 +22,12 @@ pub const CASES: &[Case] = &[
     ("run::a_place_that_refuses_is_named", refused),
 ];
 
-fn opensnoop() -> Result<()> {
-    let row = beside::tools().find(|row| row.name == "opensnoop");
-    let row = row.context("no opensnoop")?;
-    println!("{}", beside::compare(row, "kernel-wasm")?);
+fn beside_debians() -> Result<()> {
+    let row = beside::tools().find(|row| row.name == "sigsnoop");
+    println!(
+        "{}",
+        beside::compare(row.context("no sigsnoop")?, "kernel-wasm")?
+    );
     Ok(())
 }
 
@@ -34,28 +36,39 @@ fn auto() -> Result<()> {
     ensure!(printed.runtime == "native", "{}", printed.last["why"]);
     ensure!(printed.records() >= 200, "{} records", printed.records());
     // Its object reads a field that no kernel here has where it was.
-    let printed = run::run("biosnoop", "auto")?;
+    let case = tool::Case::read("biosnoop")?;
+    let printed = run::Tool::start("biosnoop", &case, 0, "auto")?.end()?;
     let why = printed.last["why"].as_str().unwrap_or_default();
     ensure!(
         printed.runtime == "kernel-wasm" && why.starts_with("not by native eBPF: "),
         "{}: {why}",
         printed.runtime
     );
-    ensure!(printed.records() >= 600, "{} records", printed.records());
     Ok(())
 }
 
 fn tables() -> Result<()> {
-    let mut slots = Vec::new();
+    let mut written = Vec::new();
     for runtime in ["native", "kernel-wasm"] {
         let printed = run::run("bitesize", runtime)?;
-        slots.push(printed.last["maps"]["hists"].clone());
+        let elements = printed.last["maps"]["hists"].as_array();
+        // Linux 6.1 leaves in the buffer what lies behind the name, so that one name has several elements.
+        let own = elements.into_iter().flatten();
+        let own = own.filter(|element| element["key"]["comm"] == "dd");
+        let slots = own.filter_map(|element| element["value"]["slots"].as_array());
+        let counts: u64 = slots.flatten().filter_map(Value::as_u64).sum();
+        written.push(counts);
     }
-    ensure!(!slots[0].is_null() && slots[0] == slots[1], "{slots:?}");
+    ensure!(written[0] > 0 && written[0] == written[1], "{written:?}");
     Ok(())
 }
 
 fn example() -> Result<()> {
+    let kernel = std::env::var("WPROBE_GUEST").unwrap_or_default();
+    if let Some(why) = tool::Case::read("opensnoop")?.except.get(&kernel) {
+        println!("not on this kernel: {why}");
+        return Ok(());
+    }
     let program = guest::wprobe()?
         .with_file_name("examples")
         .join("opensnoop");
