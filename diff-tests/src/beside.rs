@@ -63,7 +63,6 @@ const ROWS: &[Row] = tools! {
     execsnoop [], [0, 1, 2, 3, 4], 0, |e| [s(e, "comm")?, n(e, "pid")?, n(e, "ppid")?, n(e, "retval")?, s(e, "args")?];
     exitsnoop [], [0, 1, 2, 3, 5], 0, |e| [s(e, "comm")?, n(e, "pid")?, n(e, "ppid")?, n(e, "tid")?, n(e, "exit_code")?];
     filelife [], [1, 2, 4], 1, |e| [n(e, "tgid")?, s(e, "task")?, s(e, "file")?];
-    statsnoop [], [0, 1, 2, 3, 4], 1, |e| [n(e, "pid")?, s(e, "comm")?, fd(e)?, errno(e)?, s(e, "pathname")?];
     sigsnoop [], [1, 2, 3, 4, 5], 1, |e| [n(e, "pid")?, s(e, "comm")?, n(e, "sig")?, n(e, "tpid")?, n(e, "ret")?];
     mountsnoop [], [0, 1, 2, 3], 0, |e| [s(e, "comm")?, n(e, "pid")?, n(e, "tid")?, n(e, "mnt_ns")?];
     bindsnoop [], [0, 1, 2, 5, 6, 7], 1, |e| [n(e, "pid")?, s(e, "task")?, n(e, "ret")?, n(e, "bound_dev_if")?, n(e, "port")?, s(e, "addr")?];
@@ -78,11 +77,7 @@ const ROWS: &[Row] = tools! {
 };
 
 /// Tools that draw histograms.
-const HISTOGRAMS: &[Row] = &[
-    histogram("biolatency"),
-    histogram("bitesize"),
-    histogram("readahead"),
-];
+const HISTOGRAMS: &[Row] = &[histogram("biolatency"), histogram("bitesize")];
 
 const fn histogram(name: &'static str) -> Row {
     Row {

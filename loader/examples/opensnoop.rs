@@ -14,10 +14,10 @@ fn main() -> Result<()> {
     let runtime = Runtime::NAMES.iter().find(|(name, _)| *name == wanted);
     let (_, runtime) = runtime.context("usage: opensnoop [auto|kernel-wasm|native] [SECONDS]")?;
     let seconds = env::args().nth(2).map(|text| text.parse()).transpose()?;
-    let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
 
     let probe = Probe::open("opensnoop")?.runtime(*runtime);
     let mut running = probe.start()?;
+    let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     eprintln!("{}: {}", running.runtime(), running.why());
 
     println!("{:<7} {:<16} {:>3} {:>3} PATH", "PID", "COMM", "FD", "ERR");

@@ -8,6 +8,6 @@ struct events {
     __u32 uid;
     __u32 netns;
     __be16 dport;
-    __u16 sport;
+    __be16 sport;
     __u8 type;
 };

@@ -231,7 +231,7 @@ impl Running {
         let manifest = probe.input.manifest.as_ref();
         Ok(Running {
             started: Started {
-                session: Box::new(Wasm::resident(device, resident)?),
+                session: Box::new(Wasm::resident(device, resident, probe.input.clone())?),
                 runtime: Runtime::KernelWasm,
                 why: "loaded already".to_owned(),
             },

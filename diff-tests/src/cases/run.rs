@@ -2,29 +2,32 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Case;
-use crate::workload::syscalls;
-use crate::{beside, corpus, guest, run};
+use crate::workload::{syscalls, system};
+use crate::{beside, corpus, guest, run, tool};
 
 /// The tests of this area.
 pub const CASES: &[Case] = &[
-    ("run::opensnoop_prints_what_debians_does", opensnoop),
+    ("run::sigsnoop_prints_what_debians_does", beside_debians),
     ("run::auto_is_native_where_it_works", auto),
     ("run::tables_are_alike_on_both_runtimes", tables),
     ("run::the_example_runs_on_both_runtimes", example),
     ("run::verbs_show_and_change_what_is_loaded", verbs),
+    ("run::events_of_what_stays_loaded", events),
     ("run::a_place_that_refuses_is_named", refused),
 ];
 
-fn opensnoop() -> Result<()> {
-    let row = beside::tools().find(|row| row.name == "opensnoop");
-    let row = row.context("no opensnoop")?;
-    println!("{}", beside::compare(row, "kernel-wasm")?);
+fn beside_debians() -> Result<()> {
+    let row = beside::tools().find(|row| row.name == "sigsnoop");
+    println!(
+        "{}",
+        beside::compare(row.context("no sigsnoop")?, "kernel-wasm")?
+    );
     Ok(())
 }
 
@@ -33,28 +36,39 @@ fn auto() -> Result<()> {
     ensure!(printed.runtime == "native", "{}", printed.last["why"]);
     ensure!(printed.records() >= 200, "{} records", printed.records());
     // Its object reads a field that no kernel here has where it was.
-    let printed = run::run("biosnoop", "auto")?;
+    let case = tool::Case::read("biosnoop")?;
+    let printed = run::Tool::start("biosnoop", &case, 0, "auto")?.end()?;
     let why = printed.last["why"].as_str().unwrap_or_default();
     ensure!(
         printed.runtime == "kernel-wasm" && why.starts_with("not by native eBPF: "),
         "{}: {why}",
         printed.runtime
     );
-    ensure!(printed.records() >= 600, "{} records", printed.records());
     Ok(())
 }
 
 fn tables() -> Result<()> {
-    let mut slots = Vec::new();
+    let mut written = Vec::new();
     for runtime in ["native", "kernel-wasm"] {
         let printed = run::run("bitesize", runtime)?;
-        slots.push(printed.last["maps"]["hists"].clone());
+        let elements = printed.last["maps"]["hists"].as_array();
+        // Linux 6.1 leaves in the buffer what lies behind the name, so that one name has several elements.
+        let own = elements.into_iter().flatten();
+        let own = own.filter(|element| element["key"]["comm"] == "dd");
+        let slots = own.filter_map(|element| element["value"]["slots"].as_array());
+        let counts: u64 = slots.flatten().filter_map(Value::as_u64).sum();
+        written.push(counts);
     }
-    ensure!(!slots[0].is_null() && slots[0] == slots[1], "{slots:?}");
+    ensure!(written[0] > 0 && written[0] == written[1], "{written:?}");
     Ok(())
 }
 
 fn example() -> Result<()> {
+    let kernel = std::env::var("WPROBE_GUEST").unwrap_or_default();
+    if let Some(why) = tool::Case::read("opensnoop")?.except.get(&kernel) {
+        println!("not on this kernel: {why}");
+        return Ok(());
+    }
     let program = guest::wprobe()?
         .with_file_name("examples")
         .join("opensnoop");
@@ -62,7 +76,7 @@ fn example() -> Result<()> {
     for runtime in ["native", "kernel-wasm"] {
         let child = Command::new(&program)
             .args([runtime, "2"])
-            .stdout(std::process::Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()?;
         let mut said = String::new();
         // Until it ends, something is opened all the time.
@@ -158,6 +172,29 @@ fn change(id: &Value) -> Result<()> {
     ensure!(map.lookup(&key, cpus)? == Some(value), "it is back");
     let element = json(&format!("map lookup id {id} key hex{key_text}"))?;
     ensure!(element["value"]["mode"] == 0o755, "{element}");
+    Ok(())
+}
+
+fn events() -> Result<()> {
+    json("load /usr/sbin/sigsnoop")?;
+    json("activate sigsnoop")?;
+    let mut child = Command::new(guest::wprobe()?)
+        .args(["events", "sigsnoop", "--duration", "0.5", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    while child.try_wait()?.is_none() {
+        system::signals(1)?;
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    json("unload sigsnoop")?;
+    let text = String::from_utf8(child.wait_with_output()?.stdout)?;
+    let lines = text.lines().map(serde_json::from_str::<Value>);
+    let lines = lines.collect::<Result<Vec<_>, _>>()?;
+    let own = std::process::id();
+    let ours = lines.iter().filter(|line| line["data"]["tpid"] == own);
+    ensure!(ours.count() > 1, "{text}");
+    let last = lines.last().context("a last line")?;
+    ensure!(last["name"] == "sigsnoop" && last["lost"] == 0, "{text}");
     Ok(())
 }
 

@@ -57,6 +57,8 @@ struct Attempt {
     name: String,
     /// Whether the user asked for this very one.
     named: bool,
+    /// Whether its tool wants it where it is beside any other of its event.
+    placed: bool,
     event: Event,
     attachment: Attachment,
 }
@@ -166,6 +168,8 @@ impl Plan {
             (true, false) => is_in(&choice.usual),
             (true, true) => candidate.autoload,
         };
+        let moved = choice.sections.iter().map(|(name, _)| name);
+        let placed = is_in(&choice.usual) && moved.into_iter().any(|name| candidate.is(name));
         let Candidate {
             name, export, link, ..
         } = candidate;
@@ -179,6 +183,7 @@ impl Plan {
                     decision: self.decisions.len(),
                     name,
                     named,
+                    placed,
                     event: attachment.event(),
                     attachment,
                 });
@@ -199,15 +204,21 @@ impl Plan {
         mut attach: impl FnMut(&Attachment) -> device::Result<()>,
     ) -> Result<(), Error> {
         let mut taken: HashMap<&Event, &str> = HashMap::new();
+        let mut attached = 0;
         for attempt in &self.attempts {
             let decision = &mut self.decisions[attempt.decision];
             decision.attached = false;
             decision.reason = match taken.get(&attempt.event) {
-                Some(other) if !attempt.named => format!("{other} has the same event"),
+                Some(other) if !attempt.named && !attempt.placed => {
+                    format!("{other} has the same event")
+                }
                 _ => match attach(&attempt.attachment) {
                     Ok(()) => {
                         decision.attached = true;
-                        taken.insert(&attempt.event, &attempt.name);
+                        attached += 1;
+                        if !attempt.placed {
+                            taken.insert(&attempt.event, &attempt.name);
+                        }
                         attempt.attachment.to_string()
                     }
                     Err(error) if attempt.named => return Err(Error::Device(error)),
@@ -215,7 +226,7 @@ impl Plan {
                 },
             };
         }
-        match taken.is_empty() {
+        match attached == 0 {
             true => Err(Error::Nothing(self.decisions.clone())),
             false => Ok(()),
         }
@@ -305,6 +316,14 @@ mod tests {
     }
 
     fn plan(programs: Vec<Program>, chosen: &[&str]) -> Result<Plan, Error> {
+        let choice = Choice {
+            programs: chosen.iter().map(|c| (*c).to_owned()).collect(),
+            ..Choice::default()
+        };
+        plan_of(programs, &choice)
+    }
+
+    fn plan_of(programs: Vec<Program>, choice: &Choice) -> Result<Plan, Error> {
         let manifest = Manifest {
             version: abi::manifest::VERSION,
             translator: String::new(),
@@ -324,14 +343,7 @@ mod tests {
             interface: Interface::default(),
             object: None,
         };
-        let programs = chosen.iter().map(|c| (*c).to_owned()).collect();
-        Plan::new(
-            &input,
-            &Choice {
-                programs,
-                ..Choice::default()
-            },
-        )
+        Plan::new(&input, choice)
     }
 
     fn vfsstat() -> Vec<Program> {
@@ -364,6 +376,35 @@ mod tests {
         };
         assert_eq!(plan(twice(), &[]).unwrap().links().count(), 1);
         assert_eq!(plan(twice(), &["a", "b"]).unwrap().links().count(), 2);
+    }
+
+    #[test]
+    fn a_program_that_its_tool_places_is_beside_others_of_its_event() {
+        let programs = vec![
+            program("start", Attach::Kprobe, "account_start", true),
+            program("issue", Attach::Kprobe, "vfs_read", true),
+            program("issue_too", Attach::Kprobe, "vfs_read", true),
+        ];
+        let usual = programs.iter().map(|p| p.name.clone()).collect();
+        let choice = Choice {
+            usual,
+            sections: vec![("start".to_owned(), "kprobe/vfs_read".to_owned())],
+            ..Choice::default()
+        };
+        let plan = plan_of(programs, &choice).unwrap();
+        let attached = plan.decisions.iter().map(|d| d.attached);
+        assert_eq!(attached.collect::<Vec<_>>(), [true, true, false]);
+    }
+
+    #[test]
+    fn what_a_tool_attaches_by_default_goes_before_the_object_s_own() {
+        let choice = Choice {
+            usual: vec!["optional".to_owned()],
+            ..Choice::default()
+        };
+        let plan = plan_of(vfsstat(), &choice).unwrap();
+        let links: Vec<_> = plan.links().map(|l| l.target.as_str()).collect();
+        assert_eq!(links, ["vfs_open"]);
     }
 
     #[test]

@@ -48,7 +48,7 @@ MAP is `id N`, `name NAME`, or either alone. A key or value is its bytes, behind
 type: a number, an enumerator, text.")]
 struct Words {
     /// MAP [key DATA] [value DATA]
-    #[arg(trailing_var_arg = true)]
+    #[arg(allow_negative_numbers = true)]
     words: Vec<String>,
 }
 

@@ -61,8 +61,9 @@ impl Wasm {
         })
     }
 
-    /// A module that is in the device already, with what its programs see from now on. Dropped, it stays.
-    pub fn resident(device: &Device, resident: &Resident<'_>) -> Result<Self> {
+    /// A module that is in the device already, with what its programs see from now on. Dropped, it stays. `input` is what
+    /// [`Resident::input`] gave: the device lets a descriptor's bytes be read once.
+    pub fn resident(device: &Device, resident: &Resident<'_>, input: Input) -> Result<Self> {
         let loaded = Loaded {
             sandbox: device.sandbox(resident.info.sandbox)?,
             maps: resident.maps()?,
@@ -70,7 +71,7 @@ impl Wasm {
             notes: Vec::new(),
         };
         Ok(Wasm {
-            input: resident.input()?,
+            input,
             plan: Plan::default(),
             links: Vec::new(),
             loaded,
