@@ -21,6 +21,7 @@ pub mod interface;
 pub mod kconfig;
 pub mod layout;
 pub mod load;
+pub mod native;
 pub mod open;
 pub mod probe;
 pub mod profile;

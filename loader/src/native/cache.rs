@@ -1,0 +1,1 @@
+//! Compiled images, kept from one load to the next.
