@@ -17,7 +17,7 @@
 //! | body | |
 //! |---|---|
 //! | u32, then each | imports: u32 parameters, name of the module, name |
-//! | u32, then each | programs: u32 offset of the entry, name of the export |
+//! | u32, then each | exports that take a context: u32 offset of the entry, name |
 //! | u32, then each | the table of callbacks: u32 offset of the entry, or [`NONE`] |
 //! | u32, then each | calls: u32 offset of the 32-bit displacement, u32 callee |
 //! | u32, then bytes | the text |
@@ -148,7 +148,10 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn rows<T>(self, row: impl Fn(&mut Reader<'a>) -> Result<T, Invalid>) -> impl Iterator<Item = T> {
+    fn rows<T>(
+        self,
+        row: impl Fn(&mut Reader<'a>) -> Result<T, Invalid>,
+    ) -> impl Iterator<Item = T> {
         let mut reader = Reader { rest: self.bytes };
         (0..self.count).map_while(move |_| row(&mut reader).ok())
     }
@@ -234,7 +237,9 @@ impl<'a> Image<'a> {
         let inside = |offset: u32, size: u64| u64::from(offset) + size <= length;
         let callees = u64::from(IMPORTS) + u64::from(self.imports.count);
         let programs = self.programs().all(|(_, entry)| inside(entry, 1));
-        let callbacks = self.callbacks().all(|entry| entry == NONE || inside(entry, 1));
+        let callbacks = self
+            .callbacks()
+            .all(|entry| entry == NONE || inside(entry, 1));
         let calls = self
             .calls()
             .all(|(at, callee)| inside(at, 4) && u64::from(callee) < callees);
@@ -257,7 +262,7 @@ impl<'a> Image<'a> {
         self.imports.rows(import)
     }
 
-    /// The exports that can be attached, and their entries.
+    /// The exports that take a context, and their entries.
     pub fn programs(&self) -> impl Iterator<Item = (&'a str, u32)> {
         self.programs.rows(program)
     }
@@ -334,7 +339,10 @@ mod tests {
         let bytes = image(4, 12, IMPORTS);
         let image = Image::read(&bytes).unwrap();
         let import = image.imports().next().unwrap();
-        assert_eq!((import.params, import.module, import.name), (2, "bpf", "loop"));
+        assert_eq!(
+            (import.params, import.module, import.name),
+            (2, "bpf", "loop")
+        );
         assert_eq!(image.programs().next(), Some(("kprobe:x:", 4)));
         assert!(image.callbacks().eq([NONE, 8]));
         assert!(image.calls().eq([(12, IMPORTS)]));
@@ -363,7 +371,10 @@ mod tests {
         bytes.push(0);
         assert_eq!(Image::read(&bytes).unwrap_err(), Invalid::Damaged("end"));
         bytes[8] += 1;
-        assert_eq!(Image::read(&bytes).unwrap_err(), Invalid::Version(VERSION + 1));
+        assert_eq!(
+            Image::read(&bytes).unwrap_err(),
+            Invalid::Version(VERSION + 1)
+        );
     }
 
     #[test]

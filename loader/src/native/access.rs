@@ -4,7 +4,9 @@ use abi::layout;
 use abi::traps::Trap;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
-use cranelift_codegen::ir::{InstBuilder, InstructionData, MemFlagsData, Opcode, Type, Value, ValueDef};
+use cranelift_codegen::ir::{
+    InstBuilder, InstructionData, MemFlagsData, Opcode, Type, Value, ValueDef,
+};
 use helpers::native::Vm;
 use wasmparser::{MemArg, Operator};
 
@@ -121,7 +123,11 @@ impl Function<'_, '_> {
     /// Traps unless `end` bytes from `address` on are in memory.
     fn check(&mut self, address: Value, end: u64) {
         let key = self.origin(address);
-        if self.checked.get(&key).is_some_and(|checked| *checked >= end) {
+        if self
+            .checked
+            .get(&key)
+            .is_some_and(|checked| *checked >= end)
+        {
             return;
         }
         let memory = u64::from(self.module.memory);

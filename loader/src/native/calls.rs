@@ -241,11 +241,7 @@ impl Function<'_, '_> {
         }
     }
 
-    fn import_function(
-        &mut self,
-        key: (u32, u32, Option<Type>),
-        signature: Signature,
-    ) -> FuncRef {
+    fn import_function(&mut self, key: (u32, u32, Option<Type>), signature: Signature) -> FuncRef {
         let (namespace, index, _) = key;
         let name = self
             .b

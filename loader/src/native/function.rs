@@ -151,7 +151,11 @@ impl<'m, 'f> Function<'m, 'f> {
         mut b: FunctionBuilder<'f>,
     ) -> Result<Self, Error> {
         let ty = module.type_of(index);
-        let mut types: Vec<Type> = ty.params().iter().map(|p| ir_type(*p)).collect::<Result<_, _>>()?;
+        let mut types: Vec<Type> = ty
+            .params()
+            .iter()
+            .map(|p| ir_type(*p))
+            .collect::<Result<_, _>>()?;
         for local in body.get_locals_reader()? {
             let (count, ty) = local?;
             types.extend(std::iter::repeat_n(ir_type(ty)?, count as usize));
@@ -447,7 +451,12 @@ impl<'m, 'f> Function<'m, 'f> {
     }
 
     /// Opens a block, a loop, or with a condition an `if`.
-    fn open(&mut self, ty: BlockType, is_loop: bool, condition: Option<Value>) -> Result<(), Error> {
+    fn open(
+        &mut self,
+        ty: BlockType,
+        is_loop: bool,
+        condition: Option<Value>,
+    ) -> Result<(), Error> {
         let result = match ty {
             BlockType::Empty => None,
             BlockType::Type(ty) => Some(ir_type(ty)?),
@@ -492,7 +501,12 @@ impl<'m, 'f> Function<'m, 'f> {
         let frame = &mut self.frames[at];
         frame.is_left |= !frame.is_loop;
         let args = match frame.result.filter(|_| !frame.is_loop) {
-            Some(_) => self.stack.last().map(|v| BlockArg::Value(*v)).into_iter().collect(),
+            Some(_) => self
+                .stack
+                .last()
+                .map(|v| BlockArg::Value(*v))
+                .into_iter()
+                .collect(),
             None => Vec::new(),
         };
         (frame.target, args)
@@ -596,10 +610,11 @@ impl<'m, 'f> Function<'m, 'f> {
             self.b.seal_block(block);
             self.call_trap(code);
         }
-        self.b.finalize(cranelift_codegen::isa::TargetFrontendConfig {
-            default_call_conv: CallConv::SystemV,
-            pointer_width: target_lexicon::PointerWidth::U64,
-            page_size_align_log2: 12,
-        });
+        self.b
+            .finalize(cranelift_codegen::isa::TargetFrontendConfig {
+                default_call_conv: CallConv::SystemV,
+                pointer_width: target_lexicon::PointerWidth::U64,
+                page_size_align_log2: 12,
+            });
     }
 }

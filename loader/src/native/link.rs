@@ -1,12 +1,12 @@
 //! From the IR to text, and from texts to an image.
 
 use cranelift_codegen::Context;
+use cranelift_codegen::FinalizedRelocTarget;
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{ExternalName, UserFuncName};
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable, Flags};
-use cranelift_codegen::FinalizedRelocTarget;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use helpers::native::{DIGEST, FRAME, MAGIC, NONE, VERSION};
 use sha2::{Digest, Sha256};
@@ -70,7 +70,10 @@ pub(super) fn link(wasm: &[u8], module: &Module<'_>) -> Result<Vec<u8>, Error> {
         let code = context
             .compile(&*isa, &mut ControlPlane::default())
             .map_err(|e| Error::Compiler(format!("function {index}: {:?}", e.inner)))?;
-        let frame = code.buffer.frame_layout().map_or(0, |f| f.frame_to_fp_offset);
+        let frame = code
+            .buffer
+            .frame_layout()
+            .map_or(0, |f| f.frame_to_fp_offset);
         if frame > FRAME {
             let why = format!("function {index} needs {frame} bytes of stack, {FRAME} is the most");
             return Err(Error::TooLarge(why));

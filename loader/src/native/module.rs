@@ -7,7 +7,8 @@ use cranelift_codegen::ir::Type;
 use cranelift_codegen::ir::types::I64;
 use wasmparser::{
     CompositeInnerType, ConstExpr, ElementItems, ElementKind, ExternalKind, FuncType, FunctionBody,
-    GlobalType, Import, Operator, Parser, Payload, TypeRef, ValType, ValidPayload, Validator, WasmFeatures,
+    GlobalType, Import, Operator, Parser, Payload, TypeRef, ValType, ValidPayload, Validator,
+    WasmFeatures,
 };
 
 use super::function::ir_type;
@@ -77,7 +78,9 @@ impl<'a> Module<'a> {
         for payload in Parser::new(0).parse_all(wasm) {
             let payload = payload?;
             if let ValidPayload::Func(function, body) = validator.payload(&payload)? {
-                function.into_validator(Default::default()).validate(&body)?;
+                function
+                    .into_validator(Default::default())
+                    .validate(&body)?;
             }
             module.section(payload, &mut values)?;
         }

@@ -219,11 +219,7 @@ unsafe extern "sysv64" fn call_import(
 /// # Safety
 ///
 /// As [`call_import`].
-unsafe fn host_call(
-    machine: *mut Machine,
-    number: u64,
-    args: [u64; 5],
-) -> Result<u64, Trapped> {
+unsafe fn host_call(machine: *mut Machine, number: u64, args: [u64; 5]) -> Result<u64, Trapped> {
     // SAFETY: the run owns the machine; what is borrowed here is not changed by what is called.
     let (function, state, fuel) = unsafe {
         let function = (&(*machine).imports)[number as usize].as_ref();
@@ -248,7 +244,12 @@ unsafe fn host_call(
 /// As [`call_import`].
 unsafe fn invoke(machine: *mut Machine, index: u64, args: [u64; 5]) -> Result<u64, Trapped> {
     // SAFETY: as above.
-    let callback = unsafe { (&(*machine).callbacks).get(index as usize).copied().flatten() };
+    let callback = unsafe {
+        (&(*machine).callbacks)
+            .get(index as usize)
+            .copied()
+            .flatten()
+    };
     let function = callback.ok_or(Trapped::somewhere(Trap::BadCall))?;
     // SAFETY: the text lives as long as the machine.
     unsafe { enter(machine, function, args) }
