@@ -59,6 +59,7 @@ fn hostile() -> Result<()> {
     let device: Device = guest::device()?;
     let sandbox = device.create_sandbox("callbacks", 1 << 20)?;
     let module = sandbox.load(&ModuleSpec {
+        native: &[],
         name: "callbacks",
         wasm: corpus::module("callbacks")?,
         globals: &[],

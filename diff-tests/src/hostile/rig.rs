@@ -124,6 +124,7 @@ impl<'a> Rig<'a> {
             false => (&self.bare, Vec::new()),
         };
         let loaded = sandbox.load(&ModuleSpec {
+            native: &[],
             name: "hostile",
             wasm,
             globals: &globals,
