@@ -17,7 +17,7 @@
 //! | body | |
 //! |---|---|
 //! | u32, then each | imports: u32 parameters, name of the module, name |
-//! | u32, then each | exports that take a context: u32 offset of the entry, name |
+//! | u32, then each | exports that take a context: u32 offset of the entry, u32 bytes of the context that are read, name |
 //! | u32, then each | the table of callbacks: u32 offset of the entry, or [`NONE`] |
 //! | u32, then each | calls: u32 offset of the 32-bit displacement, u32 callee |
 //! | u32, then bytes | the text |
@@ -187,6 +187,17 @@ pub struct Import<'a> {
     pub name: &'a str,
 }
 
+/// An export that takes a context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Program<'a> {
+    /// Offset of its first instruction.
+    pub entry: u32,
+    /// Bytes of the context that it reads at most.
+    pub context: u32,
+    /// Its name.
+    pub name: &'a str,
+}
+
 impl<'a> Image<'a> {
     /// Reads an image.
     ///
@@ -236,7 +247,7 @@ impl<'a> Image<'a> {
         let length = self.text.len() as u64;
         let inside = |offset: u32, size: u64| u64::from(offset) + size <= length;
         let callees = u64::from(IMPORTS) + u64::from(self.imports.count);
-        let programs = self.programs().all(|(_, entry)| inside(entry, 1));
+        let programs = self.programs().all(|program| inside(program.entry, 1));
         let callbacks = self
             .callbacks()
             .all(|entry| entry == NONE || inside(entry, 1));
@@ -262,8 +273,8 @@ impl<'a> Image<'a> {
         self.imports.rows(import)
     }
 
-    /// The exports that take a context, and their entries.
-    pub fn programs(&self) -> impl Iterator<Item = (&'a str, u32)> {
+    /// The exports that take a context.
+    pub fn programs(&self) -> impl Iterator<Item = Program<'a>> {
         self.programs.rows(program)
     }
 
@@ -286,9 +297,12 @@ fn import<'a>(reader: &mut Reader<'a>) -> Result<Import<'a>, Invalid> {
     })
 }
 
-fn program<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, u32), Invalid> {
-    let entry = reader.number("program")?;
-    Ok((reader.name("program")?, entry))
+fn program<'a>(reader: &mut Reader<'a>) -> Result<Program<'a>, Invalid> {
+    Ok(Program {
+        entry: reader.number("program")?,
+        context: reader.number("program")?,
+        name: reader.name("program")?,
+    })
 }
 
 fn call(reader: &mut Reader<'_>) -> Result<(u32, u32), Invalid> {
@@ -322,6 +336,7 @@ mod tests {
         name("loop", &mut bytes);
         number(1, &mut bytes);
         number(entry, &mut bytes);
+        number(112, &mut bytes);
         name("kprobe:x:", &mut bytes);
         number(2, &mut bytes);
         number(NONE, &mut bytes);
@@ -343,7 +358,11 @@ mod tests {
             (import.params, import.module, import.name),
             (2, "bpf", "loop")
         );
-        assert_eq!(image.programs().next(), Some(("kprobe:x:", 4)));
+        let program = image.programs().next().unwrap();
+        assert_eq!(
+            (program.name, program.entry, program.context),
+            ("kprobe:x:", 4, 112)
+        );
         assert!(image.callbacks().eq([NONE, 8]));
         assert!(image.calls().eq([(12, IMPORTS)]));
         assert_eq!((image.memory, image.text.len()), (0x1_0000, 16));

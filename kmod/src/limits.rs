@@ -150,7 +150,9 @@ impl fmt::Display for Exceeded {
         write!(f, "limit {scope}_{}: ", self.resource.name())?;
         let [asked, left, limit] = [self.asked, self.left, self.limit].map(Bytes);
         match self.resource {
-            Resource::Memory | Resource::Native => write!(f, "{asked} asked for, {left} left of {limit}"),
+            Resource::Memory | Resource::Native => {
+                write!(f, "{asked} asked for, {left} left of {limit}")
+            }
             _ => write!(f, "{} asked for, {} left of {}", asked.0, left.0, limit.0),
         }
     }

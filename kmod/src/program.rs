@@ -34,6 +34,8 @@ pub(crate) struct Program {
     /// The export's name.
     pub(crate) name: String,
     pub(crate) entry: Entry,
+    /// Words of the context that it reads at most.
+    pub(crate) context: usize,
     pub(crate) stats: Stats,
 }
 

@@ -10,7 +10,7 @@ use helpers::maps;
 
 use crate::device::{self, Device, MapSpec, Module, ModuleSpec, Sandbox};
 use crate::native::cache::Cache;
-use crate::native::{self, Target};
+use crate::native::{self, Array, Target};
 use crate::open::Input;
 use crate::settings::{self, Settings};
 use crate::values;
@@ -41,15 +41,23 @@ pub enum Engine {
     Aot,
 }
 
+impl Engine {
+    /// What `$WPROBE_ENGINE` says, else wasmi.
+    pub fn preferred() -> Self {
+        match std::env::var("WPROBE_ENGINE").is_ok_and(|name| name == "aot") {
+            true => Self::Aot,
+            false => Self::Wasmi,
+        }
+    }
+}
+
 impl Options {
     /// The engine for `input`. Only translated modules have native code.
     fn engine(&self, input: &Input) -> Engine {
-        let preferred = std::env::var("WPROBE_ENGINE").is_ok_and(|name| name == "aot");
-        let default = match preferred && input.manifest.is_some() {
-            true => Engine::Aot,
-            false => Engine::Wasmi,
-        };
-        self.engine.unwrap_or(default)
+        self.engine.unwrap_or(match input.manifest {
+            Some(_) => Engine::preferred(),
+            None => Engine::Wasmi,
+        })
     }
 }
 
@@ -144,7 +152,10 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
     let mut notes = values.notes;
     let native = match options.engine(input) {
         Engine::Wasmi => Vec::new(),
-        Engine::Aot => native(&input.wasm, &values.globals, memory, &mut notes)?,
+        Engine::Aot => {
+            let arrays: Vec<Array> = maps.iter().filter_map(device::Map::array).collect();
+            native(&input.wasm, &values.globals, &arrays, memory, &mut notes)?
+        }
     };
     let module = sandbox.load(&ModuleSpec {
         name: &input.name,
@@ -173,12 +184,17 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
 fn native(
     wasm: &[u8],
     globals: &[u64],
+    arrays: &[Array],
     memory: u64,
     notes: &mut Vec<String>,
 ) -> Result<Vec<u8>, Error> {
     let large = || Error::Native(native::Error::TooLarge(format!("{memory} bytes of memory")));
     let memory = u32::try_from(memory).map_err(|_| large())?;
-    let target = Target { globals, memory };
+    let target = Target {
+        globals,
+        memory,
+        arrays,
+    };
     let image = match Cache::open() {
         Ok(cache) => cache.image(wasm, target),
         Err(why) => {

@@ -13,6 +13,7 @@ pub mod hostile;
 pub mod hotplug;
 pub mod lifecycle;
 pub mod limits;
+pub mod native;
 pub mod objects;
 pub mod privileges;
 pub mod references;
@@ -58,6 +59,7 @@ pub fn all() -> Vec<Case> {
         cli::CASES,
         top::CASES,
         limits::CASES,
+        native::CASES,
         LAST,
     ]
     .concat()

@@ -24,12 +24,12 @@ use wasmi::{
 };
 
 use crate::cpu;
+use crate::engine::Function;
 use crate::engine::config::{Start, engine};
-use crate::engine::native::code::NativeError;
 use crate::engine::imports::{self, Environment, ImportError};
+use crate::engine::native::code::NativeError;
 use crate::engine::slot::{Callbacks, RunState, Slot, SlotGuard};
 use crate::engine::trap::{self, Stop};
-use crate::engine::Function;
 use crate::limits::{Account, Charge, Exceeded};
 use crate::module::{Module, Own};
 use crate::program::{Budget, Buffer, Entry, Program};
@@ -298,6 +298,7 @@ fn program(name: String, entry: Entry) -> Program {
     Program {
         name,
         entry,
+        context: usize::MAX,
         stats: Stats::new(cpu::count()),
     }
 }
@@ -336,7 +337,9 @@ fn why(account: &Account, state: &mut RunState, error: Error) -> LoadError {
         return LoadError::Limit(account.exceeded(Resource::Memory, needed as u64));
     }
     match error.kind() {
-        ErrorKind::TrapCode(_) => LoadError::StartTrapped(trap::reason(state, &Stop::Engine(error)).0),
+        ErrorKind::TrapCode(_) => {
+            LoadError::StartTrapped(trap::reason(state, &Stop::Engine(error)).0)
+        }
         _ => LoadError::Instantiate(error),
     }
 }

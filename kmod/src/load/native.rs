@@ -10,7 +10,7 @@ use crate::engine::native::code::{self, Code, NativeError};
 use crate::engine::slot::Callbacks;
 use crate::engine::{Function, native};
 use crate::limits::{Account, Charge};
-use crate::program::Entry;
+use crate::program::{Entry, Program};
 use crate::sandbox::{NamedPrograms, Sandbox, Shared};
 use crate::services;
 
@@ -31,7 +31,9 @@ pub(super) fn build(sandbox: &Sandbox, wasm: &[u8], bytes: &[u8]) -> Result<Buil
         ..=MAX_IMPORTS => {}
         count => return Err(LoadError::Imports(count)),
     }
-    let attachable = image.programs().filter(|(name, _)| is_attachable(name));
+    let attachable = image
+        .programs()
+        .filter(|program| is_attachable(program.name));
     let charges = charge(
         &sandbox.account,
         attachable.count(),
@@ -41,13 +43,17 @@ pub(super) fn build(sandbox: &Sandbox, wasm: &[u8], bytes: &[u8]) -> Result<Buil
     let (code, missing) = code::place(&image).map_err(LoadError::Native)?;
     // From here on only a damaged sandbox refuses, and what it has got it keeps.
     charges.into_iter().for_each(Charge::keep);
-    let programs = add(shared, code)?;
+    let (programs, contexts) = add(shared, code)?;
     let first_program = shared.add_programs(&programs).ok_or(LoadError::Poisoned)?;
     Ok(Built {
         first_program,
         programs: programs
             .into_iter()
-            .map(|(name, functions)| program(name, Entry::Context(functions.into())))
+            .zip(contexts)
+            .map(|((name, functions), context)| Program {
+                context,
+                ..program(name, Entry::Context(functions.into()))
+            })
             .collect(),
         own: None,
         native: image.text.len(),
@@ -72,13 +78,13 @@ fn charge(
     ])
 }
 
-/// Gives each CPU's store the code; the programs in it.
-fn add(shared: &Shared, code: Code) -> Result<Vec<NamedPrograms>, LoadError> {
+/// Gives each CPU's store the code; the programs in it, and how many words of their contexts they read.
+fn add(shared: &Shared, code: Code) -> Result<(Vec<NamedPrograms>, Vec<usize>), LoadError> {
     let programs = code.programs.into_iter();
-    let programs: Vec<(String, u64)> = programs.filter(|(name, _)| is_attachable(name)).collect();
+    let programs: Vec<code::Program> = programs.filter(|p| is_attachable(&p.name)).collect();
     let mut functions: Vec<NamedPrograms> = programs
         .iter()
-        .map(|(name, _)| (name.clone(), Vec::new()))
+        .map(|program| (program.name.clone(), Vec::new()))
         .collect();
     let mut text = Some(code.text);
     for cpu in &shared.cpus {
@@ -90,10 +96,11 @@ fn add(shared: &Shared, code: Code) -> Result<Vec<NamedPrograms>, LoadError> {
             .push(Callbacks::Native(code.callbacks.clone()));
         // The first one keeps it for all: they go together.
         state.texts.extend(text.take());
-        for ((_, functions), (_, entry)) in functions.iter_mut().zip(&programs) {
-            let function = native::Function::new(*entry, module);
+        for ((_, functions), program) in functions.iter_mut().zip(&programs) {
+            let function = native::Function::new(program.entry, module);
             functions.push(Function::Native(function));
         }
     }
-    Ok(functions)
+    let contexts = programs.iter().map(|program| program.context).collect();
+    Ok((functions, contexts))
 }

@@ -86,6 +86,7 @@ impl Function<'_, '_> {
     /// The native address of `bytes` bytes at `address + offset`, checked: a base and what to add.
     fn place(&mut self, address: Value, offset: u64, bytes: u32) -> (Value, i32) {
         if let Some(at) = self.in_area(address, offset, bytes) {
+            self.reads(at, bytes);
             let stack = self.field(I64, std::mem::offset_of!(Vm, stack));
             return (stack, at);
         }
@@ -112,12 +113,21 @@ impl Function<'_, '_> {
     /// How far from the stack's base `bytes` bytes at `address + offset` lie, if they lie in the CPU's own area.
     pub(super) fn in_area(&self, address: Value, offset: u64, bytes: u32) -> Option<i32> {
         let placed = *self.placed.get(&address)? as u32 as i32;
-        let first = -(layout::CONTEXT_SIZE as i64);
+        let first = -i64::from(layout::CONTEXT_SIZE);
         let end = i64::from(layout::STACK_SIZE + layout::KEYS_SIZE);
         let at = i64::from(placed) + i64::try_from(offset).ok()?;
         // The address itself too, so that its sum did not wrap.
         let inside = (first..end).contains(&placed.into());
         (inside && at + i64::from(bytes) <= end).then_some(at as i32)
+    }
+
+    /// How far from the stack's base `bytes` bytes behind a tagged pointer lie, if they lie in the CPU's own area.
+    pub(super) fn own_pointer(&self, pointer: Value, bytes: u32) -> Option<i32> {
+        let placed = *self.placed.get(&pointer)?;
+        let at = placed.wrapping_sub(layout::guest_ptr(0)) as i64;
+        let first = -i64::from(layout::CONTEXT_SIZE);
+        let end = i64::from(layout::STACK_SIZE + layout::KEYS_SIZE);
+        (first <= at && at + i64::from(bytes) <= end).then_some(at as i32)
     }
 
     /// Traps unless `end` bytes from `address` on are in memory.

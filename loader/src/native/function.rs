@@ -64,6 +64,10 @@ pub(super) struct Function<'m, 'f> {
     /// How far memory was checked from an address on.
     pub(super) checked: HashMap<Value, u64>,
     traps: BTreeMap<u32, Block>,
+    /// Bytes of the context that are read at known places.
+    pub(super) context_read: u32,
+    /// The pointer to the context, in a program that only the runtime calls.
+    context: Option<Value>,
     /// What is left of the budget, in functions that loop or are called.
     pub(super) fuel: Option<Variable>,
     /// Units that loops pay at each turn, in their order.
@@ -96,20 +100,22 @@ pub(super) fn signature(ty: &FuncType) -> Result<Signature, Error> {
     Ok(signature)
 }
 
-/// Translates function `index` of `module` into what `b` builds.
+/// Translates function `index` of `module` into what `b` builds; how many bytes of its context it reads, if it is a program.
 pub(super) fn translate(
     module: &Module<'_>,
     index: u32,
     body: &FunctionBody<'_>,
     b: FunctionBuilder<'_>,
-) -> Result<(), Error> {
+) -> Result<u32, Error> {
     let mut function = Function::begin(module, index, body, b)?;
     let mut operators = body.get_operators_reader()?;
     while !operators.eof() {
         function.operator(&operators.read()?)?;
     }
+    let context = function.context;
+    let used = context.map_or(u32::MAX, |context| function.context_used(context));
     function.finish();
-    Ok(())
+    Ok(used)
 }
 
 /// What a body costs outside its loops, and a turn of each of them; which locals are set once at most, and that outside
@@ -193,6 +199,8 @@ impl<'m, 'f> Function<'m, 'f> {
             placed: HashMap::new(),
             checked: HashMap::new(),
             traps: BTreeMap::new(),
+            context_read: 0,
+            context: None,
             fuel: None,
             costs: costs.into_iter(),
         };
@@ -201,6 +209,7 @@ impl<'m, 'f> Function<'m, 'f> {
             // Only the runtime calls it, with a pointer to the context copy.
             let context_at = layout::guest_ptr(0).wrapping_sub(layout::CONTEXT_SIZE.into());
             function.placed.insert(*context, context_at);
+            function.context = Some(*context);
         }
         function.pay_entry(is_called);
         Ok(function)

@@ -49,6 +49,8 @@ struct Text {
     bytes: Vec<u8>,
     /// Where each own function begins, behind its mark.
     starts: Vec<u32>,
+    /// How many bytes of its context each reads.
+    contexts: Vec<u32>,
     /// Displacements to own functions: where, which.
     own: Vec<(u32, u32)>,
     /// Displacements to callees of the image: where, which.
@@ -66,7 +68,7 @@ pub(super) fn link(wasm: &[u8], module: &Module<'_>) -> Result<Vec<u8>, Error> {
         context.func.name = UserFuncName::user(OWN, index);
         context.func.signature = signature(module.type_of(index))?;
         let b = FunctionBuilder::new(&mut context.func, &mut builder);
-        translate(module, index, body, b)?;
+        text.contexts.push(translate(module, index, body, b)?);
         let code = context
             .compile(&*isa, &mut ControlPlane::default())
             .map_err(|e| Error::Compiler(format!("function {index}: {:?}", e.inner)))?;
@@ -163,6 +165,7 @@ fn image(wasm: &[u8], module: &Module<'_>, code: &Text) -> Vec<u8> {
     number(&mut body, programs().count());
     for (name, function) in programs() {
         number(&mut body, code.entry(function) as usize);
+        number(&mut body, code.contexts[function as usize] as usize);
         text(&mut body, name);
     }
     number(&mut body, module.callbacks.len());

@@ -12,7 +12,7 @@ use wasmparser::{
 };
 
 use super::function::ir_type;
-use super::{Error, Target};
+use super::{Array, Error, Target};
 
 /// What modules may have: as the other engines take it, without floats.
 fn features() -> WasmFeatures {
@@ -57,11 +57,13 @@ pub(super) struct Module<'a> {
     pub(super) called: BTreeSet<u32>,
     /// Bytes of memory.
     pub(super) memory: u32,
+    /// Arrays in it.
+    pub(super) arrays: &'a [Array],
 }
 
 impl<'a> Module<'a> {
     /// Reads and validates `wasm`.
-    pub(super) fn read(wasm: &'a [u8], target: Target<'_>) -> Result<Self, Error> {
+    pub(super) fn read(wasm: &'a [u8], target: Target<'a>) -> Result<Self, Error> {
         let mut validator = Validator::new_with_features(features());
         let mut module = Module {
             types: Vec::new(),
@@ -73,6 +75,7 @@ impl<'a> Module<'a> {
             callbacks: Vec::new(),
             called: BTreeSet::new(),
             memory: target.memory,
+            arrays: target.arrays,
         };
         let mut values = target.globals.iter();
         for payload in Parser::new(0).parse_all(wasm) {

@@ -64,12 +64,21 @@ impl NativeError {
     }
 }
 
+/// An export that takes a context.
+pub(crate) struct Program {
+    pub(crate) name: String,
+    /// Address of its function.
+    pub(crate) entry: u64,
+    /// Words of the context that it reads at most.
+    pub(crate) context: usize,
+}
+
 /// Native code in its place.
 pub(crate) struct Code {
     /// What its store keeps.
     pub(crate) text: Text,
-    /// Exports that can be attached, and their functions.
-    pub(crate) programs: Vec<(String, u64)>,
+    /// Exports that take a context.
+    pub(crate) programs: Vec<Program>,
     /// Functions that helpers may call.
     pub(crate) callbacks: Vec<Option<u64>>,
 }
@@ -145,7 +154,11 @@ pub(crate) fn place(image: &Image<'_>) -> Result<(Code, Vec<String>), NativeErro
     let callbacks = image.callbacks();
     let code = Code {
         programs: programs
-            .map(|(name, entry)| (name.to_string(), base + u64::from(entry)))
+            .map(|program| Program {
+                name: program.name.to_string(),
+                entry: base + u64::from(program.entry),
+                context: program.context as usize / 8 + 1,
+            })
             .collect(),
         callbacks: callbacks
             .map(|entry| (entry != NONE).then(|| base + u64::from(entry)))

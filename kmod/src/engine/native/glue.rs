@@ -60,10 +60,7 @@ unsafe fn result(state: *mut RunState, result: Result0) -> u64 {
 ///
 /// `state` is the state of the run that native code is in.
 #[inline(always)]
-unsafe fn paid(
-    state: *mut RunState,
-    action: impl FnOnce(&Run<'_, Kernel>) -> Result0,
-) -> Result0 {
+unsafe fn paid(state: *mut RunState, action: impl FnOnce(&Run<'_, Kernel>) -> Result0) -> Result0 {
     // SAFETY: the caller's promise; no reference to the state is kept over the action, which may run functions.
     let (space, work, run) = unsafe {
         let space = (*state).space.ok_or(Trap::NoHelper)?;
