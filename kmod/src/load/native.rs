@@ -1,6 +1,5 @@
 //! Loading native code in place of wasm.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use abi::uapi::Resource;

@@ -1,4 +1,4 @@
-//! One function: control flow, locals, and what the other parts of the translation share.
+//! One function: locals, the budget, and what the other parts of the translation share.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,36 +7,21 @@ use abi::traps::Trap;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{
-    AbiParam, Block, BlockArg, InstBuilder, InstructionData, MemFlagsData, Opcode, Signature, Type,
-    Value, ValueDef,
+    AbiParam, Block, InstBuilder, InstructionData, MemFlagsData, Opcode, Signature, Type, Value,
+    ValueDef,
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Variable};
 use helpers::native::Vm;
-use wasmparser::{BlockType, FuncType, FunctionBody, Operator, ValType};
+use wasmparser::{FuncType, FunctionBody, Operator, ValType};
 
 use super::Error;
 use super::calls::Callees;
+use super::control::Frame;
 use super::module::{Global, Module};
 
 /// wasm instructions for one unit of the budget: they are cheap here.
 const UNIT: u64 = 4;
-
-/// A structured instruction that is open.
-struct Frame {
-    /// Where a branch to it goes.
-    target: Block,
-    /// Where it ends; for a loop not where branches go.
-    end: Block,
-    /// Where an `if` goes on that is not taken, until its `else`.
-    otherwise: Option<Block>,
-    is_loop: bool,
-    result: Option<Type>,
-    /// Height of the operand stack below it.
-    height: usize,
-    /// Whether anything goes to `end`.
-    is_left: bool,
-}
 
 /// What a local is.
 #[derive(Clone, Copy)]
@@ -53,12 +38,12 @@ pub(super) struct Function<'m, 'f> {
     pub(super) vm: Value,
     pub(super) stack: Vec<Value>,
     pub(super) callees: Callees,
-    frames: Vec<Frame>,
+    pub(super) frames: Vec<Frame>,
     locals: Vec<Local>,
     /// Whether each local has one value, or one before and one after a place that nothing goes around.
     steady: Vec<bool>,
     /// Depth of code that is never reached.
-    dead: Option<u32>,
+    pub(super) dead: Option<u32>,
     /// Values that are `env.stack_base` plus so much, in their width.
     pub(super) placed: HashMap<Value, u64>,
     /// How far memory was checked from an address on.
@@ -71,7 +56,7 @@ pub(super) struct Function<'m, 'f> {
     /// What is left of the budget, in functions that loop or are called.
     pub(super) fuel: Option<Variable>,
     /// Units that loops pay at each turn, in their order.
-    costs: std::vec::IntoIter<u64>,
+    pub(super) costs: std::vec::IntoIter<u64>,
 }
 
 /// The IR's type of a wasm type.
@@ -184,15 +169,7 @@ impl<'m, 'f> Function<'m, 'f> {
             vm: params[0],
             stack: Vec::new(),
             callees: Callees::default(),
-            frames: vec![Frame {
-                target: end,
-                end,
-                otherwise: None,
-                is_loop: false,
-                result,
-                height: 0,
-                is_left: false,
-            }],
+            frames: vec![Frame::block(end, result, 0)],
             locals: Vec::new(),
             steady,
             dead: None,
@@ -278,7 +255,7 @@ impl<'m, 'f> Function<'m, 'f> {
         }
     }
 
-    fn pay(&mut self, cost: u64) {
+    pub(super) fn pay(&mut self, cost: u64) {
         if let Some(fuel) = self.fuel {
             let left = self.b.use_var(fuel);
             let cost = self.b.ins().iconst(I64, cost as i64);
@@ -306,12 +283,6 @@ impl<'m, 'f> Function<'m, 'f> {
             b.set_cold_block(block);
             block
         })
-    }
-
-    /// Goes on in `block`, which is reached from more than one place.
-    fn enter(&mut self, block: Block) {
-        self.b.switch_to_block(block);
-        self.checked.clear();
     }
 
     pub(super) fn push(&mut self, value: Value) {
@@ -408,181 +379,6 @@ impl<'m, 'f> Function<'m, 'f> {
             }
             Operator::Call { function_index } => self.call(*function_index),
             other => self.simple(other),
-        }
-    }
-
-    fn control(&mut self, operator: &Operator<'_>) -> Result<(), Error> {
-        match operator {
-            Operator::Block { blockty } => self.open(*blockty, false, None)?,
-            Operator::Loop { blockty } => self.open(*blockty, true, None)?,
-            Operator::If { blockty } => {
-                let condition = self.pop();
-                self.open(*blockty, false, Some(condition))?;
-            }
-            Operator::Else => self.otherwise(true),
-            Operator::End => self.end(true),
-            Operator::Br { relative_depth } => {
-                self.branch(*relative_depth);
-                self.dead = Some(0);
-            }
-            Operator::BrIf { relative_depth } => {
-                let condition = self.pop();
-                let (target, args) = self.target(*relative_depth);
-                let on = self.b.create_block();
-                self.b.ins().brif(condition, target, &args, on, &[]);
-                self.b.switch_to_block(on);
-                self.b.seal_block(on);
-            }
-            Operator::BrTable { targets } => {
-                let index = self.pop();
-                for (case, depth) in (0..).zip(targets.targets()) {
-                    let hit = self.b.ins().icmp_imm_u(IntCC::Equal, index, case);
-                    let (target, args) = self.target(depth?);
-                    let on = self.b.create_block();
-                    self.b.ins().brif(hit, target, &args, on, &[]);
-                    self.b.switch_to_block(on);
-                    self.b.seal_block(on);
-                }
-                self.branch(targets.default());
-                self.dead = Some(0);
-            }
-            Operator::Return => {
-                self.branch(self.frames.len() as u32 - 1);
-                self.dead = Some(0);
-            }
-            _ => {
-                let to = self.trap_block(Trap::Unreachable);
-                self.b.ins().jump(to, &[]);
-                self.dead = Some(0);
-            }
-        }
-        Ok(())
-    }
-
-    /// Opens a block, a loop, or with a condition an `if`.
-    fn open(
-        &mut self,
-        ty: BlockType,
-        is_loop: bool,
-        condition: Option<Value>,
-    ) -> Result<(), Error> {
-        let result = match ty {
-            BlockType::Empty => None,
-            BlockType::Type(ty) => Some(ir_type(ty)?),
-            BlockType::FuncType(_) => {
-                return Err(Error::Unsupported("blocks with parameters".into()));
-            }
-        };
-        let end = self.b.create_block();
-        if let Some(ty) = result {
-            self.b.append_block_param(end, ty);
-        }
-        let mut frame = Frame {
-            target: end,
-            end,
-            otherwise: None,
-            is_loop,
-            result,
-            height: self.stack.len(),
-            is_left: false,
-        };
-        if is_loop {
-            frame.target = self.b.create_block();
-            self.b.ins().jump(frame.target, &[]);
-            self.enter(frame.target);
-            let cost = self.costs.next().unwrap_or(1);
-            self.pay(cost);
-        }
-        if let Some(condition) = condition {
-            let (then, otherwise) = (self.b.create_block(), self.b.create_block());
-            self.b.ins().brif(condition, then, &[], otherwise, &[]);
-            self.b.switch_to_block(then);
-            self.b.seal_block(then);
-            frame.otherwise = Some(otherwise);
-        }
-        self.frames.push(frame);
-        Ok(())
-    }
-
-    /// Where a branch `depth` levels out goes, and with what; the operand stack stays.
-    fn target(&mut self, depth: u32) -> (Block, Vec<BlockArg>) {
-        let at = self.frames.len() - 1 - depth as usize;
-        let frame = &mut self.frames[at];
-        frame.is_left |= !frame.is_loop;
-        let args = match frame.result.filter(|_| !frame.is_loop) {
-            Some(_) => self
-                .stack
-                .last()
-                .map(|v| BlockArg::Value(*v))
-                .into_iter()
-                .collect(),
-            None => Vec::new(),
-        };
-        (frame.target, args)
-    }
-
-    fn branch(&mut self, depth: u32) {
-        let (target, args) = self.target(depth);
-        self.b.ins().jump(target, &args);
-    }
-
-    /// Ends what is open with the top of the operand stack, if it has a result.
-    fn leave(&mut self) {
-        let frame = self.frames.last_mut().expect("the function is valid");
-        frame.is_left = true;
-        let (end, result) = (frame.end, frame.result);
-        let args: Vec<BlockArg> = result
-            .and(self.stack.last())
-            .map(|v| BlockArg::Value(*v))
-            .into_iter()
-            .collect();
-        self.b.ins().jump(end, &args);
-    }
-
-    /// `else`; `reached` if what is before it falls through.
-    fn otherwise(&mut self, reached: bool) {
-        if reached {
-            self.leave();
-        }
-        let frame = self.frames.last_mut().expect("the function is valid");
-        let block = frame.otherwise.take().expect("the function is valid");
-        self.stack.truncate(frame.height);
-        self.enter(block);
-        self.b.seal_block(block);
-    }
-
-    fn end(&mut self, reached: bool) {
-        if reached {
-            self.leave();
-        }
-        let frame = self.frames.last_mut().expect("the function is valid");
-        if let Some(block) = frame.otherwise.take() {
-            frame.is_left = true;
-            let end = frame.end;
-            self.enter(block);
-            self.b.seal_block(block);
-            self.b.ins().jump(end, &[]);
-        }
-        let frame = self.frames.pop().expect("the function is valid");
-        self.stack.truncate(frame.height);
-        if frame.is_loop {
-            self.b.seal_block(frame.target);
-        }
-        self.enter(frame.end);
-        self.b.seal_block(frame.end);
-        if frame.result.is_some() {
-            let result = self.b.block_params(frame.end)[0];
-            self.push(result);
-        }
-        if self.frames.is_empty() {
-            self.store_fuel();
-            let result = frame.result.map(|_| self.pop());
-            self.call_return(result);
-        } else if !frame.is_left {
-            // Nothing gets here; the block is there and must end.
-            let to = self.trap_block(Trap::Unreachable);
-            self.b.ins().jump(to, &[]);
-            self.dead = Some(0);
         }
     }
 

@@ -12,6 +12,7 @@ mod access;
 pub mod cache;
 mod calls;
 mod context;
+mod control;
 mod function;
 mod link;
 mod module;
