@@ -223,7 +223,8 @@ unsafe extern "sysv64" fn call_import(
 unsafe fn host_call(machine: *mut Machine, number: u64, args: [u64; 5]) -> Result<u64, Trapped> {
     // SAFETY: the run owns the machine; what is borrowed here is not changed by what is called.
     let (function, state, fuel) = unsafe {
-        let function = (&(*machine).imports)[number as usize].as_ref();
+        let imports = &(*machine).imports;
+        let function = imports[number as usize].as_ref();
         (function, (*machine).state.as_deref(), (*machine).vm.fuel)
     };
     let function = function.ok_or(Trapped::somewhere(Trap::NoHelper))?;
@@ -245,12 +246,8 @@ unsafe fn host_call(machine: *mut Machine, number: u64, args: [u64; 5]) -> Resul
 /// As [`call_import`].
 unsafe fn invoke(machine: *mut Machine, index: u64, args: [u64; 5]) -> Result<u64, Trapped> {
     // SAFETY: as above.
-    let callback = unsafe {
-        (&(*machine).callbacks)
-            .get(index as usize)
-            .copied()
-            .flatten()
-    };
+    let callbacks = unsafe { &(*machine).callbacks };
+    let callback = callbacks.get(index as usize).copied().flatten();
     let function = callback.ok_or(Trapped::somewhere(Trap::BadCall))?;
     // SAFETY: the text lives as long as the machine.
     unsafe { enter(machine, function, args) }

@@ -129,7 +129,8 @@ where
 unsafe fn invoke(state: *mut RunState, index: u64, args: [u64; 5]) -> Result0 {
     // SAFETY: the caller's promise. The functions of a module in the store do not change.
     let function = unsafe {
-        match (&(*state).callbacks).get((*state).flow.module) {
+        let callbacks = &(*state).callbacks;
+        match callbacks.get((*state).flow.module) {
             Some(Callbacks::Native(functions)) => functions.get(index as usize).copied().flatten(),
             _ => None,
         }
