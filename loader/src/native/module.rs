@@ -178,7 +178,12 @@ impl<'a> Module<'a> {
     ) -> Result<(), Error> {
         let (module, name) = (import.module, import.name);
         match import.ty {
-            TypeRef::Func(ty) => self.imports.push(HostFunction { module, name, ty }),
+            TypeRef::Func(ty) => {
+                if !self.is_host_type(module, name, ty) {
+                    return Err(Error::Wasm(format!("import {module}.{name}: wrong type")));
+                }
+                self.imports.push(HostFunction { module, name, ty });
+            }
             TypeRef::Global(ty)
                 if (module, name) == (names::ENV, names::STACK_BASE) && is(ty, ValType::I32) =>
             {
@@ -199,10 +204,33 @@ impl<'a> Module<'a> {
                         self.memory
                     )));
                 }
+                let most = memory.maximum.unwrap_or(u64::MAX);
+                let most = most.saturating_mul(abi::layout::WASM_PAGE.into());
+                if most < self.memory.into() {
+                    return Err(Error::TooLarge(format!(
+                        "its memory has {most} bytes at most, the sandbox's has {}",
+                        self.memory
+                    )));
+                }
             }
             _ => return Err(unsupported(&format!("import {module}.{name}"))),
         }
         Ok(())
+    }
+
+    /// Whether `env.trap` takes two i32, and any other up to five i64, for an i64.
+    fn is_host_type(&self, module: &str, name: &str, ty: u32) -> bool {
+        let ty = &self.types[ty as usize];
+        match (module, name) {
+            (names::ENV, names::TRAP) => {
+                ty.params() == [ValType::I32; 2] && ty.results().is_empty()
+            }
+            _ => {
+                ty.params().len() <= 5
+                    && ty.params().iter().all(|param| *param == ValType::I64)
+                    && ty.results() == [ValType::I64]
+            }
+        }
     }
 
     fn element(&mut self, element: wasmparser::Element<'a>) -> Result<(), Error> {
