@@ -84,5 +84,6 @@ object_for_kernel
 step "building the C half for $release"
 cp -u "$kmod"/shim/* "$kmod/Kbuild" "$out/obj/"
 make -s -C "$headers" M="$out/obj" modules
-cp "$out/obj/wprobe.ko" "$out/wprobe.ko"
+# objtool would read a megabyte of traps, one by one, so until here it was data.
+llvm-objcopy-19 --set-section-flags .native=alloc,readonly,code "$out/obj/wprobe.ko" "$out/wprobe.ko"
 step "built $out/wprobe.ko"

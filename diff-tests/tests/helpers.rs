@@ -109,7 +109,7 @@ fn callbacks_are_called_as_by_the_kernel() {
         let expected =
             diff_tests::compare::counters(&native("callbacks", program, ".bss").unwrap());
         assert!(expected.iter().filter(|result| **result != 0).count() > 7);
-        for engine in [EngineKind::Wasmi, EngineKind::Wasmtime] {
+        for engine in [EngineKind::Wasmi, EngineKind::Wasmtime, EngineKind::Native] {
             let found = translated("callbacks", program, ".bss", engine).unwrap();
             let found = diff_tests::compare::counters(&found);
             assert_eq!(found, expected, "{program}, {engine:?}");
@@ -123,7 +123,7 @@ fn strings_are_formatted_parsed_and_compared_as_by_the_kernel() {
         let native = native("calls_text", program, RESULTS).unwrap();
         let expected = results(&native);
         assert!(expected.iter().filter(|result| result.ret != 0).count() > 2);
-        for engine in [EngineKind::Wasmi, EngineKind::Wasmtime] {
+        for engine in [EngineKind::Wasmi, EngineKind::Wasmtime, EngineKind::Native] {
             let found = translated("calls_text", program, RESULTS, engine).unwrap();
             for (found, expected) in results(&found).iter().zip(&expected) {
                 assert_eq!(found, expected, "{program}, {engine:?}");

@@ -8,6 +8,7 @@
 //! * [`calls`]: one function per helper, found by the helper's id.
 //! * [`atomics`]: the read-modify-write operations that plain wasm lacks.
 //! * [`imports`]: all of these by import name, for engines.
+//! * [`native`]: what native code is, and how it calls them.
 //!
 //! **Invariant:** every address and length that comes from a guest becomes bytes in one place only,
 //! [`guest::GuestMemory::slice`]. **Invariant:** nothing here sleeps, and nothing allocates except the
@@ -25,4 +26,5 @@ pub mod host;
 pub mod imports;
 mod lock;
 pub mod maps;
+pub mod native;
 pub mod space;

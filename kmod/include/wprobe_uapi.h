@@ -54,6 +54,7 @@ enum wprobe_resource {
 	WPROBE_RESOURCE_ENTRIES = 3,
 	WPROBE_RESOURCE_PROGRAMS = 4,
 	WPROBE_RESOURCE_INSTANCES = 5,
+	WPROBE_RESOURCE_NATIVE = 6,
 };
 
 /* Why a run ended early. */
@@ -148,7 +149,9 @@ struct wprobe_module_load {
 	__u64 log; /* in: address of a buffer for the reason of a refusal, NUL-terminated text */
 	__u64 log_size; /* in: its size */
 	__u64 flags; /* in: 0 */
-}; /* 128 bytes */
+	__u64 native; /* in: address of native code to run in place of the wasm, which asks for CAP_SYS_MODULE; 0: none */
+	__u64 native_size; /* in: its size */
+}; /* 144 bytes */
 
 /* Attaches a program. The link is active until it is gone. */
 struct wprobe_link_create {
@@ -229,7 +232,8 @@ struct wprobe_module_info {
 	__u32 pinned; /* out: 1 if pinned */
 	__u32 exclusive; /* out: 1 if it has its own memory and one instance (hand-written), 0 if one instance per CPU */
 	__u32 reports; /* out: 1 if it exports `report` */
-}; /* 112 bytes */
+	__u64 native; /* out: bytes of native code, 0 if its wasm is interpreted */
+}; /* 120 bytes */
 
 /* A link. */
 struct wprobe_link_info {

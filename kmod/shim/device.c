@@ -27,11 +27,13 @@ PARAMETER(max_maps, 256, "maps a sandbox may have, 256 at most");
 PARAMETER(max_entries, 4194304, "elements that the maps of a sandbox may have");
 PARAMETER(max_programs, 4096, "programs a sandbox may have");
 PARAMETER(max_instances, 16384, "instances a sandbox may have");
+PARAMETER(max_native, 262144, "bytes of native code a sandbox may have");
 PARAMETER(total_memory, 4294967296, "bytes of linear memory and rings of all sandboxes");
 PARAMETER(total_maps, 65536, "maps of all sandboxes");
 PARAMETER(total_entries, 67108864, "elements of all maps");
 PARAMETER(total_programs, 65536, "programs of all sandboxes");
 PARAMETER(total_instances, 262144, "instances of all sandboxes");
+PARAMETER(total_native, 1048576, "bytes of native code of all sandboxes, 1048576 at most");
 PARAMETER(max_module, 4194304, "bytes of a wasm module at most");
 PARAMETER(default_fuel, 1048576, "execution budget of one run");
 PARAMETER(max_fuel, 16777216, "largest budget a module may ask for");
@@ -44,8 +46,10 @@ u64 wprobe_control_resume;
 void wp_limits(struct wprobe_limits *limits)
 {
 	*limits = (struct wprobe_limits){
-		.each = { max_memory, max_maps, max_entries, max_programs, max_instances },
-		.total = { total_memory, total_maps, total_entries, total_programs, total_instances },
+		.each = { max_memory, max_maps, max_entries, max_programs, max_instances,
+			  max_native },
+		.total = { total_memory, total_maps, total_entries, total_programs, total_instances,
+			   total_native },
 		.max_module = max_module,
 		.default_fuel = default_fuel,
 		.max_fuel = max_fuel,

@@ -33,7 +33,7 @@ struct wprobe_request {
 };
 
 /* Module parameters, and the machine's shape. */
-#define WPROBE_RESOURCES 5
+#define WPROBE_RESOURCES 6
 
 struct wprobe_limits {
 	/* by enum wprobe_resource, which begins with 1 */
@@ -116,6 +116,15 @@ long wp_read_kernel_str(char *to, u64 from, size_t size);
 long wp_read_user_str(char *to, u64 from, size_t size);
 u64 wp_user_end(void);
 void wp_trace(const char *text, size_t length);
+
+/* native.c */
+/* Bytes of native code that all modules together may have. */
+#define WPROBE_NATIVE_TEXT (1024 * 1024)
+
+u64 wp_native_text(void);
+bool wp_may_load_code(void);
+long wp_native_write(size_t offset, const void *code, size_t size);
+void wp_sha256(const void *bytes, size_t size, u8 *digest);
 
 /* stack.c */
 long wp_stack(const struct wprobe_hit *hit, bool user, u32 skip, u64 *to, u32 room);

@@ -13,6 +13,7 @@ use abi::uapi::{self, Resource};
 use helpers::host::Errno;
 use helpers::space::MAX_MAPS;
 
+use crate::engine::native::text::ROOM;
 use crate::services;
 use crate::user::{Bytes, Call, Refusal};
 
@@ -39,6 +40,7 @@ fn limit(scope: Scope, resource: Resource) -> u64 {
     match (scope, resource) {
         (Scope::Sandbox, Resource::Maps) => limits.each[index].min(MAX_MAPS as u64),
         (Scope::Sandbox, _) => limits.each[index],
+        (Scope::All, Resource::Native) => limits.total[index].min(ROOM as u64),
         (Scope::All, _) => limits.total[index],
     }
 }
@@ -148,7 +150,9 @@ impl fmt::Display for Exceeded {
         write!(f, "limit {scope}_{}: ", self.resource.name())?;
         let [asked, left, limit] = [self.asked, self.left, self.limit].map(Bytes);
         match self.resource {
-            Resource::Memory => write!(f, "{asked} asked for, {left} left of {limit}"),
+            Resource::Memory | Resource::Native => {
+                write!(f, "{asked} asked for, {left} left of {limit}")
+            }
             _ => write!(f, "{} asked for, {} left of {}", asked.0, left.0, limit.0),
         }
     }

@@ -9,7 +9,7 @@ use helpers::host::Errno;
 use wasmi::{Memory, Store, TypedFunc};
 
 use crate::engine::slot::{RunState, Slot};
-use crate::engine::trap;
+use crate::engine::trap::{self, Stop};
 use crate::program::{Budget, Buffer, Program};
 use crate::registry::{Object, Registry};
 use crate::sandbox::Sandbox;
@@ -33,6 +33,8 @@ pub(crate) struct Module {
     pub(crate) id: u32,
     pub(crate) name: String,
     pub(crate) wasm: Vec<u8>,
+    /// Bytes of native code; 0: interpreted.
+    pub(crate) native: usize,
     pub(crate) budget: Budget,
     pub(crate) programs: Vec<Program>,
     /// The first one's number in the sandbox; 0: they have none.
@@ -75,6 +77,7 @@ pub(crate) fn ioctl(
                 .as_ref()
                 .is_some_and(|own| own.report.is_some())
                 .into(),
+            native: module.native as u64,
         })?;
         return Ok(None);
     }
@@ -164,6 +167,9 @@ impl Module {
         let result = store
             .set_fuel(self.budget.fuel)
             .and_then(|()| report.call(&mut *store, ()));
-        result.map_err(|error| Errno(trap::reason(store.data_mut(), &error).0.errno()))
+        result.map_err(|error| {
+            let stop = Stop::Engine(error);
+            Errno(trap::reason(store.data_mut(), &stop).0.errno())
+        })
     }
 }

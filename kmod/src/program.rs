@@ -8,18 +8,19 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use abi::layout;
 use abi::uapi::SYSCALL_ARGS;
 use helpers::space::Space;
-use wasmi::{Error, Func, Memory, Store, TypedFunc, Val, ValType};
+use wasmi::{Error, Func, Memory, Store, Val, ValType};
 
 use crate::cpu::Running;
+use crate::engine::Function;
 use crate::engine::slot::{Flow, RunState, Slot};
-use crate::engine::trap;
+use crate::engine::trap::{self, Stop};
 use crate::services;
 use crate::stats::{Counters, Stats, Timing};
 
 /// How the export is called.
 pub(crate) enum Entry {
     /// Translated: context pointer in, `r0` out; one function for each CPU.
-    Context(Box<[TypedFunc<i64, i64>]>),
+    Context(Box<[Function]>),
     /// Hand-written: a syscall's arguments; one function, in the module's own store.
     Arguments {
         func: Func,
@@ -33,6 +34,8 @@ pub(crate) struct Program {
     /// The export's name.
     pub(crate) name: String,
     pub(crate) entry: Entry,
+    /// Words of the context that it reads at most.
+    pub(crate) context: usize,
     pub(crate) stats: Stats,
 }
 
@@ -90,7 +93,7 @@ impl Run<'_> {
         &self,
         slot: &Slot,
         store: &mut Store<RunState>,
-        call: impl FnOnce(&mut Store<RunState>) -> Result<(), Error>,
+        call: impl FnOnce(&mut Store<RunState>) -> Result<(), Stop>,
     ) {
         self.running.using(slot, Some(self.stats));
         let begin = Timing::is_on().then(services::ktime);
@@ -99,9 +102,8 @@ impl Run<'_> {
         state.cookie = self.cookie;
         state.flow = Flow::default();
         self.counters.run();
-        let result = store.set_fuel(self.budget.fuel).and_then(|()| call(store));
-        if let Err(error) = result {
-            let (trap, site) = trap::reason(store.data_mut(), &error);
+        if let Err(stop) = call(store) {
+            let (trap, site) = trap::reason(store.data_mut(), &stop);
             self.stats
                 .trap(self.counters, trap, site, self.budget.trap_limit);
         }
@@ -116,7 +118,7 @@ impl Run<'_> {
         &self,
         slot: &Slot,
         space: &Space,
-        func: TypedFunc<i64, i64>,
+        function: Function,
         context: &Context<'_>,
     ) {
         let Some(mut store) = slot.try_lock() else {
@@ -125,16 +127,17 @@ impl Run<'_> {
         };
         let base = layout::context_base(self.running.index());
         context.copy(space, base);
-        let pointer = layout::guest_ptr(base) as i64;
+        let pointer = layout::guest_ptr(base);
         self.go(slot, &mut store, |store| {
-            let mut result = func.call(&mut *store, pointer);
+            let mut fuel = self.budget.fuel;
+            let mut result = function.run(store, pointer, &mut fuel);
             while result.is_err()
                 && let Some(next) = store.data_mut().next_program()
             {
                 store.data_mut().trap = None;
-                result = next.call(&mut *store, pointer);
+                result = next.run(store, pointer, &mut fuel);
             }
-            result.map(|_| ())
+            result
         });
     }
 
@@ -148,7 +151,10 @@ impl Run<'_> {
         let Some(mut store) = slot.lock() else {
             return self.counters.miss();
         };
-        self.go(slot, &mut store, |store| call.run(store, args));
+        self.go(slot, &mut store, |store| {
+            store.set_fuel(self.budget.fuel)?;
+            Ok(call.run(store, args)?)
+        });
     }
 }
 

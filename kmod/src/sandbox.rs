@@ -22,12 +22,13 @@ use abi::uapi::{self, Kind, Resource};
 use helpers::guest::GuestMemory;
 use helpers::host::Errno;
 use helpers::space::Space;
-use wasmi::{Error, Memory, MemoryType, TypedFunc};
+use wasmi::{Error, Memory, MemoryType};
 
 use crate::allocations;
 use crate::cpu;
 use crate::engine::config::{Start, engine};
 use crate::engine::slot::Slot;
+use crate::engine::{Function, native};
 use crate::limits::Account;
 use crate::load;
 use crate::map::{self, Map};
@@ -92,10 +93,10 @@ impl Shared {
         let guest = unsafe { GuestMemory::new(base, size) };
         let space = Arc::new(Space::new(guest, cpu::count()));
         let cpus = (0..cpu::count())
-            .map(|_| {
+            .map(|index| {
                 // SAFETY: stores are dropped before the space, which an Arc does not move, and hand it to no one.
                 let space = unsafe { &*Arc::as_ptr(&space) };
-                cpu_slot(space, base, size)
+                cpu_slot(space, base, size, index)
             })
             .collect::<Result<Vec<_>, Error>>()
             .map_err(|_| Errno::ENOMEM)?;
@@ -134,11 +135,17 @@ impl Drop for Shared {
 }
 
 /// A program's name, and its function in each CPU's store.
-pub(crate) type NamedPrograms = (String, Vec<TypedFunc<i64, i64>>);
+pub(crate) type NamedPrograms = (String, Vec<Function>);
 
-fn cpu_slot(space: &'static Space, base: NonNull<u8>, size: u32) -> Result<CpuSlot, Error> {
+fn cpu_slot(
+    space: &'static Space,
+    base: NonNull<u8>,
+    size: u32,
+    cpu: u32,
+) -> Result<CpuSlot, Error> {
     let engine = engine(Start::Refused);
-    let slot = Slot::new(&engine, Some(space), size as usize)?;
+    let vm = native::vm(base.as_ptr() as u64, cpu);
+    let slot = Slot::new(&engine, Some(space), size as usize, vm)?;
     let pages = size / layout::WASM_PAGE;
     // SAFETY: valid for `size` bytes while the store lives; see the module's documentation for the aliasing.
     let buffer = unsafe { core::slice::from_raw_parts_mut(base.as_ptr(), size as usize) };
@@ -154,7 +161,7 @@ fn cpu_slot(space: &'static Space, base: NonNull<u8>, size: u32) -> Result<CpuSl
 pub(crate) struct Sandbox {
     pub(crate) id: u32,
     name: String,
-    size: u32,
+    pub(crate) size: u32,
     /// None where its modules bring their own memory.
     pub(crate) shared: Option<Shared>,
     /// Modules loaded so far, failed ones included.

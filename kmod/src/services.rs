@@ -73,6 +73,10 @@ unsafe extern "C" {
     fn wp_window_free(window: *mut RawWindow);
     fn wp_wake(window: *mut RawWindow);
     safe fn wp_wait_for_runs();
+    safe fn wp_native_text() -> u64;
+    safe fn wp_may_load_code() -> bool;
+    fn wp_native_write(offset: usize, code: *const u8, size: usize) -> i64;
+    fn wp_sha256(bytes: *const u8, size: usize, digest: *mut u8);
 }
 
 /// Module parameters, as they are now.
@@ -193,7 +197,7 @@ pub(crate) unsafe fn abort_hit(cpu: u32) -> ! {
 }
 
 /// Behind a C function that does not return, which objtool must not be told.
-fn never() -> ! {
+pub(crate) fn never() -> ! {
     loop {
         core::hint::spin_loop();
     }
@@ -394,4 +398,35 @@ pub(crate) unsafe fn wake(waker: usize) {
 /// Returns when every run that was under way has ended. Sleeps.
 pub(crate) fn wait_for_runs() {
     wp_wait_for_runs();
+}
+
+/// Address of the room for native code.
+pub(crate) fn native_text() -> u64 {
+    wp_native_text()
+}
+
+/// Whether the caller may load kernel modules, and so native code.
+pub(crate) fn may_load_code() -> bool {
+    wp_may_load_code()
+}
+
+/// Writes native code `offset` bytes into its room; a positive errno if that fails.
+///
+/// # Safety
+///
+/// No CPU runs what was there.
+pub(crate) unsafe fn native_write(offset: usize, code: &[u8]) -> Result<(), i32> {
+    // SAFETY: C checks the range; the rest is the caller's promise.
+    match unsafe { wp_native_write(offset, code.as_ptr(), code.len()) } {
+        0 => Ok(()),
+        error => Err(-error as i32),
+    }
+}
+
+/// SHA-256 of `bytes`.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    // SAFETY: both are valid for their lengths.
+    unsafe { wp_sha256(bytes.as_ptr(), bytes.len(), digest.as_mut_ptr()) };
+    digest
 }

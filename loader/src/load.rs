@@ -9,6 +9,8 @@ use abi::map_types::MapType;
 use helpers::maps;
 
 use crate::device::{self, Device, MapSpec, Module, ModuleSpec, Sandbox};
+use crate::native::cache::Cache;
+use crate::native::{self, Array, Target};
 use crate::open::Input;
 use crate::settings::{self, Settings};
 use crate::values;
@@ -26,6 +28,37 @@ pub struct Options {
     pub btf: Option<PathBuf>,
     /// Values of globals and sizes of maps.
     pub settings: Settings,
+    /// What runs it; `None`: what `$WPROBE_ENGINE` says, as far as the module can run there.
+    pub engine: Option<Engine>,
+}
+
+/// What runs a module in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    /// The interpreter. Takes modules from anybody who may use the device.
+    Wasmi,
+    /// Native code, compiled here; asks for CAP_SYS_MODULE.
+    Aot,
+}
+
+impl Engine {
+    /// What `$WPROBE_ENGINE` says, else wasmi.
+    pub fn preferred() -> Self {
+        match std::env::var("WPROBE_ENGINE").is_ok_and(|name| name == "aot") {
+            true => Self::Aot,
+            false => Self::Wasmi,
+        }
+    }
+}
+
+impl Options {
+    /// The engine for `input`. Only translated modules have native code.
+    fn engine(&self, input: &Input) -> Engine {
+        self.engine.unwrap_or(match input.manifest {
+            Some(_) => Engine::preferred(),
+            None => Engine::Wasmi,
+        })
+    }
 }
 
 /// A loaded module. Dropped, it is gone, unless it was pinned.
@@ -52,6 +85,8 @@ pub enum Error {
     Setting(settings::Error),
     /// An import without a value.
     Value(values::Error),
+    /// It was not compiled.
+    Native(native::Error),
     /// The device refused.
     Device(device::Error),
 }
@@ -63,6 +98,7 @@ impl fmt::Display for Error {
             Error::Data(name) => write!(f, "data section {name}: its initial bytes are missing"),
             Error::Setting(e) => e.fmt(f),
             Error::Value(e) => e.fmt(f),
+            Error::Native(e) => e.fmt(f),
             Error::Device(e) => e.fmt(f),
         }
     }
@@ -113,12 +149,21 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
     }
     let placed: Vec<_> = maps.iter().map(device::Map::placed).collect();
     let values = values::compute(input, &placed, options.btf.as_deref()).map_err(Error::Value)?;
+    let mut notes = values.notes;
+    let native = match options.engine(input) {
+        Engine::Wasmi => Vec::new(),
+        Engine::Aot => {
+            let arrays: Vec<Array> = maps.iter().filter_map(device::Map::array).collect();
+            native(&input.wasm, &values.globals, &arrays, memory, &mut notes)?
+        }
+    };
     let module = sandbox.load(&ModuleSpec {
         name: &input.name,
         wasm: &input.wasm,
         globals: &values.globals,
         trap_limit: options.trap_limit,
         fuel: options.fuel,
+        native: &native,
     })?;
     for (map, (described, _)) in maps.iter().zip(&described) {
         for element in &described.values {
@@ -131,8 +176,33 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
         sandbox,
         maps,
         module,
-        notes: values.notes,
+        notes,
     })
+}
+
+/// The native code of `wasm`, from the cache where there is one.
+fn native(
+    wasm: &[u8],
+    globals: &[u64],
+    arrays: &[Array],
+    memory: u64,
+    notes: &mut Vec<String>,
+) -> Result<Vec<u8>, Error> {
+    let large = || Error::Native(native::Error::TooLarge(format!("{memory} bytes of memory")));
+    let memory = u32::try_from(memory).map_err(|_| large())?;
+    let target = Target {
+        globals,
+        memory,
+        arrays,
+    };
+    let image = match Cache::open() {
+        Ok(cache) => cache.image(wasm, target),
+        Err(why) => {
+            notes.push(format!("native code is not kept: {why}"));
+            native::compile(wasm, target)
+        }
+    };
+    image.map_err(Error::Native)
 }
 
 /// The number of the map or program `name`, which a map refers to.

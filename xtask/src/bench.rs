@@ -31,12 +31,16 @@ pub(crate) struct Plan {
 #[derive(Debug, PartialEq)]
 struct Row {
     name: String,
+    /// Empty where there is none.
+    runtime: String,
     lowest: f64,
     median: f64,
     /// First and third quartile.
     spread: (f64, f64),
     /// Over no probe, of the medians.
     added: f64,
+    /// What is added, in parts of what the same program adds under native eBPF.
+    ratio: Option<f64>,
 }
 
 /// The task itself.
@@ -120,12 +124,20 @@ fn rows(report: &Value) -> Result<Vec<Row>> {
             .as_str()
             .context("a probe has a name")?
             .to_owned();
+        let runtime = probe["runtime"].as_str().unwrap_or_default().to_owned();
+        let added = median - base;
+        let native = rows
+            .iter()
+            .find(|row| row.name == name && row.runtime == "native");
+        let ratio = native.map(|native| added / native.added);
         rows.push(Row {
             name,
+            runtime,
             lowest: ns[0],
             median,
             spread,
-            added: median - base,
+            added,
+            ratio,
         });
     }
     Ok(rows)
@@ -139,28 +151,44 @@ fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
 
 fn table(rows: &[Row], report: &Value) -> String {
     let mut text = format!(
-        "ns per lseek(2), Linux {}, QEMU TCG, {} rounds of {} calls\n{:<20}{:>10}{:>10}{:>18}{:>10}\n",
+        "ns per lseek(2), Linux {}, QEMU TCG, {} rounds of {} calls\n{:<22}{:<9}{:>8}{:>8}{:>16}{:>8}{:>11}\n",
         report["kernel"].as_str().unwrap_or("?"),
         report["rounds"],
         report["calls"],
-        "probe",
+        "program",
+        "runtime",
         "lowest",
         "median",
         "quartiles",
-        "added"
+        "added",
+        "of native"
     );
     for row in rows {
         let spread = format!("{:.0} to {:.0}", row.spread.0, row.spread.1);
+        let ratio = row.ratio.map_or(String::new(), |r| format!("{r:.2}"));
         text += &format!(
-            "{:<20}{:>10.0}{:>10.0}{spread:>18}{:>10.0}\n",
-            row.name, row.lowest, row.median, row.added
+            "{:<22}{:<9}{:>8.0}{:>8.0}{spread:>16}{:>8.0}{ratio:>11}\n",
+            row.name, row.runtime, row.lowest, row.median, row.added
         );
+    }
+    for runtime in ["wasmi", "aot"] {
+        if let Some((median, most)) = ratios(rows, runtime) {
+            text += &format!("{runtime}: {median:.2} of native in the median, {most:.2} at most\n");
+        }
     }
     text
 }
 
+/// The median and the largest of a runtime's ratios.
+fn ratios(rows: &[Row], runtime: &str) -> Option<(f64, f64)> {
+    let of_runtime = rows.iter().filter(|row| row.runtime == runtime);
+    let mut ratios: Vec<f64> = of_runtime.filter_map(|row| row.ratio).collect();
+    ratios.sort_by(f64::total_cmp);
+    Some((quantile(&ratios, 0.5)?, *ratios.last()?))
+}
+
 fn as_json(row: &Row) -> Value {
-    json!({ "name": row.name, "lowest": row.lowest, "median": row.median, "quartiles": [row.spread.0, row.spread.1], "added": row.added })
+    json!({ "name": row.name, "runtime": row.runtime, "of_native": row.ratio, "lowest": row.lowest, "median": row.median, "quartiles": [row.spread.0, row.spread.1], "added": row.added })
 }
 
 #[cfg(test)]
@@ -171,11 +199,14 @@ mod tests {
     fn medians_and_what_a_probe_adds() {
         let report = json!({ "probes": [
             { "name": "none", "ns": [3.0, 1.0, 2.0] },
-            { "name": "some", "ns": [10.0, 12.0, 11.0] },
+            { "name": "some", "runtime": "native", "ns": [10.0, 12.0, 11.0] },
+            { "name": "some", "runtime": "aot", "ns": [8.0, 11.0] },
         ] });
         let rows = rows(&report).expect("a sound report");
         assert_eq!((rows[0].median, rows[0].added), (2.0, 0.0));
         assert_eq!((rows[1].median, rows[1].added), (11.0, 9.0));
-        assert!(quantile(&[], 0.5).is_none());
+        assert_eq!(rows[2].ratio, Some(1.0));
+        assert_eq!(ratios(&rows, "aot"), Some((1.0, 1.0)));
+        assert!(quantile(&[], 0.5).is_none() && ratios(&rows, "wasmi").is_none());
     }
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::exec::{cargo_target, command, output, root};
 use crate::kernels::Kernel;
 use crate::progress::{say, step};
-use crate::vm::{self, Guest};
+use crate::vm::{self, Engine, Guest};
 use crate::{kmod, setup};
 
 /// Guests that run at the same time. Each is one thread of work.
@@ -31,6 +31,9 @@ pub(crate) struct Plan {
     /// A kernel; may be given several times. By default all
     #[arg(long, value_enum)]
     kernel: Vec<Kernel>,
+    /// What runs the modules
+    #[arg(long, value_enum, default_value = "wasmi")]
+    engine: Engine,
     /// Write every result to a file, a line of JSON each
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -38,7 +41,7 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Write the table to SUPPORT.md; only for all cases on all kernels
-    #[arg(long, conflicts_with_all = ["kernel", "case"])]
+    #[arg(long, conflicts_with_all = ["kernel", "case", "engine"])]
     table: bool,
     /// An object of one's own instead of cases: `wprobe diff` in a guest
     #[arg(long, value_name = "FILE", requires = "workload", conflicts_with_all = ["case", "table", "html"])]
@@ -67,7 +70,7 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
         return own(plan, object, &kernels);
     }
     let results = Mutex::new(Vec::new());
-    let healthy = guests(&kernels, &plan.case, &results)?;
+    let healthy = guests(&kernels, plan, &results)?;
     let results = results.into_inner().expect("nothing panics here");
     let report = Report::new(&kernels, &results);
     print!("{}", report.text());
@@ -126,11 +129,11 @@ fn own(plan: &Plan, object: &Path, kernels: &[Kernel]) -> Result<ExitCode> {
 }
 
 /// Runs the cases on each kernel; whether all guests were well to their end.
-fn guests(kernels: &[Kernel], cases: &[String], results: &Mutex<Vec<Value>>) -> Result<bool> {
+fn guests(kernels: &[Kernel], plan: &Plan, results: &Mutex<Vec<Value>>) -> Result<bool> {
     let (next, sick) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || -> Result<()> {
         while let Some(&kernel) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (rows, healthy) = guest(kernel, cases)?;
+            let (rows, healthy) = guest(kernel, plan)?;
             sick.fetch_add(usize::from(!healthy), Ordering::Relaxed);
             results.lock().expect("nothing panics here").extend(rows);
         }
@@ -147,15 +150,15 @@ fn guests(kernels: &[Kernel], cases: &[String], results: &Mutex<Vec<Value>>) -> 
 }
 
 /// The cases on one kernel: their results, and whether the guest was well to its end.
-fn guest(kernel: Kernel, cases: &[String]) -> Result<(Vec<Value>, bool)> {
+fn guest(kernel: Kernel, plan: &Plan) -> Result<(Vec<Value>, bool)> {
     let name = format!("diff-{}.json", kernel.name());
     let file = vm::out_dir().join(&name);
     fs::create_dir_all(vm::out_dir())?;
     fs::write(&file, "")?;
     let program = cargo_target().join("debug/guest-diff");
-    let mut words = vm::with_module(&kmod::path(kernel), &program);
+    let mut words = vm::on_engine(plan.engine, &kmod::path(kernel), &program);
     words.extend(["--json".to_owned(), format!("/tmp/out/{name}")]);
-    words.extend(cases.iter().cloned());
+    words.extend(plan.case.iter().cloned());
     let guest = Guest {
         timeout: PATIENCE,
         ..Guest::new(kernel, words)

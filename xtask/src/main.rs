@@ -58,6 +58,9 @@ enum Task {
         /// A kernel to boot; may be given several times
         #[arg(long, value_enum)]
         kernel: Vec<Kernel>,
+        /// What runs modules in guests
+        #[arg(long, value_enum, default_value = "wasmi")]
+        engine: vm::Engine,
         /// Only tests whose names contain this, and no lints
         filter: Option<String>,
     },
@@ -161,10 +164,12 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test {
             quick,
             kernel,
+            engine,
             filter,
         } => test::run(&test::Plan {
             quick,
             kernels: kernels::or_all(kernel),
+            engine,
             filter,
         }),
         Task::Bench {

@@ -1,7 +1,7 @@
 //! The benchmark's guest side: nanoseconds of one lseek(2) under each kind of probe, as JSON.
 //!
-//! `guest-bench EMPTY_KPROBE_KO ROUNDS CALLS`. The kinds take turns within a round, each round in another order, so that
-//! whatever else the machine does meets all of them alike. Both counters must be exact, or nothing is printed.
+//! `guest-bench EMPTY_KPROBE_KO ROUNDS CALLS [PROGRAM…]`. The kinds take turns within a round, each round in another order, so
+//! that whatever else the machine does meets all of them alike. All counters must be exact, or nothing is printed.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -12,11 +12,27 @@ use anyhow::{Context, Result, ensure};
 use diff_tests::oracle::{bpftool, native::Native};
 use diff_tests::wasm::Wasm;
 use diff_tests::{corpus, guest};
+use loader::attach::Choice;
+use loader::load::{Engine, Options};
+use loader::open::Input;
+use loader::session::Elements;
 use serde_json::json;
 
 const OBJECT: &str = "lseek";
-const PROGRAM: &str = "lseek_entry";
 const MAP: &str = "counts";
+
+/// Its programs, and what they are called.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("lseek_entry", "kprobe, counter"),
+    ("lseek_hash", "kprobe, hash update"),
+    ("lseek_histogram", "kprobe, histogram"),
+    ("lseek_strings", "kprobe, strings"),
+    ("lseek_stack", "kprobe, stack"),
+    ("lseek_loop", "kprobe, 1000 turns"),
+    ("lseek_tracepoint", "tracepoint, counter"),
+    ("lseek_raw", "raw_tp, counter"),
+    ("lseek_fentry", "fentry, counter"),
+];
 
 /// Calls before the measured ones.
 const WARM: u64 = 500;
@@ -25,16 +41,21 @@ const SAMPLE: u64 = 1000;
 
 /// What is attached while it is measured.
 trait Probe {
-    fn name(&self) -> &'static str;
+    /// The program, and the runtime.
+    fn name(&self) -> (&'static str, &'static str);
     fn attach(&mut self) -> Result<()>;
     fn detach(&mut self) -> Result<()>;
+    /// What it has counted, where it counts.
+    fn count(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
 }
 
 struct Nothing;
 
 impl Probe for Nothing {
-    fn name(&self) -> &'static str {
-        "no probe"
+    fn name(&self) -> (&'static str, &'static str) {
+        ("no probe", "")
     }
     fn attach(&mut self) -> Result<()> {
         Ok(())
@@ -50,8 +71,8 @@ struct Empty {
 }
 
 impl Probe for Empty {
-    fn name(&self) -> &'static str {
-        "empty C kprobe"
+    fn name(&self) -> (&'static str, &'static str) {
+        ("empty C kprobe", "")
     }
     fn attach(&mut self) -> Result<()> {
         guest::succeed(Command::new("insmod").arg(&self.module)).map(drop)
@@ -61,58 +82,101 @@ impl Probe for Empty {
     }
 }
 
-impl Probe for Native {
-    fn name(&self) -> &'static str {
-        "native eBPF kprobe"
+/// A program under native eBPF.
+struct Ebpf(&'static str, Native);
+
+impl Probe for Ebpf {
+    fn name(&self) -> (&'static str, &'static str) {
+        (self.0, "native")
     }
     fn attach(&mut self) -> Result<()> {
-        self.attach()
+        self.1.attach()
     }
     fn detach(&mut self) -> Result<()> {
-        self.detach();
+        self.1.detach();
         Ok(())
+    }
+    fn count(&self) -> Result<Option<u64>> {
+        counted(&bpftool::map_dump(self.1.map_id(MAP)?)?)
     }
 }
 
-impl Probe for Wasm {
-    fn name(&self) -> &'static str {
-        "wasm kprobe"
+/// A program on one of our engines.
+struct Ours(&'static str, Engine, Wasm);
+
+impl Ours {
+    fn load(program: &str, title: &'static str, engine: Engine) -> Result<Self> {
+        let choice = Choice {
+            programs: vec![program.to_owned()],
+            ..Choice::default()
+        };
+        let options = Options {
+            engine: Some(engine),
+            ..Options::default()
+        };
+        let input = Input::from_bytes(corpus::object(OBJECT)?, OBJECT, OBJECT.as_ref(), None)?;
+        let wasm = Wasm::open(&guest::device()?, input, &choice, &options)?;
+        Ok(Self(title, engine, wasm))
+    }
+}
+
+impl Probe for Ours {
+    fn name(&self) -> (&'static str, &'static str) {
+        let engine = match self.1 {
+            Engine::Wasmi => "wasmi",
+            Engine::Aot => "aot",
+        };
+        (self.0, engine)
     }
     fn attach(&mut self) -> Result<()> {
-        self.attach()
+        self.2.attach()
     }
     fn detach(&mut self) -> Result<()> {
-        self.detach();
+        self.2.detach();
         Ok(())
     }
+    fn count(&self) -> Result<Option<u64>> {
+        counted(&self.2.dump(MAP)?)
+    }
+}
+
+fn counted(elements: &Elements) -> Result<Option<u64>> {
+    let (_, value) = elements.first().context("the counter has a value")?;
+    Ok(Some(u64::from_ne_bytes(value.as_slice().try_into()?)))
 }
 
 fn main() -> Result<()> {
-    let usage = "usage: guest-bench EMPTY_KPROBE_KO ROUNDS CALLS";
+    let usage = "usage: guest-bench EMPTY_KPROBE_KO ROUNDS CALLS [PROGRAM…]";
     let mut arguments = std::env::args().skip(1);
     let module = arguments.next().context(usage)?;
     let rounds: usize = arguments.next().context(usage)?.parse().context(usage)?;
     let calls: u64 = arguments.next().context(usage)?.parse().context(usage)?;
+    let only: Vec<String> = arguments.collect();
     ensure!(
         calls.is_multiple_of(SAMPLE),
         "CALLS is a multiple of {SAMPLE}"
     );
     guest::check()?;
     guest::insmod()?;
-    let object = corpus::object(OBJECT)?;
-    let mut native = Native::load(object, OBJECT, &[PROGRAM])?;
-    let mut wasm = Wasm::load(&guest::device()?, object, OBJECT, &[PROGRAM])?;
-    let samples = {
-        let probes: &mut [&mut dyn Probe] =
-            &mut [&mut Nothing, &mut Empty { module }, &mut native, &mut wasm];
-        measure(probes, rounds, calls)?
-    };
+    let mut probes: Vec<Box<dyn Probe>> = vec![Box::new(Nothing), Box::new(Empty { module })];
+    for &(program, title) in PROGRAMS {
+        if only.is_empty() || only.iter().any(|name| name == program) {
+            let native = Native::load(corpus::object(OBJECT)?, OBJECT, &[program])?;
+            probes.push(Box::new(Ebpf(title, native)));
+            for engine in [Engine::Wasmi, Engine::Aot] {
+                probes.push(Box::new(Ours::load(program, title, engine)?));
+            }
+        }
+    }
+    let samples = measure(&mut probes, rounds, calls)?;
     let expected = rounds as u64 * (WARM + calls);
-    let counted = [bpftool::map_dump(native.map_id(MAP)?)?, wasm.dump(MAP)?];
-    for elements in counted {
-        let (_, value) = elements.first().context("the counter has a value")?;
-        let count = u64::from_ne_bytes(value.as_slice().try_into()?);
-        ensure!(count == expected, "counted {count} of {expected} calls");
+    for probe in &probes {
+        let counted = probe.count()?.unwrap_or(expected);
+        let name = probe.name();
+        ensure!(
+            counted == expected,
+            "{name:?}: counted {counted} of {expected} calls"
+        );
     }
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let report =
@@ -123,7 +187,7 @@ fn main() -> Result<()> {
 
 /// Nanoseconds per call, a row a probe, a column a sample.
 fn measure(
-    probes: &mut [&mut dyn Probe],
+    probes: &mut [Box<dyn Probe>],
     rounds: usize,
     calls: u64,
 ) -> Result<Vec<serde_json::Value>> {
@@ -143,7 +207,10 @@ fn measure(
         }
         eprintln!("round {} of {rounds}", round + 1);
     }
-    let row = |(probe, samples): (&&mut dyn Probe, Vec<f64>)| json!({ "name": probe.name(), "ns": samples });
+    let row = |(probe, samples): (&Box<dyn Probe>, Vec<f64>)| {
+        let (name, runtime) = probe.name();
+        json!({ "name": name, "runtime": runtime, "ns": samples })
+    };
     Ok(probes.iter().zip(samples).map(row).collect())
 }
 

@@ -3,6 +3,8 @@
 use abi::uapi::AttachPoint;
 use anyhow::{Context, Result, ensure};
 use loader::device::{Device, LinkSpec, ModuleSpec, text};
+use loader::load::Engine;
+use loader::native::{Target, compile};
 use loader::resident::trap;
 
 use super::Case;
@@ -58,9 +60,20 @@ const HOSTILE: &[(&str, &str)] = &[
 fn hostile() -> Result<()> {
     let device: Device = guest::device()?;
     let sandbox = device.create_sandbox("callbacks", 1 << 20)?;
+    let wasm = corpus::module("callbacks")?;
+    let target = Target {
+        globals: &[],
+        memory: 1 << 20,
+        arrays: &[],
+    };
+    let native = match Engine::preferred() {
+        Engine::Aot => compile(wasm, target)?,
+        Engine::Wasmi => Vec::new(),
+    };
     let module = sandbox.load(&ModuleSpec {
+        native: &native,
         name: "callbacks",
-        wasm: corpus::module("callbacks")?,
+        wasm,
         globals: &[],
         trap_limit: 0,
         fuel: 100_000,

@@ -5,7 +5,10 @@ use std::process::Command;
 
 use abi::uapi::Resource;
 use anyhow::{Context, Result, bail, ensure};
+use loader::attach::Choice;
 use loader::device::{Device, MapSpec, PerfRing};
+use loader::load::{Engine, Options};
+use loader::open::Input;
 use serde_json::Value;
 
 use super::Case;
@@ -57,6 +60,17 @@ fn load(device: &Device) -> Result<Wasm> {
     Wasm::load(device, corpus::object("rings")?, "rings", &[])
 }
 
+/// As [`load`], on the engine that takes of `resource`.
+fn load_with(device: &Device, resource: Resource) -> Result<Wasm> {
+    let engine = (resource == Resource::Native).then_some(Engine::Aot);
+    let options = Options {
+        engine,
+        ..Options::default()
+    };
+    let input = Input::from_bytes(corpus::object("rings")?, "rings", "rings".as_ref(), None)?;
+    Wasm::open(device, input, &Choice::default(), &options)
+}
+
 /// Checks that something was refused, in words that `expected` are among.
 fn refused<T>(result: Result<T>, expected: &str) -> Result<()> {
     match result {
@@ -75,6 +89,7 @@ fn every_resource() -> Result<()> {
     for &resource in Resource::ALL {
         let name = resource.name();
         ensure!(used(&device, resource)? == 0, "{name}: not 0 at first");
+        let load = |device: &Device| load_with(device, resource);
         let first = load(&device)?;
         let one = used(&device, resource)?;
         ensure!(one > 0, "a module without {name}");
@@ -179,13 +194,13 @@ fn module() -> Result<()> {
 fn many_loads() -> Result<()> {
     let device = guest::device()?;
     for round in 0..30 {
-        let good = load(&device)?;
+        let resource = Resource::ALL[round % Resource::ALL.len()];
+        let good = load_with(&device, resource)?;
         let _ring = PerfRing::open(good.map("samples")?, 1, 4)?;
         let _own = Wasm::load(&device, corpus::module("fork")?, "fork", &[])?;
-        let resource = Resource::ALL[round % Resource::ALL.len()];
         let total = format!("total_{}", resource.name());
         let _limit = Parameter::set(&total, used(&device, resource)?)?;
-        refused(load(&device), &total)?;
+        refused(load_with(&device, resource), &total)?;
     }
     for &resource in Resource::ALL {
         let left = used(&device, resource)?;

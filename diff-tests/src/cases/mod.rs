@@ -14,6 +14,7 @@ pub mod hostile;
 pub mod hotplug;
 pub mod lifecycle;
 pub mod limits;
+pub mod native;
 pub mod objects;
 pub mod privileges;
 pub mod references;
@@ -62,6 +63,7 @@ pub fn all() -> Vec<Case> {
         run::CASES,
         top::CASES,
         limits::CASES,
+        native::CASES,
         LAST,
     ]
     .concat()

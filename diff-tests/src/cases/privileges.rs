@@ -19,6 +19,11 @@ pub const CASES: &[Case] = &[
 
 /// `wprobe list` as nobody, with these capabilities and nothing else, on a device whose file mode lets anybody in.
 fn list_as_nobody(capabilities: &str) -> Result<(bool, String)> {
+    as_nobody(capabilities, &["list", "--json"])
+}
+
+/// `wprobe` with `args` as nobody, as [`list_as_nobody`] does.
+pub(super) fn as_nobody(capabilities: &str, args: &[&str]) -> Result<(bool, String)> {
     fs::set_permissions(PATH, fs::Permissions::from_mode(0o666))?;
     let sets = format!("-all{capabilities}");
     let output = Command::new("setpriv")
@@ -29,7 +34,7 @@ fn list_as_nobody(capabilities: &str) -> Result<(bool, String)> {
         ])
         .arg(format!("--bounding-set={sets}"))
         .arg(guest::wprobe()?)
-        .args(["list", "--json"])
+        .args(args)
         .output()?;
     fs::set_permissions(PATH, fs::Permissions::from_mode(0o600))?;
     Ok((

@@ -4,6 +4,10 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
+use loader::attach::Choice;
+use loader::load::{Engine, Options};
+use loader::open::Input;
+
 use super::Case;
 use crate::compare::{Table, counters};
 use crate::guest;
@@ -43,15 +47,35 @@ fn equal() -> Result<()> {
 
 /// The counters of both runtimes over the same `events` (at least) file-system events.
 pub fn measure(events: usize) -> Result<Table> {
-    measure_while(|| Ok(files::run(&guest::scratch("vfsstat")?, events)?))
+    measure_on(None, events)
+}
+
+/// As [`measure`], on some engine.
+pub fn measure_on(engine: Option<Engine>, events: usize) -> Result<Table> {
+    compare(engine, || {
+        Ok(files::run(&guest::scratch("vfsstat")?, events)?)
+    })
 }
 
 /// The counters of both runtimes over what happens while `work` runs.
 pub fn measure_while(work: impl FnOnce() -> Result<()>) -> Result<Table> {
+    compare(None, work)
+}
+
+fn compare(engine: Option<Engine>, work: impl FnOnce() -> Result<()>) -> Result<Table> {
     let object = object()?;
     let device = guest::device()?;
     let mut native = Native::load(&object, "vfsstat", &PROGRAMS)?;
-    let mut wasm = Wasm::load(&device, &object, "vfsstat", &PROGRAMS)?;
+    let choice = Choice {
+        programs: PROGRAMS.map(str::to_owned).into(),
+        ..Choice::default()
+    };
+    let options = Options {
+        engine,
+        ..Options::default()
+    };
+    let input = Input::from_bytes(&object, "vfsstat", TOOL.as_ref(), None)?;
+    let mut wasm = Wasm::open(&device, input, &choice, &options)?;
     native.attach()?;
     wasm.attach()?;
     let before = read(&native, &wasm)?;
@@ -86,8 +110,7 @@ fn object() -> Result<Vec<u8>> {
 mod tests {
     use std::path::Path;
 
-    use loader::attach::{Choice, Plan};
-    use loader::open::Input;
+    use loader::attach::Plan;
 
     use super::*;
 

@@ -11,6 +11,8 @@ use loader::attach::{Choice, Plan};
 use loader::device::{
     self, Device, Link, LinkSpec, Map, MapSpec, Module, ModuleSpec, Program, Sandbox, text,
 };
+use loader::load::Engine;
+use loader::native::{Target, compile};
 use loader::open::Input;
 use loader::resident::trap;
 use wasmparser::{Import, Parser, Payload, TypeRef};
@@ -123,7 +125,12 @@ impl<'a> Rig<'a> {
             true => (&self.sandbox, self.globals(wasm)),
             false => (&self.bare, Vec::new()),
         };
+        let native = match Engine::preferred() {
+            Engine::Aot if is_shared(wasm) => native(wasm, &globals),
+            _ => Vec::new(),
+        };
         let loaded = sandbox.load(&ModuleSpec {
+            native: &native,
             name: "hostile",
             wasm,
             globals: &globals,
@@ -161,6 +168,16 @@ impl<'a> Rig<'a> {
         let values = imports.filter(|i| VALUE_MODULES.contains(&i.module));
         values.map(|import| value(&import)).collect()
     }
+}
+
+/// Native code of a module. What the compiler does not take is left to the interpreter, or to the device to refuse.
+fn native(wasm: &[u8], globals: &[u64]) -> Vec<u8> {
+    let target = Target {
+        globals,
+        memory: SIZE as u32,
+        arrays: &[],
+    };
+    compile(wasm, target).unwrap_or_default()
 }
 
 /// Whether a module uses its sandbox's memory.

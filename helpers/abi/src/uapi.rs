@@ -208,6 +208,10 @@ uapi! {
         log_size: u64,
         #[doc = "in: 0"]
         flags: u64,
+        #[doc = "in: address of native code to run in place of the wasm, which asks for CAP_SYS_MODULE; 0: none"]
+        native: u64,
+        #[doc = "in: its size"]
+        native_size: u64,
     }
 
     #[doc = "Attaches a program. The link is active until it is gone."]
@@ -346,6 +350,8 @@ uapi! {
         exclusive: u32,
         #[doc = "out: 1 if it exports `report`"]
         reports: u32,
+        #[doc = "out: bytes of native code, 0 if its wasm is interpreted"]
+        native: u64,
     }
 
     #[doc = "A link."]
@@ -448,6 +454,8 @@ resources! {
     Programs 4 "programs";
     /// Instances: one a module and CPU, of a hand-written module one.
     Instances 5 "instances";
+    /// Bytes of native code.
+    Native 6 "native";
 }
 
 macro_rules! attach_points {

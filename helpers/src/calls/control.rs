@@ -17,15 +17,6 @@ pub type Callback<'c> = &'c mut dyn FnMut(u64, [u64; 5]) -> Result0;
 /// As [`super::Implementation`], of a helper that calls functions of the module.
 pub type CallbackImplementation<H> = fn(&Run<'_, H>, [u64; 5], Callback<'_>) -> Result0;
 
-/// The implementation of helper `id`, if it calls functions of the module.
-pub fn callback_implementation<H: Host>(id: u32) -> Option<CallbackImplementation<H>> {
-    Some(match id {
-        164 => for_each_map_elem,
-        181 => bpf_loop,
-        _ => return None,
-    })
-}
-
 /// `bpf_tail_call`, as since Linux 6.12, where only calls that are taken count: the program (its number in the sandbox, from 1) that takes over; `None`: the caller goes on.
 ///
 /// # Errors
@@ -40,7 +31,7 @@ pub fn tail_call<H>(run: &Run<'_, H>, args: [u64; 5]) -> Result<Option<u32>, Tra
         .map(|number| number as u32))
 }
 
-fn bpf_loop<H: Host>(_: &Run<'_, H>, args: [u64; 5], call: Callback<'_>) -> Result0 {
+pub(super) fn bpf_loop<H: Host>(_: &Run<'_, H>, args: [u64; 5], call: Callback<'_>) -> Result0 {
     let [turns, function, context, flags, _] = args;
     let turns = turns as u32;
     if flags != 0 {
@@ -57,7 +48,11 @@ fn bpf_loop<H: Host>(_: &Run<'_, H>, args: [u64; 5], call: Callback<'_>) -> Resu
     Ok(turns.into())
 }
 
-fn for_each_map_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5], call: Callback<'_>) -> Result0 {
+pub(super) fn for_each_map_elem<H: Host>(
+    run: &Run<'_, H>,
+    args: [u64; 5],
+    call: Callback<'_>,
+) -> Result0 {
     let [handle, function, context, flags, _] = args;
     let map = run.space.map_of(handle)?;
     if flags != 0 {

@@ -2,7 +2,7 @@
 //!
 //! A kernel object is an address here, whose every load is fault-safe; so nothing is held and nothing to be released.
 
-use super::{Implementation, Run};
+use super::{Run, Take};
 use crate::host::{Host, Result0};
 
 /// Every kernel function that there is here.
@@ -16,12 +16,12 @@ pub const KFUNCS: &[&str] = &[
     "bpf_rcu_read_unlock",
 ];
 
-/// The implementation of the kernel function `name`; `None` if this crate has none.
-pub fn kfunc<H: Host>(name: &str) -> Option<Implementation<H>> {
+/// Has the implementation of the kernel function `name` taken; `None` if this crate has none.
+pub fn kfunc<H: Host, T: Take<H>>(name: &str, take: T) -> Option<T::Taken> {
     Some(match name {
-        "bpf_task_from_pid" => task_from_pid,
-        "bpf_task_acquire" | "bpf_cast_to_kern_ctx" | "bpf_rdonly_cast" => same,
-        "bpf_task_release" | "bpf_rcu_read_lock" | "bpf_rcu_read_unlock" => nothing,
+        "bpf_task_from_pid" => take.call(task_from_pid),
+        "bpf_task_acquire" | "bpf_cast_to_kern_ctx" | "bpf_rdonly_cast" => take.call(same),
+        "bpf_task_release" | "bpf_rcu_read_lock" | "bpf_rcu_read_unlock" => take.call(nothing),
         _ => return None,
     })
 }

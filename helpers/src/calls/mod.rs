@@ -18,19 +18,22 @@ mod probe;
 mod stack;
 mod storage;
 mod string;
+mod take;
 mod task;
 mod time;
 mod work;
 
+use abi::helpers::TAIL_CALL;
 use abi::traps::Trap;
 
 use crate::guest::GuestSlice;
 use crate::host::{Errno, Host};
 use crate::space::Space;
-pub use control::{Callback, CallbackImplementation, callback_implementation, tail_call};
+pub use control::{Callback, CallbackImplementation, tail_call};
 pub use kfunc::{KFUNCS, kfunc};
 pub use packet::packet_load;
 pub use probe::probe_load;
+pub use take::{Action, AsValue, Take, only};
 pub use work::Work;
 
 /// One run of one program, as its helpers see it.
@@ -69,70 +72,89 @@ impl<'a, H> Run<'a, H> {
 /// A helper's implementation: registers `r1` to `r5` in, `r0` out.
 pub type Implementation<H> = fn(&Run<'_, H>, [u64; 5]) -> Result<u64, Trap>;
 
-/// The implementation of helper `id`; `None` if this crate has none.
-pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
+/// Has the implementation of helper `id` taken; `None` if this crate has none.
+pub fn take_implementation<H: Host, T: Take<H>>(id: u32, take: T) -> Option<T::Taken> {
     Some(match id {
-        1 => map::lookup_elem,
-        2 => map::update_elem,
-        3 => map::delete_elem,
-        4 => probe::read,
-        5 => time::ktime_get_ns,
-        6 => format::trace_printk,
-        7 => time::get_prandom_u32,
-        8 => task::get_smp_processor_id,
-        14 => task::get_current_pid_tgid,
-        15 => task::get_current_uid_gid,
-        16 => task::get_current_comm,
-        25 => event::perf_event_output,
-        27 => stack::get_stackid,
-        35 | 158 => task::get_current_task,
-        37 => cgroup::current_task_under_cgroup,
-        42 => task::get_numa_node_id,
-        45 => probe::read_str,
-        67 => stack::get_stack,
-        80 => cgroup::get_current_cgroup_id,
-        87 => map::push_elem,
-        88 => map::pop_elem,
-        89 => map::peek_elem,
-        93 => lock::spin_lock,
-        94 => lock::spin_unlock,
-        105 => string::strtol,
-        106 => string::strtoul,
-        109 => task::send_signal,
-        112 => probe::read_user,
-        113 => probe::read_kernel,
-        114 => probe::read_user_str,
-        115 => probe::read_kernel_str,
-        117 => task::send_signal_thread,
-        118 => time::jiffies64,
-        120 => task::get_ns_current_pid_tgid,
-        123 => cgroup::get_current_ancestor_cgroup_id,
-        125 => time::ktime_get_boot_ns,
-        130 => event::ringbuf_output,
-        131 => event::ringbuf_reserve,
-        132 => event::ringbuf_submit,
-        133 => event::ringbuf_discard,
-        134 => event::ringbuf_query,
-        141 => stack::get_task_stack,
-        147 => path::d_path,
-        148 => probe::copy_from_user,
-        153 => task::per_cpu_ptr,
-        154 => task::this_cpu_ptr,
-        156 => storage::task_storage_get,
-        157 => storage::task_storage_delete,
-        160 => time::ktime_get_coarse_ns,
-        165 => format::snprintf,
-        174 => task::get_attach_cookie,
-        175 => task::task_pt_regs,
-        177 => format::trace_vprintk,
-        182 => string::strncmp,
-        183 => function::get_func_arg,
-        184 => function::get_func_ret,
-        185 => function::get_func_arg_cnt,
-        195 => map::lookup_percpu_elem,
-        208 => time::ktime_get_tai_ns,
+        TAIL_CALL => take.tail_call(),
+        1 => take.call(map::lookup_elem),
+        2 => take.call(map::update_elem),
+        3 => take.call(map::delete_elem),
+        4 => take.call(probe::read),
+        5 => take.call(time::ktime_get_ns),
+        6 => take.call(format::trace_printk),
+        7 => take.call(time::get_prandom_u32),
+        8 => take.call(task::get_smp_processor_id),
+        14 => take.call(task::get_current_pid_tgid),
+        15 => take.call(task::get_current_uid_gid),
+        16 => take.call(task::get_current_comm),
+        25 => take.call(event::perf_event_output),
+        27 => take.call(stack::get_stackid),
+        35 | 158 => take.call(task::get_current_task),
+        37 => take.call(cgroup::current_task_under_cgroup),
+        42 => take.call(task::get_numa_node_id),
+        45 => take.call(probe::read_str),
+        67 => take.call(stack::get_stack),
+        80 => take.call(cgroup::get_current_cgroup_id),
+        87 => take.call(map::push_elem),
+        88 => take.call(map::pop_elem),
+        89 => take.call(map::peek_elem),
+        93 => take.call(lock::spin_lock),
+        94 => take.call(lock::spin_unlock),
+        105 => take.call(string::strtol),
+        106 => take.call(string::strtoul),
+        109 => take.call(task::send_signal),
+        112 => take.call(probe::read_user),
+        113 => take.call(probe::read_kernel),
+        114 => take.call(probe::read_user_str),
+        115 => take.call(probe::read_kernel_str),
+        117 => take.call(task::send_signal_thread),
+        118 => take.call(time::jiffies64),
+        120 => take.call(task::get_ns_current_pid_tgid),
+        123 => take.call(cgroup::get_current_ancestor_cgroup_id),
+        125 => take.call(time::ktime_get_boot_ns),
+        130 => take.call(event::ringbuf_output),
+        131 => take.call(event::ringbuf_reserve),
+        132 => take.call(event::ringbuf_submit),
+        133 => take.call(event::ringbuf_discard),
+        134 => take.call(event::ringbuf_query),
+        141 => take.call(stack::get_task_stack),
+        147 => take.call(path::d_path),
+        148 => take.call(probe::copy_from_user),
+        153 => take.call(task::per_cpu_ptr),
+        154 => take.call(task::this_cpu_ptr),
+        156 => take.call(storage::task_storage_get),
+        157 => take.call(storage::task_storage_delete),
+        160 => take.call(time::ktime_get_coarse_ns),
+        165 => take.call(format::snprintf),
+        174 => take.call(task::get_attach_cookie),
+        175 => take.call(task::task_pt_regs),
+        177 => take.call(format::trace_vprintk),
+        182 => take.call(string::strncmp),
+        183 => take.call(function::get_func_arg),
+        184 => take.call(function::get_func_ret),
+        185 => take.call(function::get_func_arg_cnt),
+        195 => take.call(map::lookup_percpu_elem),
+        208 => take.call(time::ktime_get_tai_ns),
+        164 => take.callback(control::for_each_map_elem),
+        181 => take.callback(control::bpf_loop),
         _ => return None,
     })
+}
+
+/// The implementation of helper `id` that returns; `None` if this crate has none.
+pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
+    match take_implementation(id, AsValue)? {
+        Action::Call(run) => Some(run),
+        Action::Callback(_) | Action::TailCall => None,
+    }
+}
+
+/// The implementation of helper `id`, if it calls functions of the module.
+pub fn callback_implementation<H: Host>(id: u32) -> Option<CallbackImplementation<H>> {
+    match take_implementation(id, AsValue)? {
+        Action::Callback(run) => Some(run),
+        Action::Call(_) | Action::TailCall => None,
+    }
 }
 
 /// What a helper that can fail leaves in `r0`: 0 or the negative errno.

@@ -107,6 +107,7 @@ impl Attachment {
             How::Function { words, info } => (*words, None, Some(*info)),
             How::Syscall { .. } => (0, None, None),
         };
+        let count = count.min(self.program().context);
         Context {
             // SAFETY: the place's probe hands over that many words at least (`place::context`).
             words: unsafe { core::slice::from_raw_parts(hit.words, count) },

@@ -20,8 +20,8 @@ use wasmi::{
     Module, Mutability, Store, TrapCode, Val,
 };
 
-use super::slot::RunState;
-use super::trap::{self, NO_SITE};
+use super::slot::{Callbacks, RunState};
+use super::trap::{self, NO_SITE, Stop};
 use crate::host::Kernel;
 use crate::user::Bytes;
 
@@ -331,16 +331,18 @@ fn callback(
 
 /// Calls the function with number `index` of the module.
 fn invoke(caller: &mut Hit<'_>, module: usize, index: u64, args: [u64; 5]) -> Result<u64, Trap> {
-    let callbacks = caller.data().callbacks.get(module);
     let index = usize::try_from(index).map_err(|_| Trap::BadCall)?;
-    let function = callbacks.and_then(|callbacks| callbacks.get(index).copied().flatten());
+    let function = match caller.data().callbacks.get(module) {
+        Some(Callbacks::Wasmi(functions)) => functions.get(index).copied().flatten(),
+        _ => None,
+    };
     let [a, b, c, d, e] = args.map(|arg| arg as i64);
     let result = function
         .ok_or(Trap::BadCall)?
         .call(&mut *caller, (a, b, c, d, e));
     result.map(|r0| r0 as u64).map_err(|error| {
         let state = caller.data_mut();
-        let why = trap::reason(state, &error);
+        let why = trap::reason(state, &Stop::Engine(error));
         state.trap = Some(why);
         why.0
     })

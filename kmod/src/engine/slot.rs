@@ -13,15 +13,21 @@ use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use abi::traps::Trap;
+use helpers::native::Vm;
 use helpers::space::Space;
 use wasmi::{Engine, Error, ResourceLimiter, Store, TypedFunc};
 use wasmi_core::LimiterError;
 
+use super::Function;
 use super::config::MAX_TABLE;
+use super::native::text::Text;
 use super::warm;
 
 /// The `T` of every store: what host functions need to know about the run.
+#[repr(C)]
 pub(crate) struct RunState {
+    /// What native code knows, and by which it finds the rest.
+    pub(crate) vm: Vm,
     /// The sandbox's memory and maps; none for an exclusive module. The sandbox drops its stores before them.
     pub(crate) space: Option<&'static Space>,
     /// Address of the hit.
@@ -33,15 +39,22 @@ pub(crate) struct RunState {
     /// How far the run has got.
     pub(crate) flow: Flow,
     /// The programs of the sandbox in this store, by their numbers, which begin with 1.
-    pub(crate) programs: Vec<TypedFunc<i64, i64>>,
+    pub(crate) programs: Vec<Function>,
     /// Of each module in this store, the functions that helpers may call.
     pub(crate) callbacks: Vec<Callbacks>,
+    /// Native code that is only kept here.
+    pub(crate) texts: Vec<Text>,
     /// What the store may allocate.
     pub(crate) limiter: Limiter,
 }
 
 /// Functions that helpers may call, by the number a program has for them; none where the type is another.
-pub(crate) type Callbacks = Vec<Option<TypedFunc<CallbackArgs, i64>>>;
+pub(crate) enum Callbacks {
+    /// Of an interpreted module.
+    Wasmi(Vec<Option<TypedFunc<CallbackArgs, i64>>>),
+    /// Addresses in native code.
+    Native(Vec<Option<u64>>),
+}
 
 /// What a callback takes.
 pub(crate) type CallbackArgs = (i64, i64, i64, i64, i64);
@@ -55,17 +68,19 @@ pub(crate) struct Flow {
     pub(crate) tail_calls: u32,
     /// How many callbacks deep it is.
     pub(crate) depth: u32,
+    /// The number, in the store, of the module whose native code runs.
+    pub(crate) module: usize,
 }
 
 impl RunState {
     /// The sandbox's program `number`.
-    pub(crate) fn program(&self, number: u32) -> Option<TypedFunc<i64, i64>> {
+    pub(crate) fn program(&self, number: u32) -> Option<Function> {
         let index = number.checked_sub(1)? as usize;
         self.programs.get(index).copied()
     }
 
     /// The program that takes over, if the last one has ended by a tail call.
-    pub(crate) fn next_program(&mut self) -> Option<TypedFunc<i64, i64>> {
+    pub(crate) fn next_program(&mut self) -> Option<Function> {
         let number = self.flow.next.take()?;
         self.flow.tail_calls += 1;
         self.program(number)
@@ -174,8 +189,10 @@ impl Slot {
         engine: &Engine,
         space: Option<&'static Space>,
         memory: usize,
+        vm: Vm,
     ) -> Result<Self, Error> {
         let state = RunState {
+            vm,
             space,
             context: 0,
             cookie: 0,
@@ -183,6 +200,7 @@ impl Slot {
             flow: Flow::default(),
             programs: Vec::new(),
             callbacks: Vec::new(),
+            texts: Vec::new(),
             limiter: Limiter::new(memory),
         };
         let mut store = Store::new(engine, state);

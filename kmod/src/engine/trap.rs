@@ -9,12 +9,36 @@ use super::slot::RunState;
 /// The site of a trap whose place is not known.
 pub(crate) const NO_SITE: u32 = u32::MAX;
 
+/// A run of native code ended early; its state says why.
+pub(crate) struct Noted;
+
+/// How a run ended early.
+pub(crate) enum Stop {
+    /// wasmi's run, which says why unless its state does.
+    Engine(Error),
+    /// As the state says.
+    Noted,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<Noted> for Stop {
+    fn from(_: Noted) -> Self {
+        Self::Noted
+    }
+}
+
 /// Why and where the run ended: what `env.trap` or a helper noted, else what the engine says.
-pub(crate) fn reason(state: &mut RunState, error: &Error) -> (Trap, u32) {
-    state
-        .trap
-        .take()
-        .unwrap_or_else(|| (from_engine(error), NO_SITE))
+pub(crate) fn reason(state: &mut RunState, stop: &Stop) -> (Trap, u32) {
+    let said = || match stop {
+        Stop::Engine(error) => from_engine(error),
+        Stop::Noted => Trap::Engine,
+    };
+    state.trap.take().unwrap_or_else(|| (said(), NO_SITE))
 }
 
 fn from_engine(error: &Error) -> Trap {

@@ -1,6 +1,7 @@
 //! `wprobe info`.
 
 use abi::map_types::MapType;
+use abi::uapi::ModuleInfo;
 use anyhow::Result;
 use loader::device::{Map, Program, text};
 use loader::open::Input;
@@ -28,7 +29,7 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     let maps = resident.maps()?;
 
     let mut out = format!(
-        "module {}: {}\n  {}, {} bytes of wasm, sandbox {}, budget {} a run\n",
+        "module {}: {}\n  {}, {} bytes of wasm, {}, sandbox {}, budget {} a run\n",
         info.id,
         resident.name(),
         if info.exclusive != 0 {
@@ -37,6 +38,7 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
             "one instance per CPU"
         },
         info.wasm_size,
+        engine(info),
         info.sandbox,
         info.fuel
     );
@@ -66,6 +68,7 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
         "exclusive": info.exclusive != 0,
         "reports": info.reports != 0,
         "wasm_size": info.wasm_size,
+        "native_size": info.native,
         "fuel": info.fuel,
         "trap_limit": info.trap_limit,
         "programs": programs.iter().map(|p| program_json(p, &input)).collect::<Vec<_>>(),
@@ -82,6 +85,14 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
         })).collect::<Vec<_>>(),
     });
     Ok(Output { text: out, json })
+}
+
+/// What runs the module.
+fn engine(info: &ModuleInfo) -> String {
+    match info.native {
+        0 => "interpreted".to_owned(),
+        size => format!("{size} of native code"),
+    }
 }
 
 fn program_text(program: &Program, input: &Input) -> String {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use loader::device::Object;
-use loader::load::{Options, load};
+use loader::load::{Engine, Options, load};
 use loader::open::Input;
 use loader::probe::find;
 use loader::profile::Profile;
@@ -18,6 +18,7 @@ use super::{Output, device};
   wprobe load vfsstat.wasm
   wprobe load /usr/sbin/vfsstat --name files
   wprobe load /usr/sbin/opensnoop --set targ_uid=1000 --entries start=1024
+  wprobe load /usr/sbin/vfsstat --engine aot
   wprobe load fork.wasm --fuel 100000 --trap-limit 10")]
 pub(super) struct Args {
     /// A wasm module, a BPF object, or an executable that embeds one
@@ -41,6 +42,9 @@ pub(super) struct How {
     /// Disable a program after so many traps; by default never
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     trap_limit: u32,
+    /// What runs it; by default $WPROBE_ENGINE, or wasmi
+    #[arg(long)]
+    engine: Option<Engine>,
     /// BTF to compute CO-RE values against; by default the running kernel's
     #[arg(long)]
     btf: Option<PathBuf>,
@@ -86,6 +90,7 @@ impl How {
                 spare: 0,
                 btf,
                 settings: self.settings(),
+                engine: self.engine,
             },
         ))
     }

@@ -24,6 +24,8 @@ pub struct ModuleSpec<'a> {
     pub trap_limit: u32,
     /// Execution budget of one run; 0: the device's default.
     pub fuel: u64,
+    /// Native code to run in place of the wasm; empty: none.
+    pub native: &'a [u8],
 }
 
 /// What to attach.

@@ -53,6 +53,8 @@ impl Sandbox {
             fuel: spec.fuel,
             log: log.address(),
             log_size: log.size(),
+            native: spec.native.as_ptr() as u64,
+            native_size: spec.native.len() as u64,
             ..zeroed()
         };
         let about = format!("module {}", spec.name);

@@ -20,6 +20,8 @@ pub enum EngineKind {
     Wasmi,
     /// The optimising compiler.
     Wasmtime,
+    /// Native code as the kernel module runs it.
+    Native,
 }
 
 /// How a run ended early.

@@ -10,6 +10,7 @@
 pub mod context;
 mod engine;
 mod host;
+mod native;
 mod wasmi;
 mod wasmtime;
 
@@ -251,5 +252,6 @@ fn start(kind: EngineKind, pages: u32, fuel: u64) -> Result<(Box<dyn Instance>, 
     match kind {
         EngineKind::Wasmi => wasmi::start(pages, fuel),
         EngineKind::Wasmtime => wasmtime::start(pages, fuel),
+        EngineKind::Native => native::start(pages, fuel),
     }
 }

@@ -21,7 +21,7 @@ use report::{Report, Tally};
 use crate::exec::{cargo_target, command, root};
 use crate::kernels::Kernel;
 use crate::progress::{say, seconds};
-use crate::vm::{self, Guest};
+use crate::vm::{self, Engine, Guest};
 use crate::{kmod, setup, tidy};
 
 /// Guests that run at the same time. Each is one thread of work.
@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) quick: bool,
     /// Kernels to boot.
     pub(crate) kernels: Vec<Kernel>,
+    /// What runs modules in guests.
+    pub(crate) engine: Engine,
     /// Only tests whose names contain this; no lints then.
     pub(crate) filter: Option<String>,
 }
@@ -218,6 +220,7 @@ fn logged(command: &mut Command, log: &PathBuf) -> Result<()> {
 struct Boot<'a> {
     name: String,
     kernel: Kernel,
+    engine: Engine,
     /// Which tests, in the words of libtest.
     tests: Vec<&'a str>,
     /// Whether there must be some.
@@ -234,6 +237,7 @@ impl<'a> Boot<'a> {
         let of = |part: &(&str, Vec<&'a str>), &kernel: &Kernel| Boot {
             name: format!("{}-{}", part.0, kernel.name()),
             kernel,
+            engine: plan.engine,
             tests: part.1.clone(),
             expected: plan.filter.is_none(),
         };
@@ -265,7 +269,7 @@ fn guests(plan: &Plan, report: &Report) {
 fn guest(boot: &Boot<'_>, log: &PathBuf) -> Result<Tally> {
     let kernel = boot.kernel;
     let program = cargo_target().join("debug/guest-tests");
-    let mut words = vm::with_module(&kmod::path(kernel), &program);
+    let mut words = vm::on_engine(boot.engine, &kmod::path(kernel), &program);
     words.extend(boot.tests.iter().map(|&word| word.to_owned()));
     let file = Mutex::new(File::create(log)?);
     let last = Mutex::new(String::new());

@@ -241,6 +241,31 @@ impl Guest {
     }
 }
 
+/// What runs modules in a guest, where a test does not say so itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Engine {
+    /// The interpreter.
+    Wasmi,
+    /// Native code.
+    Aot,
+}
+
+impl Engine {
+    fn name(self) -> &'static str {
+        match self {
+            Engine::Wasmi => "wasmi",
+            Engine::Aot => "aot",
+        }
+    }
+}
+
+/// As [`with_module`], on that engine.
+pub(crate) fn on_engine(engine: Engine, module: &Path, program: &Path) -> Vec<String> {
+    let mut words = with_module(module, program);
+    words.insert(1, format!("WPROBE_ENGINE={}", engine.name()));
+    words
+}
+
 /// The words that run `program` in a guest with that kernel module at hand.
 pub(crate) fn with_module(module: &Path, program: &Path) -> Vec<String> {
     vec![

@@ -4,6 +4,8 @@
 //! refused with a reason that names the culprit. What a refused module left in its sandbox's stores
 //! stays there, which is why a sandbox takes so many loads only.
 
+mod native;
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -15,16 +17,19 @@ use abi::layout;
 use abi::traps::Trap;
 use abi::uapi::{self, Kind, Resource, SYSCALL_ARGS};
 use helpers::host::Errno;
+use helpers::native::Vm;
 use wasmi::errors::ErrorKind;
 use wasmi::{
     Error, ExternType, Instance, Memory, Module as Code, Nullable, Ref, Store, Val, ValType,
 };
 
 use crate::cpu;
+use crate::engine::Function;
 use crate::engine::config::{Start, engine};
 use crate::engine::imports::{self, Environment, ImportError};
+use crate::engine::native::code::NativeError;
 use crate::engine::slot::{Callbacks, RunState, Slot, SlotGuard};
-use crate::engine::trap;
+use crate::engine::trap::{self, Stop};
 use crate::limits::{Account, Charge, Exceeded};
 use crate::module::{Module, Own};
 use crate::program::{Budget, Buffer, Entry, Program};
@@ -60,6 +65,8 @@ pub(crate) enum LoadError {
     TooMany,
     /// A store of the sandbox is beyond repair.
     Poisoned,
+    /// Its native code is not accepted.
+    Native(NativeError),
 }
 
 impl fmt::Display for LoadError {
@@ -84,6 +91,7 @@ impl fmt::Display for LoadError {
                 "more than {MAX_LOADS} modules were loaded into this sandbox"
             ),
             Self::Poisoned => write!(f, "the sandbox was damaged by an engine failure"),
+            Self::Native(error) => error.fmt(f),
         }
     }
 }
@@ -98,6 +106,7 @@ impl Refusal for LoadError {
             Self::Import(_) => Errno::ENOENT,
             Self::Limit(exceeded) => exceeded.errno(),
             Self::Poisoned => Errno(5),
+            Self::Native(error) => error.errno(),
             _ => Errno::EINVAL,
         }
     }
@@ -116,9 +125,11 @@ pub(crate) fn load(
     }
     let log = Log::new(args.log, args.log_size);
     let limits = services::limits();
-    if args.wasm_size > limits.max_module {
-        let (size, limit) = (args.wasm_size, limits.max_module);
-        return Err(refused(log, &LoadError::TooLarge { size, limit }));
+    let limit = limits.max_module;
+    for size in [args.wasm_size, args.native_size] {
+        if size > limit {
+            return Err(refused(log, &LoadError::TooLarge { size, limit }));
+        }
     }
     let wasm = user::bytes(args.wasm, args.wasm_size as usize)?;
     let globals = globals(&args)?;
@@ -126,7 +137,11 @@ pub(crate) fn load(
         fuel: fuel(args.fuel, &limits).map_err(|e| refused(log, &e))?,
         trap_limit: args.trap_limit,
     };
-    let built = build(sandbox, &wasm, &globals, budget.fuel).map_err(|e| refused(log, &e))?;
+    let built = match args.native_size {
+        0 => build(sandbox, &wasm, &globals, budget.fuel),
+        size => native::build(sandbox, &wasm, &user::bytes(args.native, size as usize)?),
+    };
+    let built = built.map_err(|e| refused(log, &e))?;
     if !built.missing.is_empty() {
         log.write(&format!("calls trap: {}", built.missing.join(", ")));
     }
@@ -134,6 +149,7 @@ pub(crate) fn load(
         id: registry.new_id(Kind::Module),
         name,
         wasm,
+        native: built.native,
         budget,
         first_program: built.first_program,
         programs: built.programs,
@@ -168,6 +184,8 @@ struct Built {
     first_program: u32,
     programs: Vec<Program>,
     own: Option<Own>,
+    /// Bytes of native code.
+    native: usize,
     missing: Vec<String>,
 }
 
@@ -245,8 +263,8 @@ fn build_shared(
                 continue;
             };
             match funcs.get_mut(place) {
-                Some((_, funcs)) => funcs.push(func),
-                None => funcs.push((name.to_string(), Vec::from([func]))),
+                Some((_, funcs)) => funcs.push(Function::Wasmi(func)),
+                None => funcs.push((name.to_string(), Vec::from([Function::Wasmi(func)]))),
             }
             place += 1;
         }
@@ -259,6 +277,7 @@ fn build_shared(
             .map(|(name, funcs)| program(name, Entry::Context(funcs.into())))
             .collect(),
         own: None,
+        native: 0,
         missing,
     })
 }
@@ -268,13 +287,18 @@ fn attachable(code: &Code) -> impl Iterator<Item = &str> {
     code.exports()
         .filter(|export| matches!(export.ty(), ExternType::Func(_)))
         .map(|export| export.name())
-        .filter(|name| name.matches(':').count() >= 2)
+        .filter(|name| is_attachable(name))
+}
+
+fn is_attachable(name: &str) -> bool {
+    name.matches(':').count() >= 2
 }
 
 fn program(name: String, entry: Entry) -> Program {
     Program {
         name,
         entry,
+        context: usize::MAX,
         stats: Stats::new(cpu::count()),
     }
 }
@@ -298,13 +322,13 @@ fn instantiate(
 /// What the module's table of callbacks holds.
 fn callbacks(store: &Store<RunState>, instance: &Instance) -> Callbacks {
     let Some(table) = instance.get_table(store, CALLBACKS) else {
-        return Callbacks::new();
+        return Callbacks::Wasmi(Vec::new());
     };
     let function = |index| match table.get(store, index)? {
         Ref::Func(Nullable::Val(function)) => function.typed(store).ok(),
         _ => None,
     };
-    (0..table.size(store)).map(function).collect()
+    Callbacks::Wasmi((0..table.size(store)).map(function).collect())
 }
 
 /// Why a module was not instantiated.
@@ -313,7 +337,9 @@ fn why(account: &Account, state: &mut RunState, error: Error) -> LoadError {
         return LoadError::Limit(account.exceeded(Resource::Memory, needed as u64));
     }
     match error.kind() {
-        ErrorKind::TrapCode(_) => LoadError::StartTrapped(trap::reason(state, &error).0),
+        ErrorKind::TrapCode(_) => {
+            LoadError::StartTrapped(trap::reason(state, &Stop::Engine(error)).0)
+        }
         _ => LoadError::Instantiate(error),
     }
 }
@@ -333,7 +359,7 @@ fn build_exclusive(
     }
     let engine = engine(Start::Allowed);
     let limit = account.left(Resource::Memory) as usize;
-    let slot = Slot::new(&engine, None, limit).map_err(LoadError::Instantiate)?;
+    let slot = Slot::new(&engine, None, limit, Vm::default()).map_err(LoadError::Instantiate)?;
     let (programs, buffer, memory, report) = {
         let mut store = slot.lock().ok_or(LoadError::Poisoned)?;
         let code = compile(&store, wasm)?;
@@ -366,6 +392,7 @@ fn build_exclusive(
             memory,
             report,
         }),
+        native: 0,
         missing: Vec::new(),
     })
 }

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * Into native code and out of it; helpers/src/native.rs says what either side expects. The vm's fields
+ * are in the order of its struct, which src/engine/native/machine.rs checks.
+ */
+#include <linux/linkage.h>
+#include <linux/objtool.h>
+#include <asm/nospec-branch.h>
+#include <asm/ibt.h>
+
+#define STACK_LIMIT 40
+#define RESUME 48
+/* helpers::native::STACK */
+#define ROOM 2048
+
+/* Returns from enter, whose frame is on top of the stack. */
+.macro BACK
+	popq %rdi
+	popq STACK_LIMIT(%rdi)
+	popq RESUME(%rdi)
+	popq %r15
+	popq %r14
+	popq %r13
+	popq %r12
+	popq %rbx
+	popq %rbp
+	RET
+.endm
+
+/*
+ * u64 wprobe_native_enter(vm, function, const u64 args[5])
+ *
+ * Saves what its caller expects back, for the function saves nothing. Entries nest: a helper may call
+ * back.
+ */
+SYM_FUNC_START(wprobe_native_enter)
+	pushq %rbp
+	pushq %rbx
+	pushq %r12
+	pushq %r13
+	pushq %r14
+	pushq %r15
+	pushq RESUME(%rdi)
+	pushq STACK_LIMIT(%rdi)
+	pushq %rdi
+	movq %rsp, RESUME(%rdi)
+	leaq -ROOM(%rsp), %rax
+	movq %rax, STACK_LIMIT(%rdi)
+	movq %rsi, %rax
+	movq %rdx, %r10
+	movq (%r10), %rsi
+	movq 8(%r10), %rdx
+	movq 16(%r10), %rcx
+	movq 24(%r10), %r8
+	movq 32(%r10), %r9
+	CALL_NOSPEC rax
+	BACK
+SYM_FUNC_END(wprobe_native_enter)
+STACK_FRAME_NON_STANDARD wprobe_native_enter
+
+/* void wprobe_native_leave(vm): makes the last enter return. */
+SYM_FUNC_START(wprobe_native_leave)
+	movq RESUME(%rdi), %rsp
+	BACK
+SYM_FUNC_END(wprobe_native_leave)
+STACK_FRAME_NON_STANDARD wprobe_native_leave
+
+/* u64 wprobe_native_return(result): what every function of native code ends with. */
+SYM_FUNC_START(wprobe_native_return)
+	ENDBR
+	movq %rdi, %rax
+	RET
+SYM_FUNC_END(wprobe_native_return)

@@ -1,0 +1,113 @@
+//! Native code: what the loader compiled of a module ([`helpers::native`]), in place of its wasm.
+//!
+//! Its text is trusted as a kernel module's is: only who may load one may give it. It brings its own bounds checks and
+//! counts its own budget; here is what it calls.
+//!
+//! * [`text`]: where it lies.
+//! * [`code`]: from an image to text and entries.
+//! * [`glue`]: the functions it calls.
+
+pub(crate) mod code;
+pub(crate) mod glue;
+pub(crate) mod text;
+
+use abi::layout;
+use abi::traps::Trap;
+use helpers::native::Vm;
+use wasmi::Store;
+
+use super::slot::RunState;
+use super::trap::{self, NO_SITE};
+
+/// A function of native code.
+#[derive(Clone, Copy)]
+pub(crate) struct Function {
+    /// Address of its first instruction.
+    entry: u64,
+    /// The number of its module in the store.
+    module: usize,
+}
+
+// SAFETY: as shim/enter.S defines them.
+unsafe extern "C" {
+    fn wprobe_native_enter(vm: *mut Vm, function: u64, args: *const [u64; 5]) -> u64;
+    fn wprobe_native_leave(vm: *mut Vm);
+    fn wprobe_native_return();
+}
+
+/// What enter.S knows of [`Vm`].
+const _: () = {
+    assert!(core::mem::offset_of!(Vm, stack_limit) == 40);
+    assert!(core::mem::offset_of!(Vm, resume) == 48);
+    assert!(helpers::native::STACK == 2048);
+    assert!(core::mem::offset_of!(RunState, vm) == 0);
+};
+
+/// What native code on CPU `cpu` knows of memory at `base`.
+pub(crate) fn vm(base: u64, cpu: u32) -> Vm {
+    let stack_base = u64::from(layout::stack_base(cpu));
+    Vm {
+        memory: base,
+        stack: base + stack_base,
+        stack_base,
+        cpu: cpu.into(),
+        ..Vm::default()
+    }
+}
+
+impl Function {
+    /// Runs it with what is left of the budget, `fuel`; why it ended early is noted in the state then.
+    pub(crate) fn run(
+        self,
+        store: &mut Store<RunState>,
+        argument: u64,
+        fuel: &mut u64,
+    ) -> Result<(), trap::Noted> {
+        let state: *mut RunState = store.data_mut();
+        // SAFETY: the store is this run's; nobody uses it while the function runs, but what the function calls.
+        unsafe {
+            (*state).vm.fuel = *fuel;
+            (*state).flow.module = self.module;
+            let result = enter(state, self.entry, [argument, 0, 0, 0, 0]);
+            *fuel = (*state).vm.fuel;
+            result.map(drop)
+        }
+    }
+}
+
+/// Runs the function at `entry`.
+///
+/// # Safety
+///
+/// `state` is this run's, in a store that nothing else uses meanwhile; `entry` is a function of native code that its
+/// sandbox keeps.
+unsafe fn enter(state: *mut RunState, entry: u64, args: [u64; 5]) -> Result<u64, trap::Noted> {
+    // SAFETY: the caller's promise; the vm is the state's first field.
+    unsafe {
+        let result = wprobe_native_enter(state.cast(), entry, &raw const args);
+        match (*state).trap {
+            None => Ok(result),
+            Some(_) => Err(trap::Noted),
+        }
+    }
+}
+
+/// Notes why the run ends, and ends it.
+///
+/// # Safety
+///
+/// Called by a function that native code called with `state`, where nothing is left to be dropped.
+unsafe fn end(state: *mut RunState, trap: Trap, site: u32) -> ! {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // What ended a callback is the reason also for the helper that called it.
+        (*state).trap.get_or_insert((trap, site));
+        wprobe_native_leave(state.cast());
+    }
+    crate::services::never()
+}
+
+/// A trap whose place is not known.
+const fn somewhere(trap: Trap) -> (Trap, u32) {
+    (trap, NO_SITE)
+}
