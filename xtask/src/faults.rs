@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use crate::exec::{cargo_target, command, output, root};
+use crate::exec::{command, output, root};
 use crate::kernels::Kernel;
 use crate::progress::{Tone, say, step, tell};
 use crate::setup;
@@ -181,8 +181,6 @@ impl Tree {
                 output(
                     command(words)
                         .env("CARGO_TARGET_DIR", &self.target)
-                        // What others wrote is the same, and built already.
-                        .env("CARGO_BUILD_BUILD_DIR", cargo_target())
                         .current_dir(&self.dir),
                 )
             })?;
