@@ -71,7 +71,7 @@ fn what_is_wrong_with_a_request_is_said_with_what_is_known() {
         ),
         (
             "run bashreadline --runtime native --at printret=uretprobe//no/such/bash:readline",
-            "wprobe: nothing to attach\n  kprobe:readline:post: /no/such/bash: No such file or directory (os error 2)",
+            "wprobe: nothing to attach\n  uprobe:readline:ret: /no/such/bash: No such file or directory (os error 2)",
         ),
     ] {
         if expected.is_empty() {
