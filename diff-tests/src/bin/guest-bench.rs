@@ -207,11 +207,11 @@ fn measure(
         }
         eprintln!("round {} of {rounds}", round + 1);
     }
-    let row = |(probe, samples): (&Box<dyn Probe>, Vec<f64>)| {
+    let rows = probes.iter().zip(samples).map(|(probe, samples)| {
         let (name, runtime) = probe.name();
         json!({ "name": name, "runtime": runtime, "ns": samples })
-    };
-    Ok(probes.iter().zip(samples).map(row).collect())
+    });
+    Ok(rows.collect())
 }
 
 fn seek(file: &File, calls: u64) {
