@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -22,6 +23,8 @@ pub const CASES: &[Case] = &[
     ("cli::wrong_usage_is_status_2", usage),
 ];
 
+/// How long a command may take to attach.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Forks of each step.
 const FORKS: u64 = 25;
 
@@ -106,17 +109,20 @@ fn run() -> Result<()> {
     let command = Command::new(guest::wprobe()?)
         .arg("run")
         .arg(&path)
-        .args(["--duration", "3", "--json"])
+        .args(["--runtime", "kernel-wasm", "--duration", "3", "--json"])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())
         .spawn()?;
     let device = guest::device()?;
+    let end = Instant::now() + PATIENCE;
     while device.ids(abi::uapi::Kind::Link)?.is_empty() {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        ensure!(Instant::now() < end, "nothing is attached");
+        std::thread::sleep(Duration::from_millis(20));
     }
     syscalls::mkdir(&guest::scratch("run")?, 1, 0o755)?;
     let output = command.wait_with_output()?;
-    let shown: Value = serde_json::from_slice(&output.stdout)?;
+    let lines = String::from_utf8(output.stdout)?;
+    let shown: Value = serde_json::from_str(lines.lines().last().context("it prints nothing")?)?;
     let element = &shown["maps"]["directories"][0]["value"];
     let pathname = element["pathname"].as_str().unwrap_or_default();
     ensure!(

@@ -66,7 +66,7 @@ fn killed() -> Result<()> {
     let file = guest::scratch("killed")?.join("syscalls.bpf.o");
     fs::write(&file, corpus::object("syscalls")?)?;
     let mut child = Command::new(guest::wprobe()?)
-        .arg("run")
+        .args(["run", "--runtime", "kernel-wasm"])
         .arg(&file)
         .stderr(Stdio::null())
         .stdout(Stdio::null())
