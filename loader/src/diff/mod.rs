@@ -101,6 +101,8 @@ pub struct Outcome {
     /// How many runs either left out, because a program was under way on that CPU: as one's programs take longer than
     /// the other's, so do their misses differ, and with them what they saw.
     pub misses: u64,
+    /// How many runs ended in a trap as wasm: what they had still to do is missing.
+    pub traps: u64,
     /// The stacks whose numbers are in the differences.
     pub stacks: Vec<String>,
     /// Whether numbers of stacks were lost, as happens when two share a slot: differences then mean nothing.
@@ -135,8 +137,10 @@ impl fmt::Display for Outcome {
             self.runs,
             self.events
         )?;
-        if self.misses > 0 {
-            write!(f, ", {} misses", self.misses)?;
+        for (count, what) in [(self.misses, "misses"), (self.traps, "traps")] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
         }
         for d in differences.iter().take(SHOWN) {
             write!(
@@ -291,6 +295,7 @@ impl Pair {
         Ok(Outcome {
             stacks,
             misses: self.missed()? - self.misses,
+            traps: self.wasm.programs()?.iter().map(|p| p.traps).sum(),
             programs: programs.map(|d| d.program.clone()).collect(),
             runs: self.wasm.programs()?.iter().map(|p| p.runs).sum(),
             events: self
