@@ -37,7 +37,7 @@ pub fn wait(count: usize) -> io::Result<()> {
 
 /// As many threads as a CPU runs in turn, for `time`.
 pub fn turns(time: Duration) -> io::Result<()> {
-    const THREADS: usize = 12;
+    const THREADS: usize = 24;
     thread::scope(|scope| {
         let turn = || {
             super::pin(0)?;
