@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use report::{Report, Tally};
@@ -24,6 +24,8 @@ use crate::progress::{say, seconds};
 use crate::vm::{self, Engine, Guest};
 use crate::{kmod, setup, tidy};
 
+/// How long a guest may take for its tests: on a busy machine thrice as long as on an idle one.
+const PATIENCE: Duration = Duration::from_secs(25 * 60);
 /// Guests that run at the same time. Each is one thread of work.
 const GUESTS: usize = 2;
 
@@ -274,7 +276,11 @@ fn guest(boot: &Boot<'_>, log: &PathBuf) -> Result<Tally> {
     let file = Mutex::new(File::create(log)?);
     let last = Mutex::new(String::new());
     let start = Instant::now();
-    let outcome = Guest::new(kernel, words).boot(&|line, is_err| {
+    let guest = Guest {
+        timeout: PATIENCE,
+        ..Guest::new(kernel, words)
+    };
+    let outcome = guest.boot(&|line, is_err| {
         // The log is a courtesy; losing a line of it is no test failure.
         let _ = writeln!(
             file.lock().expect("nothing panics here"),
