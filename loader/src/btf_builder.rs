@@ -116,12 +116,17 @@ impl Builder {
     }
 
     pub(crate) fn build(self) -> Btf {
+        Btf::parse(&self.bytes()).expect("a valid header and whole records")
+    }
+
+    /// In the file format.
+    pub(crate) fn bytes(self) -> Vec<u8> {
         let types: Vec<u8> = self.types.iter().flat_map(|w| w.to_le_bytes()).collect();
         let (t, s) = (types.len() as u32, self.strings.len() as u32);
         let mut data = vec![0x9f, 0xeb, 1, 0];
         data.extend([24, 0, t, t, s].iter().flat_map(|w: &u32| w.to_le_bytes()));
         data.extend(types);
         data.extend(self.strings);
-        Btf::parse(&data).expect("a valid header and whole records")
+        data
     }
 }

@@ -32,5 +32,6 @@ pub mod session;
 pub mod settings;
 pub mod show;
 pub mod syscalls;
+mod target_btf;
 pub mod user;
 pub mod values;

@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 
 use abi::imports::{CORE, KSYM, MAP, MAP_VALUE, POISON};
 use abi::manifest::{DataSection, Extern, ExternKind, Manifest, Symbol};
-use bpf2wasm::btf::{Btf, BtfError, Kind};
+use bpf2wasm::btf::{BtfError, Kind};
 
 use crate::core_values;
 use crate::kconfig::Kconfig;
 use crate::open::Input;
+use crate::target_btf::TargetBtf;
 
 /// The running kernel's BTF.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -125,9 +126,7 @@ fn relocations<'m>(
         return Ok(HashMap::new());
     }
     let local = input.btf().ok_or(Error::NoBtf)?;
-    let path = target.unwrap_or(Path::new(KERNEL_BTF));
-    let bytes = fs::read(path).map_err(|e| Error::ReadBtf(path.to_owned(), e))?;
-    let target = Btf::parse(&bytes).map_err(|e| Error::ParseBtf(path.to_owned(), e))?;
+    let target = TargetBtf::read(target, manifest)?.parse()?;
     let target = core_values::Target::new(&target);
     let values = core_values::evaluate(&local, &manifest.relocations, &target);
     let named = manifest

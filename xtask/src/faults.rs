@@ -92,11 +92,15 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     }
     let mut unnoticed = 0;
     for fault in &faults {
-        match tree.with(fault)? {
-            Verdict::Failed(line) => {
+        match tree.with(fault) {
+            Ok(Verdict::Failed(line)) => {
                 tell(Tone::Good, "faults", format_args!("{}: {line}", fault.name))
             }
-            Verdict::Passed => {
+            Err(why) => {
+                unnoticed += 1;
+                tell(Tone::Bad, "faults", format_args!("{}: {why:#}", fault.name));
+            }
+            Ok(Verdict::Passed) => {
                 unnoticed += 1;
                 tell(
                     Tone::Bad,
@@ -181,6 +185,7 @@ impl Tree {
                 output(
                     command(words)
                         .env("CARGO_TARGET_DIR", &self.target)
+                        .env("CARGO_PROFILE_DEV_DEBUG", "0")
                         .current_dir(&self.dir),
                 )
             })?;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::rc::Rc;
@@ -9,6 +10,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
+use abi::manifest::Manifest;
 use abi::sections::{self, Attach};
 use anyhow::{Context, Result, bail};
 use libbpf_rs::libbpf_sys::{bpf_obj_get_info_by_fd, bpf_prog_info};
@@ -23,6 +25,7 @@ use crate::attach::{Choice, Decision, Plan};
 use crate::load::sizes;
 use crate::open::Input;
 use crate::settings::Settings;
+use crate::target_btf::{self, TargetBtf};
 
 /// An object loaded natively, with its attachments.
 pub struct Native {
@@ -37,7 +40,7 @@ pub struct Native {
 impl Native {
     /// Loads `programs` of `elf`, and nothing else of it.
     pub fn load(elf: &[u8], name: &str, programs: &[&str]) -> Result<Self> {
-        let open = open(elf, name, programs)?;
+        let open = open(elf, name, programs, None)?;
         Native::finish(open, name)
     }
 
@@ -51,7 +54,9 @@ impl Native {
         let name = &input.name;
         let elf = input.object.as_deref();
         let elf = elf.with_context(|| format!("{name}: no BPF object to load natively"))?;
-        let mut open = open(elf, name, programs)?;
+        let manifest = input.manifest.as_ref();
+        let btf = manifest.map(mended_btf).transpose()?.flatten();
+        let mut open = open(elf, name, programs, btf.as_ref())?;
         for mut program in open.progs_mut() {
             let target = section_of(choice, &program.name().to_string_lossy());
             let target = target.and_then(|section| sections::find(section)?.1);
@@ -61,6 +66,7 @@ impl Native {
             }
         }
         set(&mut open, input, settings)?;
+        // `btf` is read until the object is loaded.
         Native::finish(open, name)
     }
 
@@ -299,11 +305,23 @@ fn said() -> String {
     reasons.collect()
 }
 
-/// Opens `elf`, to load `programs` of it.
-fn open(elf: &[u8], name: &str, programs: &[&str]) -> Result<OpenObject> {
+/// The kernel's BTF, if it has to be another one for `manifest`'s programs.
+fn mended_btf(manifest: &Manifest) -> Result<Option<File>> {
+    if manifest.relocations.is_empty() {
+        return Ok(None);
+    }
+    Ok(TargetBtf::read(None, manifest)?.mended()?)
+}
+
+/// Opens `elf`, to load `programs` of it, with relocations for the running kernel's BTF, or for `btf`.
+fn open(elf: &[u8], name: &str, programs: &[&str], btf: Option<&File>) -> Result<OpenObject> {
     set_print(Some((PrintLevel::Warn, listen)));
     LOG.lock().expect("nothing panics here").clear();
-    let mut open = ObjectBuilder::default().name(name)?.open_memory(elf)?;
+    let mut builder = ObjectBuilder::default();
+    if let Some(btf) = btf {
+        builder.btf_custom_path(target_btf::path_of(btf))?;
+    }
+    let mut open = builder.name(name)?.open_memory(elf)?;
     for mut program in open.progs_mut() {
         let chosen = program
             .name()

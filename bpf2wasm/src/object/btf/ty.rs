@@ -154,6 +154,11 @@ impl<'a> Type<'a> {
         })
     }
 
+    /// Where the words of member `index` begin in the type section; its offset is the third.
+    pub fn member_position(&self, index: usize) -> usize {
+        self.tail + 12 * index
+    }
+
     /// Members of a struct or union; nothing for any other kind.
     pub fn members(&self) -> impl ExactSizeIterator<Item = Member<'a>> + use<'a> {
         let ty = *self;
