@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use diff_tests::workload::{files, processes, sockets, system};
+use diff_tests::workload::{files, memory, processes, sockets, system};
 
 fn main() -> Result<()> {
-    let usage = "usage: guest-work files|processes|turns|waits|sockets|signals|mounts|stats COUNT";
+    let usage = "usage: guest-work files|processes|far|turns|waits|sockets|signals|mounts|stats COUNT";
     let args: Vec<String> = env::args().skip(1).collect();
     let [what, count] = &args[..] else {
         bail!("{usage}");
@@ -18,6 +18,7 @@ fn main() -> Result<()> {
     match what.as_str() {
         "files" => files::run(here, count)?,
         "processes" => processes::run(count)?,
+        "far" => memory::far(Duration::from_millis(count as u64))?,
         "turns" => processes::turns(Duration::from_millis(count as u64))?,
         "waits" => processes::wait(count)?,
         "sockets" => sockets::run(count)?,

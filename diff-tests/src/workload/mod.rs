@@ -1,6 +1,7 @@
 //! Activity that makes probes fire.
 
 pub mod files;
+pub mod memory;
 pub mod paths;
 pub mod processes;
 pub mod sockets;

@@ -198,7 +198,7 @@ impl Guest {
             )
         };
         let append = format!(
-            "console=ttyS0 loglevel=5 panic=-1 oops=panic vm.run={} vm.kernel={} vm.modules={} vm.root={} vm.build={} vm.term={}",
+            "console=ttyS0 loglevel=5 numa_balancing=disable panic=-1 oops=panic vm.run={} vm.kernel={} vm.modules={} vm.root={} vm.build={} vm.term={}",
             run.id,
             self.kernel.name(),
             self.kernel.dir().display(),
@@ -219,12 +219,7 @@ impl Guest {
             "none",
         ])
         .args(["-monitor", "none", "-device", "virtio-serial-pci"])
-        .args([
-            "-smp",
-            &self.cpus.to_string(),
-            "-m",
-            &self.memory.to_string(),
-        ])
+        .args(self.nodes())
         .arg("-serial")
         .arg(format!("file:{}", run.log.display()))
         .args([
@@ -238,6 +233,24 @@ impl Guest {
         .arg(initramfs::ensure(self.kernel)?)
         .args(["-append", &append]);
         Ok(qemu)
+    }
+
+    /// CPUs and memory: each CPU is a NUMA node, so that tools that look at these see more than one.
+    fn nodes(&self) -> Vec<String> {
+        let each = self.memory / self.cpus;
+        let mut words = vec![
+            "-smp".to_owned(),
+            format!("{0},sockets={0}", self.cpus),
+            "-m".to_owned(),
+            (each * self.cpus).to_string(),
+        ];
+        for node in 0..self.cpus {
+            words.push("-object".to_owned());
+            words.push(format!("memory-backend-ram,id=node{node},size={each}M"));
+            words.push("-numa".to_owned());
+            words.push(format!("node,nodeid={node},cpus={node},memdev=node{node}"));
+        }
+        words
     }
 }
 
