@@ -157,7 +157,7 @@ impl Case {
     fn compare(&self, device: &Device, name: &str) -> Result<Outcome> {
         for _ in 1..TRIES {
             let outcome = self.once(device, name)?;
-            if outcome.equal() || !(outcome.stacks_lost || outcome.misses > 0) {
+            if outcome.equal() || !(outcome.stacks_lost || outcome.misses() > 0) {
                 return Ok(outcome);
             }
         }

@@ -185,7 +185,6 @@ impl Tree {
                 output(
                     command(words)
                         .env("CARGO_TARGET_DIR", &self.target)
-                        .env("CARGO_PROFILE_DEV_DEBUG", "0")
                         .current_dir(&self.dir),
                 )
             })?;

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use diff_tests::workload::{files, memory, processes, sockets, system};
 
 fn main() -> Result<()> {
-    let usage = "usage: guest-work files|processes|far|turns|waits|sockets|signals|mounts|stats COUNT";
+    let usage =
+        "usage: guest-work files|processes|far|turns|waits|sockets|signals|mounts|stats COUNT";
     let args: Vec<String> = env::args().skip(1).collect();
     let [what, count] = &args[..] else {
         bail!("{usage}");

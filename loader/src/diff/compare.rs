@@ -21,6 +21,9 @@ pub struct Difference {
     pub native: String,
     /// What wasm has there.
     pub wasm: String,
+    /// Source lines that refer to the map or variable, where the object tells.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
 }
 
 /// What a comparison found so far.
@@ -235,6 +238,7 @@ impl<'r> Comparison<'r> {
             place,
             native,
             wasm,
+            sources: Vec::new(),
         });
     }
 }

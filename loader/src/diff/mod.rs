@@ -6,11 +6,13 @@
 mod compare;
 mod fields;
 mod rules;
+mod sources;
 mod stacks;
 mod workload;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,15 +28,16 @@ pub use stacks::Stack;
 pub use workload::Workload;
 
 use crate::attach::{Choice, Decision};
-use crate::device::Device;
+use crate::device::{Device, Timing};
 use crate::layout::Layout;
 use crate::load::Options;
 use crate::open::Input;
-use crate::session::native::Native;
+use crate::session::native::{self, Native};
 use crate::session::wasm::Wasm;
-use crate::session::{Elements, Sent, Session};
+use crate::session::{Cost, Elements, Sent, Session};
 use compare::Comparison;
 use fields::Shape;
+use sources::Sources;
 use stacks::Symbols;
 
 /// How long a quiet moment may take to come.
@@ -72,8 +75,11 @@ pub struct Pair {
     initial: State,
     native_sent: BTreeMap<String, Sent>,
     wasm_sent: BTreeMap<String, Sent>,
-    /// Misses of both before the beginning.
-    misses: u64,
+    sources: Sources,
+    /// Has runs timed.
+    _timing: (OwnedFd, Timing),
+    /// What either had cost at the beginning.
+    spent: [Cost; 2],
 }
 
 /// A map whose elements are compared.
@@ -98,9 +104,11 @@ pub struct Outcome {
     pub runs: u64,
     /// How many events they sent natively.
     pub events: u64,
-    /// How many runs either left out, because a program was under way on that CPU: as one's programs take longer than
-    /// the other's, so do their misses differ, and with them what they saw.
-    pub misses: u64,
+    /// What its programs cost natively. Of misses, as one's programs take longer than the other's, either has its own, and
+    /// with them saw something else.
+    pub native: Cost,
+    /// What they cost as wasm.
+    pub wasm: Cost,
     /// How many runs ended in a trap as wasm: what they had still to do is missing.
     pub traps: u64,
     /// The stacks whose numbers are in the differences.
@@ -116,6 +124,11 @@ impl Outcome {
     /// Whether nothing differs that must not.
     pub fn equal(&self) -> bool {
         self.findings.differences.is_empty()
+    }
+
+    /// How many runs either left out.
+    pub fn misses(&self) -> u64 {
+        self.native.misses + self.wasm.misses
     }
 }
 
@@ -137,17 +150,24 @@ impl fmt::Display for Outcome {
             self.runs,
             self.events
         )?;
-        for (count, what) in [(self.misses, "misses"), (self.traps, "traps")] {
+        for (count, what) in [(self.misses(), "misses"), (self.traps, "traps")] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }
         }
+        let mut sources = &[][..];
         for d in differences.iter().take(SHOWN) {
             write!(
                 f,
                 "\n    {}\n        native {}\n        wasm   {}",
                 d.place, d.native, d.wasm
             )?;
+            // Fields of one map have the same.
+            if sources != d.sources {
+                sources = &d.sources;
+                let mut lines = sources.iter();
+                lines.try_for_each(|line| write!(f, "\n        {line}"))?;
+            }
         }
         if let Some(more @ 1..) = differences.len().checked_sub(SHOWN) {
             write!(f, "\n    and {more} more")?;
@@ -192,7 +212,9 @@ impl Pair {
             initial: State::new(),
             native_sent: BTreeMap::new(),
             wasm_sent: BTreeMap::new(),
-            misses: 0,
+            sources: Sources::of(input, &programs),
+            _timing: (native::time_runs()?, device.time_runs()?),
+            spent: Default::default(),
         };
         for map in manifest.maps.iter().filter(|map| is_stream(map)) {
             let layout = plan.layout.as_ref();
@@ -238,7 +260,7 @@ impl Pair {
                     && nothing_sent(&self.native_sent)
                     && nothing_sent(&self.wasm_sent)
                 {
-                    self.misses = self.missed()?;
+                    self.spent = self.costs()?;
                     return Ok(());
                 }
                 last = found.differences.into_iter().next();
@@ -285,16 +307,22 @@ impl Pair {
         };
         self.native.detach();
         self.wasm.detach();
-        let findings = self.compare(&native, &wasm);
+        let mut findings = self.compare(&native, &wasm);
+        for difference in &mut findings.differences {
+            difference.sources = self.sources.at(&difference.place);
+        }
         let named = |difference: &Difference| {
             let symbols = self.symbols.as_ref();
             symbols.map_or_else(Vec::new, |symbols| symbols.named_in(&difference.place))
         };
         let stacks = findings.differences.iter().flat_map(named).collect();
         let programs = self.decisions.iter().filter(|d| d.attached);
+        let [native, wasm] = self.costs()?;
+        let [native, wasm] = [native.since(self.spent[0]), wasm.since(self.spent[1])];
         Ok(Outcome {
             stacks,
-            misses: self.missed()? - self.misses,
+            native,
+            wasm,
             traps: self.wasm.programs()?.iter().map(|p| p.traps).sum(),
             programs: programs.map(|d| d.program.clone()).collect(),
             runs: self.wasm.programs()?.iter().map(|p| p.runs).sum(),
@@ -317,8 +345,8 @@ impl Pair {
         Ok((self.keep()? == 0 && before == after).then_some((before, wasm)))
     }
 
-    fn missed(&self) -> Result<u64> {
-        Ok(self.native.misses()? + self.wasm.misses()?)
+    fn costs(&self) -> Result<[Cost; 2]> {
+        Ok([self.native.cost()?, self.wasm.cost()?])
     }
 
     fn state(&self, session: &dyn Session) -> Result<State> {

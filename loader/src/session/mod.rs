@@ -5,6 +5,8 @@ pub mod native;
 pub mod perf;
 pub mod wasm;
 
+use std::iter::Sum;
+
 use anyhow::Result;
 
 use crate::attach::Decision;
@@ -52,6 +54,38 @@ pub struct Count {
     pub last_trap: Option<String>,
 }
 
+/// What an object's programs cost so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Cost {
+    /// Runs that were left out, because a program was under way on that CPU.
+    pub misses: u64,
+    /// Runs that were timed.
+    pub timed: u64,
+    /// How long these took.
+    pub nanoseconds: u64,
+}
+
+impl Cost {
+    /// What was added since `earlier`.
+    pub fn since(self, earlier: Cost) -> Cost {
+        Cost {
+            misses: self.misses.saturating_sub(earlier.misses),
+            timed: self.timed.saturating_sub(earlier.timed),
+            nanoseconds: self.nanoseconds.saturating_sub(earlier.nanoseconds),
+        }
+    }
+}
+
+impl Sum for Cost {
+    fn sum<I: Iterator<Item = Cost>>(costs: I) -> Cost {
+        costs.fold(Cost::default(), |sum, cost| Cost {
+            misses: sum.misses + cost.misses,
+            timed: sum.timed + cost.timed,
+            nanoseconds: sum.nanoseconds + cost.nanoseconds,
+        })
+    }
+}
+
 /// An object under a runtime. Data sections are maps of one element, by their names in the object (`.bss`).
 pub trait Session {
     /// Every element of map `name`, sorted by key.
@@ -64,8 +98,8 @@ pub trait Session {
     fn listen(&mut self, name: &str) -> Result<()>;
     /// What came of map `name` since the last call, without waiting.
     fn sent(&mut self, name: &str) -> Result<Sent>;
-    /// How many runs were left out, because a program was under way on that CPU.
-    fn misses(&self) -> Result<u64>;
+    /// What its programs cost so far.
+    fn cost(&self) -> Result<Cost>;
     /// Attaches what it was opened with.
     fn attach(&mut self) -> Result<()>;
     /// Detaches everything; maps stay.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::thread;
@@ -13,14 +13,16 @@ use std::time::Duration;
 use abi::manifest::Manifest;
 use abi::sections::{self, Attach};
 use anyhow::{Context, Result, bail};
-use libbpf_rs::libbpf_sys::{bpf_obj_get_info_by_fd, bpf_prog_info};
+use libbpf_rs::libbpf_sys::{
+    BPF_STATS_RUN_TIME, bpf_enable_stats, bpf_obj_get_info_by_fd, bpf_prog_info,
+};
 use libbpf_rs::{
     Link, Map, MapCore, MapFlags, MapType, Object, ObjectBuilder, OpenObject, PerfBuffer,
     PerfBufferBuilder, PrintLevel, ProgramInput, ProgramMut, RingBuffer, RingBufferBuilder,
     UprobeOpts, set_print,
 };
 
-use super::{Count, Elements, PERF_PAGES, Sent, Session, perf};
+use super::{Cost, Count, Elements, PERF_PAGES, Sent, Session, perf};
 use crate::attach::{Choice, Decision, Plan};
 use crate::load::sizes;
 use crate::open::Input;
@@ -237,9 +239,9 @@ impl Session for Native {
             .take()
     }
 
-    fn misses(&self) -> Result<u64> {
+    fn cost(&self) -> Result<Cost> {
         let programs = self.object.progs().filter(|p| p.autoload());
-        programs.map(|p| recursion_misses(p.as_fd())).sum()
+        programs.map(|p| cost(p.as_fd())).sum()
     }
 
     fn attach(&mut self) -> Result<()> {
@@ -268,8 +270,19 @@ impl Session for Native {
     }
 }
 
-/// The kernel's count of runs of `program` that were left out.
-fn recursion_misses(program: BorrowedFd<'_>) -> Result<u64> {
+/// Has the kernel time the runs of all programs while the descriptor is held.
+pub(crate) fn time_runs() -> Result<OwnedFd> {
+    // SAFETY: without arguments in memory; the descriptor is a new one.
+    let fd = unsafe { bpf_enable_stats(BPF_STATS_RUN_TIME) };
+    if fd < 0 {
+        return Err(io::Error::from_raw_os_error(-fd)).context("timing native programs");
+    }
+    // SAFETY: as above; nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What the kernel counts of `program`.
+fn cost(program: BorrowedFd<'_>) -> Result<Cost> {
     let mut info = bpf_prog_info::default();
     let mut len = size_of_val(&info) as u32;
     // SAFETY: the kernel writes at most `len` bytes to `info`, whose lengths of arrays are all zero.
@@ -279,7 +292,11 @@ fn recursion_misses(program: BorrowedFd<'_>) -> Result<u64> {
     if result < 0 {
         return Err(io::Error::from_raw_os_error(-result)).context("information on a program");
     }
-    Ok(info.recursion_misses)
+    Ok(Cost {
+        misses: info.recursion_misses,
+        timed: info.run_cnt,
+        nanoseconds: info.run_time_ns,
+    })
 }
 
 /// What libbpf said last, most of it the verifier's log.

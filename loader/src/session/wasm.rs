@@ -6,7 +6,7 @@ use std::path::Path;
 use abi::map_types::MapType;
 use anyhow::{Context, Result, bail};
 
-use super::{Count, Elements, PERF_PAGES, Sent, Session};
+use super::{Cost, Count, Elements, PERF_PAGES, Sent, Session};
 use crate::attach::{Choice, Decision, Plan};
 use crate::device::{Device, Link, LinkSpec, Map, PerfBuffer, Program, Record, RingBuffer, text};
 use crate::load::{Loaded, Options, load};
@@ -171,8 +171,14 @@ impl Session for Wasm {
         Ok(sent)
     }
 
-    fn misses(&self) -> Result<u64> {
-        Ok(self.programs()?.iter().map(|p| p.misses).sum())
+    fn cost(&self) -> Result<Cost> {
+        let programs = self.programs()?;
+        let costs = programs.iter().map(|p| Cost {
+            misses: p.misses,
+            timed: p.timed,
+            nanoseconds: p.nanoseconds,
+        });
+        Ok(costs.sum())
     }
 
     fn attach(&mut self) -> Result<()> {
