@@ -126,8 +126,9 @@ impl Case {
         Ok(names)
     }
 
-    /// Runs it on a kernel of this name, and compares what both runtimes saw.
-    pub fn run(&self, device: &Device, name: &str, kernel: &str) -> Result<Verdict> {
+    /// Runs it on a kernel of this name, and compares what both runtimes saw: of its workload, and of more until there
+    /// were `events`.
+    pub fn run(&self, device: &Device, name: &str, kernel: &str, events: u64) -> Result<Verdict> {
         if let Some(why) = self.absent.get(kernel) {
             ensure!(
                 self.plan(name, 0).is_err(),
@@ -136,11 +137,11 @@ impl Case {
             return Ok(Verdict::Absent(why.clone()));
         }
         let Some(why) = self.except.get(kernel) else {
-            return self.compare(device, name).map(Verdict::Compared);
+            return self.compare(device, name, events).map(Verdict::Compared);
         };
         self.alone(device, name)?;
         ensure!(
-            self.once(device, name).is_err(),
+            self.once(device, name, events).is_err(),
             "expected not to be possible here, and it is: {why}"
         );
         Ok(Verdict::Except(why.clone()))
@@ -154,14 +155,14 @@ impl Case {
     }
 
     /// Compares; again, if it differs and stacks were lost or events missed.
-    fn compare(&self, device: &Device, name: &str) -> Result<Outcome> {
+    fn compare(&self, device: &Device, name: &str, events: u64) -> Result<Outcome> {
         for _ in 1..TRIES {
-            let outcome = self.once(device, name)?;
+            let outcome = self.once(device, name, events)?;
             if outcome.equal() || !(outcome.stacks_lost || outcome.misses() > 0) {
                 return Ok(outcome);
             }
         }
-        self.once(device, name)
+        self.once(device, name, events)
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -175,17 +176,13 @@ impl Case {
         Ok(Input::open(&self.file(name), None)?)
     }
 
-    fn once(&self, device: &Device, name: &str) -> Result<Outcome> {
+    fn once(&self, device: &Device, name: &str, events: u64) -> Result<Outcome> {
         let input = self.input(name)?;
         let mut work = workload(&self.workload)?;
         let mut pair = Pair::attach(device, &input, self.plan(name, work.pid())?)?;
-        let outcome = pair.watch(&mut work)?;
+        let outcome = pair.watch_for(events, &mut work, || workload(&self.workload))?;
         let least = self.few.as_ref().map_or(EVENTS, |few| few.least);
-        let seen = if outcome.events > 0 {
-            outcome.events
-        } else {
-            outcome.runs
-        };
+        let seen = outcome.seen();
         ensure!(
             !outcome.equal() || seen >= least,
             "only {seen} events, where {least} are expected"

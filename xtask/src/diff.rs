@@ -36,6 +36,9 @@ pub(crate) struct Plan {
     /// What runs the modules
     #[arg(long, value_enum, default_value = "wasmi")]
     engine: Engine,
+    /// Repeat a case's workload until its tool has seen so many events
+    #[arg(long, value_name = "N")]
+    events: Option<u64>,
     /// Write every result to a file, a line of JSON each
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -160,6 +163,9 @@ fn guest(kernel: Kernel, plan: &Plan) -> Result<(Vec<Value>, bool)> {
     let program = cargo_target().join("debug/guest-diff");
     let mut words = vm::on_engine(plan.engine, &kmod::path(kernel), &program);
     words.extend(["--json".to_owned(), format!("/tmp/out/{name}")]);
+    if let Some(events) = plan.events {
+        words.extend(["--events".to_owned(), events.to_string()]);
+    }
     words.extend(plan.case.iter().cloned());
     let guest = Guest {
         timeout: PATIENCE,

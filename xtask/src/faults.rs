@@ -144,6 +144,10 @@ impl Tree {
         let dir = place.join("tree");
         say("faults", format_args!("copying to {}", dir.display()));
         let files = output(command(["git", "ls-files"]).current_dir(root()))?;
+        let known: BTreeSet<PathBuf> = files.lines().map(|file| dir.join(file)).collect();
+        if dir.exists() {
+            remove_others(&dir, &known)?;
+        }
         for file in files.lines() {
             copy_changed(&root().join(file), &dir.join(file))?;
         }
@@ -239,6 +243,19 @@ fn reason(said: &[String]) -> String {
         .map_or("", |line| line.trim_matches(['-', ' ']));
     let text: Vec<_> = lines.take(4).map(|line| line.trim()).collect();
     format!("{test}: {}", text.join(" "))
+}
+
+/// Removes what an earlier copy had and this one has not.
+fn remove_others(dir: &Path, known: &BTreeSet<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_others(&path, known)?;
+        } else if !known.contains(&path) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies a file, unless it is the same already: what is built from it then stays.

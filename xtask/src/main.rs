@@ -88,7 +88,7 @@ enum Task {
     },
     /// Run tools natively and as wasm at the same time, and compare what they saw
     #[command(
-        after_help = "Examples:\n  cargo xtask diff opensnoop tcplife --kernel 6.12\n  cargo xtask diff --table --html target/diff.html\n  cargo xtask diff --object my.bpf.o --workload 'cat /etc/hosts' --kernel 6.1"
+        after_help = "Examples:\n  cargo xtask diff opensnoop tcplife --kernel 6.12\n  cargo xtask diff opensnoop --events 5000\n  cargo xtask diff --table --html target/diff.html\n  cargo xtask diff --object my.bpf.o --workload 'cat /etc/hosts' --kernel 6.1"
     )]
     Diff(diff::Plan),
     /// Put faults into a copy of the tree, one at a time: whether the tests would notice

@@ -1,6 +1,6 @@
-//! Native against wasm, case by case, inside a guest: `guest-diff [--json FILE] [CASE…]`.
+//! Native against wasm, case by case, inside a guest: `guest-diff [--json FILE] [--events N] [CASE…]`.
 //!
-//! Exit status 1 if anything differs that must not. The file gets a line a case.
+//! With `--events` workloads are repeated until their tool has seen so many. Exit status 1 if anything differs that must not. The file gets a line a case.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 
 fn main() -> Result<ExitCode> {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
-    let mut json = None;
-    if let Some(at) = args.iter().position(|arg| arg == "--json") {
-        let path = args.get(at + 1).context("--json FILE")?.clone();
-        json = Some(File::create(&path).with_context(|| path.clone())?);
-        args.drain(at..at + 2);
-    }
+    let path = option(&mut args, "--json")?;
+    let mut json = match &path {
+        Some(path) => Some(File::create(path).with_context(|| path.clone())?),
+        None => None,
+    };
+    let events = option(&mut args, "--events")?.map_or(Ok(0), |number| number.parse())?;
     guest::check()?;
     guest::insmod()?;
     let names = if args.is_empty() { Case::all()? } else { args };
@@ -28,7 +28,7 @@ fn main() -> Result<ExitCode> {
     for name in &names {
         let begin = Instant::now();
         let case = Case::read(name)?;
-        let verdict = guest::device().and_then(|device| case.run(&device, name, &kernel));
+        let verdict = guest::device().and_then(|device| case.run(&device, name, &kernel, events));
         guest::check_clean()?;
         let good = verdict.as_ref().is_ok_and(Verdict::is_good);
         bad += usize::from(!good);
@@ -48,6 +48,17 @@ fn main() -> Result<ExitCode> {
     }
     println!("{} cases, {bad} wrong", names.len());
     Ok(ExitCode::from(u8::from(bad > 0)))
+}
+
+/// Takes `name` and its value out of `args`.
+fn option(args: &mut Vec<String>, name: &str) -> Result<Option<String>> {
+    let Some(at) = args.iter().position(|arg| arg == name) else {
+        return Ok(None);
+    };
+    let value = args.get(at + 1).with_context(|| format!("{name} VALUE"))?;
+    let value = value.clone();
+    args.drain(at..at + 2);
+    Ok(Some(value))
 }
 
 fn row(case: &Case, verdict: &Result<Verdict>) -> Value {

@@ -64,11 +64,6 @@ fn tables() -> Result<()> {
 }
 
 fn example() -> Result<()> {
-    let kernel = std::env::var("WPROBE_GUEST").unwrap_or_default();
-    if let Some(why) = tool::Case::read("opensnoop")?.except.get(&kernel) {
-        println!("not on this kernel: {why}");
-        return Ok(());
-    }
     let program = guest::wprobe()?
         .with_file_name("examples")
         .join("opensnoop");

@@ -25,7 +25,7 @@ pub fn trials() -> Vec<Trial> {
 
 fn run(name: &str) -> Result<()> {
     let kernel = std::env::var("WPROBE_GUEST").unwrap_or_default();
-    let verdict = Case::read(name)?.run(&guest::device()?, name, &kernel)?;
+    let verdict = Case::read(name)?.run(&guest::device()?, name, &kernel, 0)?;
     ensure!(verdict.is_good(), "{verdict}");
     println!("{name}: {verdict}");
     guest::check_clean()

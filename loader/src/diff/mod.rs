@@ -126,6 +126,14 @@ impl Outcome {
         self.findings.differences.is_empty()
     }
 
+    /// How many events were sent, or else how often its programs ran.
+    pub fn seen(&self) -> u64 {
+        match self.events {
+            0 => self.runs,
+            events => events,
+        }
+    }
+
     /// How many runs either left out.
     pub fn misses(&self) -> u64 {
         self.native.misses + self.wasm.misses
@@ -238,12 +246,51 @@ impl Pair {
     /// Compares what both see of `work`.
     pub fn watch(&mut self, work: &mut Workload) -> Result<Outcome> {
         self.begin()?;
+        self.accompany(work)?;
+        self.end()
+    }
+
+    /// As [`Pair::watch`]; then of `more` workloads, until `events` were seen, or one brought none.
+    pub fn watch_for(
+        &mut self,
+        events: u64,
+        work: &mut Workload,
+        more: impl Fn() -> Result<Workload>,
+    ) -> Result<Outcome> {
+        self.begin()?;
+        self.accompany(work)?;
+        let mut seen = self.seen()?;
+        while seen < events {
+            self.accompany(&mut more()?)?;
+            let now = self.seen()?;
+            if now == seen {
+                break;
+            }
+            seen = now;
+        }
+        self.end()
+    }
+
+    fn accompany(&mut self, work: &mut Workload) -> Result<()> {
         work.start()?;
         while !work.is_done()? {
             self.keep()?;
             thread::sleep(GLANCE);
         }
-        self.end()
+        Ok(())
+    }
+
+    /// Events so far, or else runs.
+    fn seen(&mut self) -> Result<u64> {
+        self.keep()?;
+        Ok(match sent(&self.native_sent) {
+            0 => self.runs()?,
+            events => events,
+        })
+    }
+
+    fn runs(&self) -> Result<u64> {
+        Ok(self.wasm.programs()?.iter().map(|p| p.runs).sum())
     }
 
     /// Puts both into their first state, at a moment at which nothing happens.
@@ -325,12 +372,8 @@ impl Pair {
             wasm,
             traps: self.wasm.programs()?.iter().map(|p| p.traps).sum(),
             programs: programs.map(|d| d.program.clone()).collect(),
-            runs: self.wasm.programs()?.iter().map(|p| p.runs).sum(),
-            events: self
-                .native_sent
-                .values()
-                .map(|s| s.events.len() as u64)
-                .sum(),
+            runs: self.runs()?,
+            events: sent(&self.native_sent),
             stacks_lost: self.symbols.as_ref().is_some_and(Symbols::take_collided),
             findings,
         })
@@ -442,6 +485,11 @@ impl Compared {
                 .is_none_or(|data| matches!(data.kind, DataKind::Data | DataKind::Bss)),
         })
     }
+}
+
+/// How many events.
+fn sent(streams: &BTreeMap<String, Sent>) -> u64 {
+    streams.values().map(|s| s.events.len() as u64).sum()
 }
 
 fn is_stream(map: &Map) -> bool {

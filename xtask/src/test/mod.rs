@@ -230,7 +230,8 @@ struct Boot<'a> {
 }
 
 impl<'a> Boot<'a> {
-    /// With a filter one boot a kernel; else two, so that the work of three kernels is even on two cores.
+    /// With a filter one boot a kernel; else two, so that the work of three kernels is even on two cores, and one in which
+    /// native code runs some tools. `cargo xtask test --engine aot` has it run all tests.
     fn all(plan: &'a Plan) -> Vec<Self> {
         let parts: Vec<(&str, Vec<&str>)> = match &plan.filter {
             Some(filter) => vec![("guest", vec![filter])],
@@ -244,12 +245,24 @@ impl<'a> Boot<'a> {
             expected: plan.filter.is_none(),
         };
         let kernels = |part| plan.kernels.iter().map(move |kernel| of(part, kernel));
-        parts.iter().flat_map(kernels).collect()
+        let mut boots: Vec<_> = parts.iter().flat_map(kernels).collect();
+        if let (None, Engine::Wasmi, Some(kernel)) =
+            (&plan.filter, plan.engine, plan.kernels.last())
+        {
+            let some = of(&("aot", vec![SOME_TOOLS]), kernel);
+            boots.push(Boot {
+                engine: Engine::Aot,
+                ..some
+            });
+        }
+        boots
     }
 }
 
 /// The names of the guest tests that compare Debian's tools.
 const TOOLS: &str = "tools::";
+/// Some of these: bashreadline, bindsnoop, biolatency and their like have every kind of attachment.
+const SOME_TOOLS: &str = "tools::b";
 
 /// The guest tests, some boots at a time.
 fn guests(plan: &Plan, report: &Report) {
