@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::exec::{cargo_target, command, output, root};
+use crate::exec::{PROGRAMS, cargo_target, command, output, root};
 use crate::kernels::Kernel;
 use crate::progress::{say, step};
 use crate::vm::{self, Engine, Guest};
@@ -69,7 +69,7 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
         kmod::build(*kernel)?;
     }
     step("diff", "building the guests' programs", || {
-        output(command(["cargo", "build", "--locked", "--workspace", "--bins"]).current_dir(root()))
+        output(command(PROGRAMS).current_dir(root()))
     })?;
     if let Some(object) = &plan.object {
         return own(plan, object, &kernels);

@@ -13,6 +13,16 @@ pub(crate) fn root() -> &'static Path {
         .expect("xtask lies in the repository")
 }
 
+/// Builds the guests' programs. All in the same words: with others, cargo builds crates with other features, and thus again.
+pub(crate) const PROGRAMS: [&str; 6] = [
+    "cargo",
+    "build",
+    "--locked",
+    "--workspace",
+    "--bins",
+    "--examples",
+];
+
 /// Cargo's build directory, `target/` unless `CARGO_TARGET_DIR` says otherwise.
 pub(crate) fn cargo_target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use crate::exec::{command, output, root};
+use crate::exec::{PROGRAMS, command, output, root};
 use crate::kernels::Kernel;
 use crate::progress::{Tone, say, step, tell};
 use crate::setup;
@@ -178,16 +178,9 @@ impl Tree {
     /// Builds what is stale.
     fn build(&mut self) -> Result<()> {
         if self.stale.contains(&Part::Programs) {
-            let words = [
-                "cargo",
-                "build",
-                "--locked",
-                "--package=wprobe-diff-tests",
-                "--bins",
-            ];
             step("faults", "building the guests' programs", || {
                 output(
-                    command(words)
+                    command(PROGRAMS)
                         .env("CARGO_TARGET_DIR", &self.target)
                         .current_dir(&self.dir),
                 )

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use report::{Report, Tally};
 
-use crate::exec::{cargo_target, command, root};
+use crate::exec::{PROGRAMS, cargo_target, command, root};
 use crate::kernels::Kernel;
 use crate::progress::{say, seconds};
 use crate::vm::{self, Engine, Guest};
@@ -64,12 +64,7 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
                 kmod::build(kernel).map(|_| Tally::ONE)
             });
         }
-        report.phase("programs", |log| {
-            cargo(
-                &["build", "--locked", "--workspace", "--bins", "--examples"],
-                log,
-            )
-        });
+        report.phase("programs", |log| cargo(&PROGRAMS[1..], log));
         guests(plan, &report);
     }
     let sum = report.summary();
