@@ -95,6 +95,14 @@ impl<'r> Report<'r> {
             text.extend(cells.iter().map(|cell| format!("  {cell:<22}")));
             text.push('\n');
         }
+        for (case, rows) in &self.cases {
+            let wrong = rows.iter().filter(|(_, row)| row["good"] != true);
+            text.extend(
+                wrong.map(|(kernel, _)| {
+                    format!("again: cargo xtask diff {case} --kernel {kernel}\n")
+                }),
+            );
+        }
         text + &self.sum() + "\n"
     }
 
@@ -241,6 +249,9 @@ mod tests {
         assert_eq!(lines[1].1, ["DIFFERS", "native cannot"]);
         assert_eq!(lines[2].1, ["FAILS", "not run"]);
         assert_eq!(report.sum(), "1 of 3 equal on 6.1, 6.12");
+        let again =
+            "again: cargo xtask diff b --kernel 6.1\nagain: cargo xtask diff c --kernel 6.1\n";
+        assert!(report.text().contains(again), "{}", report.text());
         assert!(report.markdown().contains("* b on 6.12: it is <new>"));
         let html = report.html();
         assert!(html.contains("it is &lt;new>"));
