@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::thread;
@@ -14,12 +15,13 @@ use abi::manifest::Manifest;
 use abi::sections::{self, Attach};
 use anyhow::{Context, Result, bail};
 use libbpf_rs::libbpf_sys::{
-    BPF_STATS_RUN_TIME, bpf_enable_stats, bpf_obj_get_info_by_fd, bpf_prog_info,
+    BPF_STATS_RUN_TIME, bpf_enable_stats, bpf_map__set_pin_path, bpf_obj_get_info_by_fd,
+    bpf_prog_info,
 };
 use libbpf_rs::{
-    Link, Map, MapCore, MapFlags, MapType, Object, ObjectBuilder, OpenObject, PerfBuffer,
-    PerfBufferBuilder, PrintLevel, ProgramInput, ProgramMut, RingBuffer, RingBufferBuilder,
-    UprobeOpts, set_print,
+    AsRawLibbpf, Link, Map, MapCore, MapFlags, MapType, Object, ObjectBuilder, OpenObject,
+    PerfBuffer, PerfBufferBuilder, PrintLevel, ProgramInput, ProgramMut, RingBuffer,
+    RingBufferBuilder, UprobeOpts, set_print,
 };
 
 use super::{Cost, Count, Elements, PERF_PAGES, Sent, Session, perf};
@@ -345,6 +347,14 @@ fn open(elf: &[u8], name: &str, programs: &[&str], btf: Option<&File>) -> Result
             .to_str()
             .is_some_and(|n| programs.contains(&n));
         program.set_autoload(chosen);
+    }
+    for map in open.maps_mut() {
+        // A session's maps are its own, as in wasm: not another's that were pinned under this name.
+        // SAFETY: the map is the open object's; without a path nothing is kept of the call.
+        let result = unsafe { bpf_map__set_pin_path(map.as_libbpf_object().as_ptr(), ptr::null()) };
+        if result < 0 {
+            return Err(io::Error::from_raw_os_error(-result)).context("a map that is pinned");
+        }
     }
     Ok(open)
 }
