@@ -85,6 +85,14 @@ enum Task {
         /// Print every sample and the summary as JSON
         #[arg(long)]
         json: bool,
+        /// Count the guest's instructions instead of nanoseconds: the same in each run, whatever else the machine does
+        #[arg(long)]
+        instructions: bool,
+        /// Count the instructions of one event, by function
+        #[arg(long, conflicts_with_all = ["instructions", "json"])]
+        profile: bool,
+        /// Only these programs of corpus/src/lseek.bpf.c
+        programs: Vec<String>,
     },
     /// Run tools natively and as wasm at the same time, and compare what they saw
     #[command(
@@ -176,10 +184,19 @@ fn run(task: Task) -> Result<ExitCode> {
             quick,
             kernel,
             json,
+            instructions,
+            profile,
+            programs,
         } => bench::run(&bench::Plan {
             quick,
             kernel,
             json,
+            mode: match (instructions, profile) {
+                (true, _) => bench::Mode::Instructions,
+                (_, true) => bench::Mode::Profile,
+                _ => bench::Mode::Wall,
+            },
+            programs,
         }),
         Task::Diff(plan) => diff::run(&plan),
         Task::Faults(plan) => faults::run(&plan),

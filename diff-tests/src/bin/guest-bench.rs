@@ -1,6 +1,7 @@
-//! The benchmark's guest side: nanoseconds of one lseek(2) under each kind of probe, as JSON.
+//! The benchmark's guest side: nanoseconds, or instructions, of one lseek(2) under each kind of probe, as JSON.
 //!
-//! `guest-bench EMPTY_KPROBE_KO ROUNDS CALLS [PROGRAM…]`. The kinds take turns within a round, each round in another order, so
+//! `guest-bench wall|instructions|profile EMPTY_KPROBE_KO ROUNDS CALLS [PROGRAM…]`. Instructions are what the time stamp counter
+//! counts where QEMU runs with `-icount shift=0`. The kinds take turns within a round, each round in another order, so
 //! that whatever else the machine does meets all of them alike. All counters must be exact, or nothing is printed.
 
 use std::fs::File;
@@ -8,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use diff_tests::oracle::{bpftool, native::Native};
 use diff_tests::wasm::Wasm;
 use diff_tests::{corpus, guest};
@@ -38,6 +39,44 @@ const PROGRAMS: &[(&str, &str)] = &[
 const WARM: u64 = 500;
 /// Calls of one sample: few, so that what interrupts a sample spoils few others.
 const SAMPLE: u64 = 1000;
+
+/// What is counted while calls are made.
+#[derive(Clone, Copy)]
+enum Unit {
+    Nanoseconds,
+    Instructions,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Unit::Nanoseconds => "nanoseconds",
+            Unit::Instructions => "instructions",
+        }
+    }
+
+    /// What a sample's calls took, for each.
+    fn sample(self, calls: impl FnOnce()) -> f64 {
+        let took = match self {
+            Unit::Nanoseconds => {
+                let start = Instant::now();
+                calls();
+                start.elapsed().as_nanos() as f64
+            }
+            Unit::Instructions => {
+                let start = instructions();
+                calls();
+                (instructions() - start) as f64
+            }
+        };
+        took / SAMPLE as f64
+    }
+}
+
+fn instructions() -> u64 {
+    // SAFETY: every x86-64 processor has it, and Linux lets programs use it.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
 
 /// What is attached while it is measured.
 trait Probe {
@@ -146,8 +185,10 @@ fn counted(elements: &Elements) -> Result<Option<u64>> {
 }
 
 fn main() -> Result<()> {
-    let usage = "usage: guest-bench EMPTY_KPROBE_KO ROUNDS CALLS [PROGRAM…]";
+    let usage =
+        "usage: guest-bench wall|instructions|profile EMPTY_KPROBE_KO ROUNDS CALLS [PROGRAM…]";
     let mut arguments = std::env::args().skip(1);
+    let mode = arguments.next().context(usage)?;
     let module = arguments.next().context(usage)?;
     let rounds: usize = arguments.next().context(usage)?.parse().context(usage)?;
     let calls: u64 = arguments.next().context(usage)?.parse().context(usage)?;
@@ -168,7 +209,13 @@ fn main() -> Result<()> {
             }
         }
     }
-    let samples = measure(&mut probes, rounds, calls)?;
+    let unit = match mode.as_str() {
+        "wall" => Unit::Nanoseconds,
+        "instructions" => Unit::Instructions,
+        "profile" => return profile(&mut probes),
+        _ => bail!("{usage}"),
+    };
+    let samples = measure(&mut probes, unit, rounds, calls)?;
     let expected = rounds as u64 * (WARM + calls);
     for probe in &probes {
         let counted = probe.count()?.unwrap_or(expected);
@@ -179,15 +226,36 @@ fn main() -> Result<()> {
         );
     }
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let report =
-        json!({ "kernel": kernel.trim(), "rounds": rounds, "calls": calls, "probes": samples });
+    let report = json!({ "kernel": kernel.trim(), "unit": unit.name(), "rounds": rounds, "calls": calls, "probes": samples });
     println!("{report}");
     Ok(())
 }
 
-/// Nanoseconds per call, a row a probe, a column a sample.
+/// Calls under each probe, for as long as the host looks at what is executed: until a file says that it has.
+fn profile(probes: &mut [Box<dyn Probe>]) -> Result<()> {
+    let file = File::open("/proc/self/exe")?;
+    for (turn, probe) in probes.iter_mut().enumerate() {
+        probe.attach()?;
+        seek(&file, WARM);
+        std::fs::copy("/proc/kallsyms", format!("/tmp/out/bench/symbols-{turn}"))?;
+        let (name, runtime) = probe.name();
+        println!(
+            "{}",
+            json!({ "name": name, "runtime": runtime, "turn": turn })
+        );
+        let seen = format!("/tmp/out/bench/seen-{turn}");
+        while !std::fs::exists(&seen)? {
+            seek(&file, SAMPLE);
+        }
+        probe.detach()?;
+    }
+    Ok(())
+}
+
+/// What a call takes, a row a probe, a column a sample.
 fn measure(
     probes: &mut [Box<dyn Probe>],
+    unit: Unit,
     rounds: usize,
     calls: u64,
 ) -> Result<Vec<serde_json::Value>> {
@@ -199,9 +267,7 @@ fn measure(
             probes[which].attach()?;
             seek(&file, WARM);
             for _ in 0..calls / SAMPLE {
-                let start = Instant::now();
-                seek(&file, SAMPLE);
-                samples[which].push(start.elapsed().as_nanos() as f64 / SAMPLE as f64);
+                samples[which].push(unit.sample(|| seek(&file, SAMPLE)));
             }
             probes[which].detach()?;
         }
@@ -209,7 +275,7 @@ fn measure(
     }
     let rows = probes.iter().zip(samples).map(|(probe, samples)| {
         let (name, runtime) = probe.name();
-        json!({ "name": name, "runtime": runtime, "ns": samples })
+        json!({ "name": name, "runtime": runtime, "samples": samples })
     });
     Ok(rows.collect())
 }

@@ -42,6 +42,10 @@ pub(crate) struct Guest {
     pub(crate) timeout: Duration,
     /// The command's words; empty: a shell on this terminal.
     pub(crate) command: Vec<String>,
+    /// Its clock counts executed instructions, one a nanosecond, whatever else the machine does.
+    pub(crate) counted: bool,
+    /// A socket for QEMU's monitor.
+    pub(crate) monitor: Option<PathBuf>,
 }
 
 /// How a boot ended.
@@ -137,6 +141,8 @@ impl Guest {
             cpus: 2,
             timeout: Duration::from_secs(900),
             command,
+            counted: false,
+            monitor: None,
         }
     }
 
@@ -218,7 +224,7 @@ impl Guest {
             "-display",
             "none",
         ])
-        .args(["-monitor", "none", "-device", "virtio-serial-pci"])
+        .args(["-device", "virtio-serial-pci"])
         .args(self.nodes())
         .arg("-serial")
         .arg(format!("file:{}", run.log.display()))
@@ -232,6 +238,15 @@ impl Guest {
         .arg("-initrd")
         .arg(initramfs::ensure(self.kernel)?)
         .args(["-append", &append]);
+        if self.counted {
+            qemu.args(["-icount", "shift=0"]);
+        }
+        match &self.monitor {
+            Some(socket) => qemu
+                .arg("-monitor")
+                .arg(format!("unix:{},server=on,wait=off", socket.display())),
+            None => qemu.args(["-monitor", "none"]),
+        };
         Ok(qemu)
     }
 

@@ -1,6 +1,10 @@
 //! `cargo xtask bench`: what one event costs under each kind of probe, side by side in one guest.
 //!
-//! Under emulation the numbers compare with each other only; the machine's own speed says nothing here.
+//! Under emulation the numbers compare with each other only; the machine's own speed says nothing here. Nanoseconds
+//! ([`Mode::Wall`]) are spoilt by whatever else the machine does. [`Mode::Instructions`] is exact: the guest's clock counts what it
+//! executes. [`profile`] tells which functions they are in.
+
+mod profile;
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,6 +20,40 @@ use crate::progress::{say, step};
 use crate::vm::{self, Guest};
 use crate::{demo, kmod, setup};
 
+/// What is told of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Its nanoseconds.
+    Wall,
+    /// Its instructions.
+    Instructions,
+    /// Its instructions, by function.
+    Profile,
+}
+
+impl Mode {
+    /// What `guest-bench` calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Mode::Wall => "wall",
+            Mode::Instructions => "instructions",
+            Mode::Profile => "profile",
+        }
+    }
+
+    /// Rounds, and calls of each.
+    fn amount(self, quick: bool) -> (u32, u32) {
+        match (self, quick) {
+            (Mode::Wall, true) => (9, 10_000),
+            (Mode::Wall, false) => (41, 50_000),
+            // Samples that are alike need not be many.
+            (Mode::Instructions, true) => (1, 2_000),
+            (Mode::Instructions, false) => (3, 10_000),
+            (Mode::Profile, _) => (1, 1_000),
+        }
+    }
+}
+
 /// What to measure.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -25,6 +63,9 @@ pub(crate) struct Plan {
     pub(crate) kernel: Kernel,
     /// JSON on stdout instead of a table.
     pub(crate) json: bool,
+    pub(crate) mode: Mode,
+    /// Names of programs; empty: all.
+    pub(crate) programs: Vec<String>,
 }
 
 /// One kind of probe, measured.
@@ -49,23 +90,28 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     let module = kmod::build(plan.kernel)?;
     let empty = empty_kprobe(plan.kernel)?;
     let program = demo::build("wprobe-diff-tests", "guest-bench")?;
-    let (rounds, calls) = if plan.quick {
-        (9, 10_000)
-    } else {
-        (41, 50_000)
-    };
+    let (rounds, calls) = plan.mode.amount(plan.quick);
     let mut words = vm::with_module(&module, &program);
     words.extend([
+        plan.mode.name().to_owned(),
         empty.display().to_string(),
         rounds.to_string(),
         calls.to_string(),
     ]);
+    words.extend(plan.programs.iter().cloned());
+    let mut guest = Guest::new(plan.kernel, words);
+    if plan.mode != Mode::Wall {
+        (guest.counted, guest.cpus) = (true, 1);
+    }
+    if plan.mode == Mode::Profile {
+        return profile::run(guest);
+    }
     say(
         "bench",
         format_args!("{rounds} rounds of {calls} events for each kind of probe"),
     );
     let said = Mutex::new(String::new());
-    let outcome = Guest::new(plan.kernel, words).boot(&|line, is_err| {
+    let outcome = guest.boot(&|line, is_err| {
         if is_err {
             say("guest", line);
         } else {
@@ -111,7 +157,7 @@ fn rows(report: &Value) -> Result<Vec<Row>> {
         .as_array()
         .context("the report has probes")?
     {
-        let samples = probe["ns"].as_array().context("a probe has samples")?;
+        let samples = probe["samples"].as_array().context("a probe has samples")?;
         let mut ns: Vec<f64> = samples.iter().filter_map(Value::as_f64).collect();
         ns.sort_by(f64::total_cmp);
         let median = quantile(&ns, 0.5).context("a probe has a sample")?;
@@ -151,7 +197,8 @@ fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
 
 fn table(rows: &[Row], report: &Value) -> String {
     let mut text = format!(
-        "ns per lseek(2), Linux {}, QEMU TCG, {} rounds of {} calls\n{:<22}{:<9}{:>8}{:>8}{:>16}{:>8}{:>11}\n",
+        "{} per lseek(2), Linux {}, QEMU TCG, {} rounds of {} calls\n{:<22}{:<9}{:>8}{:>8}{:>16}{:>8}{:>11}\n",
+        report["unit"].as_str().unwrap_or("?"),
         report["kernel"].as_str().unwrap_or("?"),
         report["rounds"],
         report["calls"],
@@ -198,9 +245,9 @@ mod tests {
     #[test]
     fn medians_and_what_a_probe_adds() {
         let report = json!({ "probes": [
-            { "name": "none", "ns": [3.0, 1.0, 2.0] },
-            { "name": "some", "runtime": "native", "ns": [10.0, 12.0, 11.0] },
-            { "name": "some", "runtime": "aot", "ns": [8.0, 11.0] },
+            { "name": "none", "samples": [3.0, 1.0, 2.0] },
+            { "name": "some", "runtime": "native", "samples": [10.0, 12.0, 11.0] },
+            { "name": "some", "runtime": "aot", "samples": [8.0, 11.0] },
         ] });
         let rows = rows(&report).expect("a sound report");
         assert_eq!((rows[0].median, rows[0].added), (2.0, 0.0));
