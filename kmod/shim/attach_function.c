@@ -5,6 +5,7 @@
  */
 #include <linux/ftrace.h>
 #include <linux/kprobes.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 
 #include "wprobe.h"
@@ -28,34 +29,47 @@ struct fexit {
 	u32 args;
 };
 
-/* With the registers at a function's entry. */
+/* With the registers at a function's entry; `words` has room for all that are in registers, and one more. */
 static void read_args(struct pt_regs *regs, u32 count, u64 *words)
 {
-	const u64 in_registers[REGISTER_ARGS] = {
-		regs->di, regs->si, regs->dx, regs->cx, regs->r8, regs->r9,
-	};
 	u32 i;
 
-	for (i = 0; i < count; i++)
-		words[i] = i < REGISTER_ARGS ? in_registers[i] :
-			   regs_get_kernel_stack_nth(regs, i - REGISTER_ARGS + 1);
+	words[0] = regs->di;
+	words[1] = regs->si;
+	words[2] = regs->dx;
+	words[3] = regs->cx;
+	words[4] = regs->r8;
+	words[5] = regs->r9;
+	for (i = REGISTER_ARGS; i < count; i++)
+		words[i] = regs_get_kernel_stack_nth(regs, i - REGISTER_ARGS + 1);
 }
 NOKPROBE_SYMBOL(read_args);
 
+/*
+ * ftrace calls this without its own guards, which cost more than the hit: nothing before wprobe_hit()'s guard can be
+ * traced. Of the registers there are those that arguments are in, and those that a stack is unwound from.
+ */
 static void on_entry(unsigned long ip, unsigned long parent, struct ftrace_ops *ops,
 		     struct ftrace_regs *fregs)
 {
 	struct fentry *fentry = container_of(ops, struct fentry, ops);
-	struct pt_regs *regs = ftrace_get_regs(fregs);
+	struct pt_regs *regs = (struct pt_regs *)fregs;
+	unsigned long cs = regs->cs;
 	u64 words[MAX_ARGS + 1];
 
-	if (!regs)
+	if (!rcu_is_watching())
 		return;
 	read_args(regs, fentry->args, words);
 	/* what a fmod_ret program finds where the result will be */
 	words[fentry->args] = 0;
+	/* to ftrace, a code segment says that all registers are there */
+	regs->cs = __KERNEL_CS;
+	if (!cs)
+		regs->flags = X86_EFLAGS_FIXED;
 	wprobe_hit(&fentry->probe, regs, words);
+	regs->cs = cs;
 }
+NOKPROBE_SYMBOL(on_entry);
 
 static void fentry_free(struct fentry *fentry)
 {
@@ -105,8 +119,6 @@ int wp_fentry_attach(const char *symbol, u32 args, void *attachment, struct wpro
 	fentry->probe.ops = &fentry_ops;
 	fentry->args = args;
 	fentry->ops.func = on_entry;
-	/* whole registers; never where RCU does not watch; ftrace guards against recursion */
-	fentry->ops.flags = FTRACE_OPS_FL_SAVE_REGS | FTRACE_OPS_FL_RCU;
 	error = ftrace_set_filter_ip(&fentry->ops, ip, 0, 0);
 	if (!error)
 		error = register_ftrace_function(&fentry->ops);
@@ -177,7 +189,7 @@ int wp_fexit_attach(const char *symbol, u32 args, void *attachment, struct wprob
 	fexit->kretprobe.kp.symbol_name = symbol;
 	fexit->kretprobe.entry_handler = on_call;
 	fexit->kretprobe.handler = on_return;
-	fexit->kretprobe.data_size = (args + 1) * sizeof(u64);
+	fexit->kretprobe.data_size = (max_t(u32, args, REGISTER_ARGS) + 1) * sizeof(u64);
 	fexit->kretprobe.maxactive = MAX_ACTIVE;
 	error = register_kretprobe(&fexit->kretprobe);
 	if (error)

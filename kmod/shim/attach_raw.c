@@ -12,6 +12,7 @@ struct raw {
 	struct wprobe_probe probe;
 	struct tracepoint *tracepoint;
 	struct module *owner;
+	void *handler;
 };
 
 struct search {
@@ -74,11 +75,22 @@ static void on_raw(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5, u
 	wprobe_hit(&raw->probe, &regs, words);
 }
 
+/* As on_raw(), for as many as come in registers. */
+static void on_short(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4)
+{
+	u64 words[WPROBE_SHORT_ARGS] = { a0, a1, a2, a3, a4 };
+	struct raw *raw = data;
+	struct pt_regs regs;
+
+	perf_fetch_caller_regs(&regs);
+	wprobe_hit(&raw->probe, &regs, words);
+}
+
 static void raw_detach(struct wprobe_probe *probe)
 {
 	struct raw *raw = container_of(probe, struct raw, probe);
 
-	tracepoint_probe_unregister(raw->tracepoint, on_raw, raw);
+	tracepoint_probe_unregister(raw->tracepoint, raw->handler, raw);
 	tracepoint_synchronize_unregister();
 	module_put(raw->owner);
 	kfree(raw);
@@ -86,7 +98,9 @@ static void raw_detach(struct wprobe_probe *probe)
 
 static const struct wprobe_probe_ops raw_ops = { .frames = 2, .detach = raw_detach };
 
-int wp_raw_tracepoint_attach(const char *name, void *attachment, struct wprobe_probe **made)
+/* `args`: how many are copied */
+int wp_raw_tracepoint_attach(const char *name, u32 args, void *attachment,
+			     struct wprobe_probe **made)
 {
 	struct raw *raw = kzalloc(sizeof(*raw), GFP_KERNEL);
 	int error = -ENOENT;
@@ -95,9 +109,10 @@ int wp_raw_tracepoint_attach(const char *name, void *attachment, struct wprobe_p
 		return -ENOMEM;
 	raw->probe.attachment = attachment;
 	raw->probe.ops = &raw_ops;
+	raw->handler = args <= WPROBE_SHORT_ARGS ? (void *)on_short : (void *)on_raw;
 	raw->tracepoint = wprobe_find_tracepoint(name, &raw->owner);
 	if (raw->tracepoint)
-		error = tracepoint_probe_register(raw->tracepoint, on_raw, raw);
+		error = tracepoint_probe_register(raw->tracepoint, raw->handler, raw);
 	if (error) {
 		module_put(raw->owner);
 		kfree(raw);

@@ -5,6 +5,9 @@
  */
 #include <linux/linkage.h>
 #include <linux/objtool.h>
+#include <asm/nospec-branch.h>
+
+#include "native.h"
 
 .macro SAVE
 	pushq %rbp
@@ -55,14 +58,38 @@ SYM_FUNC_START(wprobe_catch_control)
 SYM_FUNC_END(wprobe_catch_control)
 STACK_FRAME_NON_STANDARD wprobe_catch_control
 
-/* long wprobe_catch_hit(attachment, hit, cpu, resume): on the stack it is called on. */
+/*
+ * long wprobe_catch_hit(attachment, hit, cpu, resume): on the stack it is called on.
+ *
+ * If wprobe_rs_hit() leaves a run of native code over, that happens here, where all registers are saved
+ * already; see enter.S.
+ */
 SYM_FUNC_START(wprobe_catch_hit)
 	SAVE
 	ENTER %rcx
 	andq $-16, %rsp
+	pushq %rdi
+	pushq %rbx
 	call wprobe_rs_hit
-	movq (%rbx), %rsp
+	testq %rax, %rax
+	jnz 2f
+1:	movq (%rbx), %rsp
 	LEAVE
+2:	pushq %rax
+	pushq %rax
+	leaq -8(%rsp), %rcx
+	movq %rcx, RESUME(%rax)
+	leaq -ROOM(%rsp), %rcx
+	movq %rcx, STACK_LIMIT(%rax)
+	movq %rax, %rdi
+	movq ARGUMENT(%rax), %rsi
+	CALL_NOSPEC rdx
+	popq %rsi
+	popq %rsi
+	popq %rbx
+	popq %rdi
+	call wprobe_rs_ran
+	jmp 1b
 SYM_FUNC_END(wprobe_catch_hit)
 STACK_FRAME_NON_STANDARD wprobe_catch_hit
 

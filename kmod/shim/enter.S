@@ -1,31 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * Into native code and out of it; helpers/src/native.rs says what either side expects. The vm's fields
- * are in the order of its struct, which src/engine/native/machine.rs checks.
+ * Into native code and out of it; helpers/src/native.rs says what either side expects. A hit's own way in
+ * is in catch.S.
  */
 #include <linux/linkage.h>
 #include <linux/objtool.h>
 #include <asm/nospec-branch.h>
 #include <asm/ibt.h>
 
-#define STACK_LIMIT 40
-#define RESUME 48
-/* helpers::native::STACK */
-#define ROOM 2048
-
-/* Returns from enter, whose frame is on top of the stack. */
-.macro BACK
-	popq %rdi
-	popq STACK_LIMIT(%rdi)
-	popq RESUME(%rdi)
-	popq %r15
-	popq %r14
-	popq %r13
-	popq %r12
-	popq %rbx
-	popq %rbp
-	RET
-.endm
+#include "native.h"
 
 /*
  * u64 wprobe_native_enter(vm, function, const u64 args[5])
@@ -43,7 +26,9 @@ SYM_FUNC_START(wprobe_native_enter)
 	pushq RESUME(%rdi)
 	pushq STACK_LIMIT(%rdi)
 	pushq %rdi
-	movq %rsp, RESUME(%rdi)
+	/* where the call below puts its return address */
+	leaq -8(%rsp), %rax
+	movq %rax, RESUME(%rdi)
 	leaq -ROOM(%rsp), %rax
 	movq %rax, STACK_LIMIT(%rdi)
 	movq %rsi, %rax
@@ -54,14 +39,23 @@ SYM_FUNC_START(wprobe_native_enter)
 	movq 24(%r10), %r8
 	movq 32(%r10), %r9
 	CALL_NOSPEC rax
-	BACK
+	popq %rdi
+	popq STACK_LIMIT(%rdi)
+	popq RESUME(%rdi)
+	popq %r15
+	popq %r14
+	popq %r13
+	popq %r12
+	popq %rbx
+	popq %rbp
+	RET
 SYM_FUNC_END(wprobe_native_enter)
 STACK_FRAME_NON_STANDARD wprobe_native_enter
 
-/* void wprobe_native_leave(vm): makes the last enter return. */
+/* void wprobe_native_leave(vm): returns from the function that was entered last. */
 SYM_FUNC_START(wprobe_native_leave)
 	movq RESUME(%rdi), %rsp
-	BACK
+	RET
 SYM_FUNC_END(wprobe_native_leave)
 STACK_FRAME_NON_STANDARD wprobe_native_leave
 

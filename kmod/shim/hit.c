@@ -5,9 +5,18 @@
  */
 #include <linux/irqflags.h>
 #include <linux/kprobes.h>
+#include <linux/percpu.h>
 #include <linux/smp.h>
 
 #include "wprobe.h"
+
+/* Where a panic in a hit leads to; see catch.S. */
+static DEFINE_PER_CPU(u64, hit_resume);
+
+void wp_abort_hit(u32 cpu)
+{
+	wprobe_abort(per_cpu_ptr(&hit_resume, cpu), 0);
+}
 
 /* `regs` is what a stack is unwound from, or NULL; `words` holds the program's context. */
 void wprobe_hit(struct wprobe_probe *probe, const struct pt_regs *regs, const void *words)
@@ -16,11 +25,9 @@ void wprobe_hit(struct wprobe_probe *probe, const struct pt_regs *regs, const vo
 		.regs = regs, .words = words, .frames = probe->ops->frames,
 	};
 	unsigned long flags;
-	u32 cpu;
 
 	local_irq_save(flags);
-	cpu = smp_processor_id();
-	wprobe_catch_hit(probe->attachment, &hit, cpu, wprobe_hit_resume(cpu));
+	wprobe_catch_hit(probe->attachment, &hit, smp_processor_id(), this_cpu_ptr(&hit_resume));
 	local_irq_restore(flags);
 }
 NOKPROBE_SYMBOL(wprobe_hit);

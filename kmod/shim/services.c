@@ -23,23 +23,12 @@
 #include "trace.h"
 
 static DEFINE_PER_CPU(struct rnd_state, random_state);
-static DEFINE_PER_CPU(u64, hit_resume);
-
-u64 *wprobe_hit_resume(u32 cpu)
-{
-	return per_cpu_ptr(&hit_resume, cpu);
-}
 
 void wp_abort_control(long result)
 {
 	/* it may have been in one of its stretches with interrupts off */
 	local_irq_enable();
 	wprobe_abort(&wprobe_control_resume, result);
-}
-
-void wp_abort_hit(u32 cpu)
-{
-	wprobe_abort(wprobe_hit_resume(cpu), 0);
 }
 
 void wp_log(const char *text, size_t length)

@@ -87,9 +87,7 @@ __poll_t wprobe_window_poll(struct file *file, struct poll_table_struct *table);
 int wprobe_window_mmap(struct file *file, struct vm_area_struct *vma);
 
 /* services.c */
-u64 *wprobe_hit_resume(u32 cpu);
 void wp_abort_control(long result);
-void wp_abort_hit(u32 cpu);
 void wp_log(const char *text, size_t length);
 void *wp_alloc(size_t size, size_t align);
 void wp_free(void *block);
@@ -192,6 +190,7 @@ struct wprobe_probe_ops {
 };
 
 void wprobe_hit(struct wprobe_probe *probe, const struct pt_regs *regs, const void *words);
+void wp_abort_hit(u32 cpu);
 u64 wp_probe_missed(const struct wprobe_probe *probe);
 void wp_probe_detach(struct wprobe_probe *probe);
 
@@ -203,10 +202,12 @@ size_t wp_regs_size(void);
 
 /* attach_raw.c */
 #define WPROBE_TRACEPOINT_ARGS 12
+#define WPROBE_SHORT_ARGS 5
 struct module;
 struct tracepoint;
 struct tracepoint *wprobe_find_tracepoint(const char *name, struct module **owner);
-int wp_raw_tracepoint_attach(const char *name, void *attachment, struct wprobe_probe **made);
+int wp_raw_tracepoint_attach(const char *name, u32 args, void *attachment,
+			     struct wprobe_probe **made);
 
 /* attach_tracepoint.c */
 int wp_tracepoint_attach(const char *system, const char *name, void *attachment,

@@ -61,7 +61,8 @@ pub(crate) fn count() -> u32 {
     COUNT.load(Relaxed)
 }
 
-fn get(cpu: u32) -> Option<&'static Cpu> {
+/// What `cpu` owns, if there is such a CPU.
+pub(crate) fn get(cpu: u32) -> Option<&'static Cpu> {
     if cpu >= count() {
         return None;
     }
@@ -87,7 +88,12 @@ pub(crate) struct Running {
 impl Running {
     /// Begins a run on `cpu`, the current one, where interrupts are off. `None`: one is under way.
     pub(crate) fn begin(cpu: u32) -> Option<Self> {
-        let entry = get(cpu)?;
+        Self::begin_on(get(cpu)?, cpu)
+    }
+
+    /// As [`Running::begin`], where `entry` is the CPU's.
+    #[inline]
+    pub(crate) fn begin_on(entry: &'static Cpu, cpu: u32) -> Option<Self> {
         if entry.running.load(Relaxed) {
             return None;
         }
@@ -98,12 +104,32 @@ impl Running {
         })
     }
 
+    /// Goes on with a run that was [kept](Self::keep).
+    ///
+    /// # Safety
+    ///
+    /// It was kept on this CPU, whose `entry` and number these are, and is gone on with once.
+    #[inline]
+    pub(crate) unsafe fn go_on(entry: &'static Cpu, cpu: u32) -> Self {
+        Self {
+            cpu: entry,
+            index: cpu,
+        }
+    }
+
+    /// Lets the run go on without this value.
+    #[inline]
+    pub(crate) fn keep(self) {
+        core::mem::forget(self);
+    }
+
     /// The CPU's number.
     pub(crate) fn index(&self) -> u32 {
         self.index
     }
 
-    /// Notes what the run uses, should it be abandoned.
+    /// Notes what the run uses, should it be abandoned. A probe's does so before anything else.
+    #[inline]
     pub(crate) fn using(&self, slot: &Slot, stats: Option<&Stats>) {
         let stats = stats.map_or(ptr::null(), ptr::from_ref);
         self.cpu.slot.store(ptr::from_ref(slot).cast_mut(), Relaxed);
@@ -113,9 +139,6 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.cpu.slot.store(ptr::null_mut(), Relaxed);
-        self.cpu.stats.store(ptr::null_mut(), Relaxed);
-        self.cpu.quiet.store(false, Relaxed);
         self.cpu.running.store(false, Relaxed);
     }
 }
@@ -124,8 +147,13 @@ impl Drop for Running {
 pub(crate) fn quietly<R>(work: impl FnOnce(&Running) -> Result<R, Errno>) -> Result<R, Errno> {
     let _irqs = IrqsOff::new();
     let running = Running::begin(services::cpu()).ok_or(Errno::EBUSY)?;
+    // What the last run used is not this one's.
+    running.cpu.slot.store(ptr::null_mut(), Relaxed);
+    running.cpu.stats.store(ptr::null_mut(), Relaxed);
     running.cpu.quiet.store(true, Relaxed);
-    work(&running)
+    let result = work(&running);
+    running.cpu.quiet.store(false, Relaxed);
+    result
 }
 
 impl Cpu {

@@ -1,6 +1,6 @@
 //! The Rust half of `wprobe.ko`: the engine and the objects of `/dev/wprobe`.
 //!
-//! C calls in at three places: [`control`] (a request from user space), [`wprobe_rs_hit`] (a probe was
+//! C calls in at three places: [`control`] (a request from user space), [`wprobe_rs_hit`] and [`wprobe_rs_ran`] (a probe was
 //! hit) and [`ring`] (a descriptor is mapped or polled). Everything Rust needs from the kernel is in [`services`].
 //!
 //! * Control path: [`control`], [`user`] (arguments), [`registry`] (objects and ids), [`sandbox`],
@@ -38,6 +38,8 @@ mod user;
 use core::panic::PanicInfo;
 
 use attach::{Attachment, Hit};
+use engine::native::Rest;
+use engine::slot::RunState;
 
 /// A probe was hit.
 ///
@@ -50,10 +52,20 @@ unsafe extern "C" fn wprobe_rs_hit(
     attachment: *const Attachment,
     hit: *const Hit,
     cpu: u64,
-) -> i64 {
+) -> Rest {
     // SAFETY: an attachment outlives its probe; the hit is the caller's promise.
-    unsafe { (*attachment).hit(&*hit, cpu as u32) };
-    0
+    unsafe { (*attachment).hit(&*hit, cpu as u32) }
+}
+
+/// The native code that [`wprobe_rs_hit`] left to be run has been run.
+///
+/// # Safety
+///
+/// Called by C only: with what it left, and the attachment it left it for.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn wprobe_rs_ran(attachment: *const Attachment, state: *mut RunState) {
+    // SAFETY: as above.
+    unsafe { (*attachment).ran(state) };
 }
 
 /// Leads out of the Rust half: a hit ends and its store is never used again, a request fails and so do

@@ -3,16 +3,12 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-use abi::layout;
 use abi::uapi::SYSCALL_ARGS;
-use helpers::space::Space;
 use wasmi::{Error, Func, Memory, Store, Val, ValType};
 
 use crate::cpu::Running;
 use crate::engine::Function;
-use crate::engine::slot::{Flow, RunState, Slot};
+use crate::engine::slot::{RunState, Slot};
 use crate::engine::trap::{self, Stop};
 use crate::services;
 use crate::stats::{Counters, Stats, Timing};
@@ -47,36 +43,6 @@ pub(crate) struct Budget {
     pub(crate) trap_limit: u32,
 }
 
-/// What a translated program gets: words that are copied into guest memory.
-pub(crate) struct Context<'a> {
-    pub(crate) words: &'a [u64],
-    /// Each word's bits; `None`: all.
-    pub(crate) masks: Option<&'a [u64]>,
-    /// What lies at `layout::FUNCTION_INFO`, for a traced function.
-    pub(crate) function: Option<u64>,
-}
-
-impl Context<'_> {
-    /// Copies it to `base`, as far as it fits.
-    fn copy(&self, space: &Space, base: u32) {
-        let Some(copy) = space.memory().at(base, size_of_val(self.words) as u64) else {
-            return;
-        };
-        let to = copy.as_ptr().cast::<u64>();
-        for (at, word) in self.words.iter().enumerate() {
-            let mask = self.masks.map_or(u64::MAX, |masks| masks[at]);
-            // SAFETY: `copy` has as many words; guest memory and `base` are aligned to pages.
-            unsafe { AtomicU64::from_ptr(to.add(at)) }.store(*word & mask, Relaxed);
-        }
-        if let Some(info) = self.function
-            && let Some(place) = space.memory().at(base + layout::FUNCTION_INFO, 8)
-        {
-            // SAFETY: as above; the offset is a multiple of 8.
-            unsafe { AtomicU64::from_ptr(place.as_ptr().cast()) }.store(info, Relaxed);
-        }
-    }
-}
-
 /// One run about to happen: evidence that this CPU may, and where it is counted.
 pub(crate) struct Run<'a> {
     pub(crate) running: &'a Running,
@@ -100,7 +66,6 @@ impl Run<'_> {
         let state = store.data_mut();
         state.context = self.context;
         state.cookie = self.cookie;
-        state.flow = Flow::default();
         self.counters.run();
         if let Err(stop) = call(store) {
             let (trap, site) = trap::reason(store.data_mut(), &stop);
@@ -110,35 +75,6 @@ impl Run<'_> {
         if let Some(begin) = begin {
             self.counters.took(services::ktime().saturating_sub(begin));
         }
-    }
-
-    /// Runs a translated program on a copy of `context`. The slot is this CPU's own.
-    #[inline]
-    pub(crate) fn with_context(
-        &self,
-        slot: &Slot,
-        space: &Space,
-        function: Function,
-        context: &Context<'_>,
-    ) {
-        let Some(mut store) = slot.try_lock() else {
-            // A further module is being loaded into this CPU's store.
-            return self.counters.miss();
-        };
-        let base = layout::context_base(self.running.index());
-        context.copy(space, base);
-        let pointer = layout::guest_ptr(base);
-        self.go(slot, &mut store, |store| {
-            let mut fuel = self.budget.fuel;
-            let mut result = function.run(store, pointer, &mut fuel);
-            while result.is_err()
-                && let Some(next) = store.data_mut().next_program()
-            {
-                store.data_mut().trap = None;
-                result = next.run(store, pointer, &mut fuel);
-            }
-            result
-        });
     }
 
     /// Runs a hand-written program on a syscall's arguments. The slot is its module's only one.

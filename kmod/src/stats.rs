@@ -57,6 +57,7 @@ impl Counters {
     }
 
     /// A run took so long.
+    #[cold]
     pub(crate) fn took(&self, nanoseconds: u64) {
         add(&self.timed, 1);
         add(&self.nanoseconds, nanoseconds);

@@ -1,13 +1,26 @@
 //! A hit: from a probe to the program's run.
+//!
+//! What a translated program's run needs is looked up when it is attached, a [`Ready`] for each CPU. Native code is not run here
+//! but left to `shim/catch.S`, which has saved all registers already: [`Attachment::hit`], the code, [`Attachment::ran`].
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use abi::layout;
+use wasmi::Store;
 
 use super::shim::{self, Hit};
-use crate::cpu::Running;
+use crate::cpu::{self, Cpu, Running};
+use crate::engine::Function;
+use crate::engine::native::Rest;
+use crate::engine::slot::{Flow, RunState, Slot};
+use crate::engine::trap::{self, Stop};
 use crate::module::Module;
-use crate::program::{Buffer, Context, Entry, Program, Run, SyscallCall};
+use crate::program::{Buffer, Entry, Program, Run, SyscallCall};
 use crate::sandbox::Sandbox;
+use crate::services;
+use crate::stats::{Counters, Stats, Timing};
 
 /// How a hit calls the program.
 pub(super) enum How {
@@ -21,28 +34,217 @@ pub(super) enum How {
     Syscall { string: Option<(usize, Buffer)> },
 }
 
+/// What a translated program's hit on one CPU needs. The attachment keeps what is behind the references.
+#[repr(align(64))]
+struct Ready {
+    cpu: &'static Cpu,
+    slot: &'static Slot,
+    counters: &'static Counters,
+    /// Where the context is copied to: [`layout::CONTEXT_SIZE`] bytes of guest memory.
+    context: &'static [AtomicU64; CONTEXT_WORDS],
+    function: Function,
+}
+
+const CONTEXT_WORDS: usize = layout::CONTEXT_SIZE as usize / 8;
+const INFO_AT: usize = layout::FUNCTION_INFO as usize / 8;
+
 /// What a probe's handler is given.
 pub(crate) struct Attachment {
-    pub(super) sandbox: Arc<Sandbox>,
+    /// By CPU; empty for a hand-written program.
+    ready: Box<[Ready]>,
+    stats: &'static Stats,
+    fuel: u64,
+    /// Words of the context that are copied.
+    words: usize,
+    pub(super) how: How,
+    pub(super) cookie: u64,
+    _sandbox: Arc<Sandbox>,
     pub(super) module: Arc<Module>,
     /// Index of the program in the module.
     pub(super) program: usize,
-    pub(super) how: How,
-    pub(super) cookie: u64,
 }
 
 impl Attachment {
+    pub(super) fn new(
+        sandbox: Arc<Sandbox>,
+        module: Arc<Module>,
+        program: usize,
+        how: How,
+        cookie: u64,
+    ) -> Self {
+        let attached = &module.programs[program];
+        let words = match &how {
+            How::Context(words) | How::Function { words, .. } => *words,
+            How::Arguments(masks) => masks.len(),
+            How::Syscall { .. } => 0,
+        };
+        // SAFETY: the module, whose programs never move, is kept by the attachment.
+        let stats = unsafe { &*core::ptr::from_ref(&attached.stats) };
+        Self {
+            ready: ready(&sandbox, attached, stats),
+            stats,
+            fuel: module.budget.fuel,
+            words: words.min(attached.context).min(CONTEXT_WORDS),
+            how,
+            cookie,
+            _sandbox: sandbox,
+            module,
+            program,
+        }
+    }
+
     pub(super) fn program(&self) -> &Program {
         &self.module.programs[self.program]
     }
 
-    /// A hit on `cpu`, with interrupts off.
+    /// A hit on `cpu`, with interrupts off; what is left to be done of it. If that is a run, [`Self::ran`] follows.
     ///
     /// # Safety
     ///
     /// The hit is one of the place this attachment was made for.
     #[inline]
-    pub(crate) unsafe fn hit(&self, hit: &Hit, cpu: u32) {
+    pub(crate) unsafe fn hit(&self, hit: &Hit, cpu: u32) -> Rest {
+        let Some(ready) = self.ready.get(cpu as usize) else {
+            // SAFETY: the caller's promise.
+            unsafe { self.hit_arguments(hit, cpu) };
+            return Rest::NOTHING;
+        };
+        let Some(running) = Running::begin_on(ready.cpu, cpu) else {
+            ready.counters.miss();
+            return Rest::NOTHING;
+        };
+        if self.stats.is_disabled() {
+            return Rest::NOTHING;
+        }
+        let Some(mut store) = ready.slot.try_lock() else {
+            // A further module is being loaded into this CPU's store.
+            ready.counters.miss();
+            return Rest::NOTHING;
+        };
+        running.using(ready.slot, Some(self.stats));
+        // SAFETY: the caller's promise.
+        unsafe { self.copy(hit, ready) };
+        let began = if Timing::is_on() {
+            services::ktime()
+        } else {
+            0
+        };
+        ready.counters.run();
+        let state = store.data_mut();
+        state.context = core::ptr::from_ref(hit) as u64;
+        state.cookie = self.cookie;
+        match ready.function {
+            Function::Native(function) => {
+                state.began = began;
+                let rest = function.prepare(state, self.fuel);
+                store.keep();
+                running.keep();
+                rest
+            }
+            Function::Wasmi(_) => {
+                let mut fuel = self.fuel;
+                let argument = state.argument;
+                let result = ready.function.run(&mut store, argument, &mut fuel);
+                self.ended(ready, &mut store, result, fuel);
+                if began != 0 {
+                    ready.counters.took(services::ktime().saturating_sub(began));
+                }
+                Rest::NOTHING
+            }
+        }
+    }
+
+    /// Native code that [`Self::hit`] left to be run has been run.
+    ///
+    /// # Safety
+    ///
+    /// It was left by the last hit on this CPU, and `state` is its own.
+    #[inline]
+    pub(crate) unsafe fn ran(&self, state: *mut RunState) {
+        // SAFETY: the state is this run's; its CPU has an entry, in which the run began.
+        let (ready, cpu, began, stopped) = unsafe {
+            let cpu = (*state).vm.cpu as u32;
+            let ready = self.ready.get_unchecked(cpu as usize);
+            (ready, cpu, (*state).began, (*state).trap.is_some())
+        };
+        // SAFETY: both were kept when the run was left over.
+        let (_running, mut store) =
+            unsafe { (Running::go_on(ready.cpu, cpu), ready.slot.go_on()) };
+        if stopped {
+            let fuel = store.data_mut().vm.fuel;
+            self.ended(ready, &mut store, Err(Stop::Noted), fuel);
+        }
+        if began != 0 {
+            ready.counters.took(services::ktime().saturating_sub(began));
+        }
+    }
+
+    /// Copies the context of a hit, as far as the program reads it.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::hit`].
+    #[inline]
+    unsafe fn copy(&self, hit: &Hit, ready: &Ready) {
+        // SAFETY: the place's probe hands over that many words at least (`place::context`).
+        let words = unsafe { core::slice::from_raw_parts(hit.words, self.words) };
+        let to = ready.context.iter();
+        match &self.how {
+            How::Arguments(masks) => {
+                for ((to, word), mask) in to.zip(words).zip(masks) {
+                    to.store(*word & *mask, Relaxed);
+                }
+            }
+            how => {
+                for (to, word) in to.zip(words) {
+                    to.store(*word, Relaxed);
+                }
+                if let How::Function { info, .. } = how {
+                    ready.context[INFO_AT].store(*info, Relaxed);
+                }
+            }
+        }
+    }
+
+    /// After the engine has returned, with `fuel` left: goes on with the programs that took over, and notes a trap.
+    #[inline]
+    fn ended(
+        &self,
+        ready: &Ready,
+        store: &mut Store<RunState>,
+        result: Result<(), Stop>,
+        fuel: u64,
+    ) {
+        if let Err(stop) = result {
+            self.stopped(ready, store, stop, fuel);
+        }
+    }
+
+    #[cold]
+    fn stopped(&self, ready: &Ready, store: &mut Store<RunState>, stop: Stop, mut fuel: u64) {
+        let argument = store.data_mut().argument;
+        let mut result = Err(stop);
+        while result.is_err()
+            && let Some(next) = store.data_mut().next_program()
+        {
+            store.data_mut().trap = None;
+            result = next.run(store, argument, &mut fuel);
+        }
+        if let Err(stop) = result {
+            let (trap, site) = trap::reason(store.data_mut(), &stop);
+            let limit = self.module.budget.trap_limit;
+            self.stats.trap(ready.counters, trap, site, limit);
+        }
+        store.data_mut().flow = Flow::default();
+    }
+
+    /// A hit of a hand-written program.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::hit`].
+    #[cold]
+    unsafe fn hit_arguments(&self, hit: &Hit, cpu: u32) {
         let program = self.program();
         let Some(counters) = program.stats.cpu(cpu) else {
             return;
@@ -50,9 +252,25 @@ impl Attachment {
         let Some(running) = Running::begin(cpu) else {
             return counters.miss();
         };
+        let (
+            Entry::Arguments {
+                func,
+                params,
+                results,
+            },
+            Some(own),
+            How::Syscall { string },
+        ) = (&program.entry, &self.module.own, &self.how)
+        else {
+            return;
+        };
         if program.stats.is_disabled() {
             return;
         }
+        // SAFETY: a syscall's probe hands over registers.
+        let Some(args) = (unsafe { shim::syscall_args(hit.regs) }) else {
+            return counters.miss();
+        };
         let run = Run {
             running: &running,
             stats: &program.stats,
@@ -61,58 +279,36 @@ impl Attachment {
             context: core::ptr::from_ref(hit) as u64,
             cookie: self.cookie,
         };
-        match &program.entry {
-            Entry::Context(funcs) => {
-                let (Some(shared), Some(func)) = (&self.sandbox.shared, funcs.get(cpu as usize))
-                else {
-                    return;
-                };
-                // SAFETY: the caller's promise.
-                let context = unsafe { self.context(hit) };
-                let slot = &shared.cpus[cpu as usize].slot;
-                run.with_context(slot, &shared.space, *func, &context);
-            }
-            Entry::Arguments {
-                func,
-                params,
-                results,
-            } => {
-                let (Some(own), How::Syscall { string }) = (&self.module.own, &self.how) else {
-                    return;
-                };
-                // SAFETY: a syscall's probe hands over registers.
-                let Some(args) = (unsafe { shim::syscall_args(hit.regs) }) else {
-                    return counters.miss();
-                };
-                let call = SyscallCall {
-                    func: *func,
-                    params,
-                    results: *results,
-                    string: *string,
-                };
-                run.with_arguments(&own.slot, &call, args);
-            }
-        }
-    }
-
-    /// The context of a hit.
-    ///
-    /// # Safety
-    ///
-    /// As [`Attachment::hit`].
-    unsafe fn context<'a>(&'a self, hit: &'a Hit) -> Context<'a> {
-        let (count, masks, function) = match &self.how {
-            How::Context(words) => (*words, None, None),
-            How::Arguments(masks) => (masks.len(), Some(&**masks), None),
-            How::Function { words, info } => (*words, None, Some(*info)),
-            How::Syscall { .. } => (0, None, None),
+        let call = SyscallCall {
+            func: *func,
+            params,
+            results: *results,
+            string: *string,
         };
-        let count = count.min(self.program().context);
-        Context {
-            // SAFETY: the place's probe hands over that many words at least (`place::context`).
-            words: unsafe { core::slice::from_raw_parts(hit.words, count) },
-            masks,
-            function,
-        }
+        run.with_arguments(&own.slot, &call, args);
     }
+}
+
+/// What hits of a translated program need, by CPU.
+fn ready(sandbox: &Sandbox, program: &Program, stats: &'static Stats) -> Box<[Ready]> {
+    let (Some(shared), Entry::Context(functions)) = (&sandbox.shared, &program.entry) else {
+        return Box::default();
+    };
+    let memory = shared.space.memory();
+    let cpus = (0..).zip(&shared.cpus).zip(functions);
+    let ready = cpus.map_while(|((index, cpu), function)| {
+        let base = layout::context_base(index);
+        let context = memory.at(base, layout::CONTEXT_SIZE.into())?.as_ptr();
+        // SAFETY: that much guest memory, which is only accessed atomically and is as aligned as its base; the sandbox,
+        // whose stores and memory never move, is kept by the attachment.
+        let (context, slot) = unsafe { (&*context.cast(), &*core::ptr::from_ref(&cpu.slot)) };
+        Some(Ready {
+            cpu: cpu::get(index)?,
+            slot,
+            counters: stats.cpu(index)?,
+            context,
+            function: *function,
+        })
+    });
+    ready.collect()
 }

@@ -100,13 +100,8 @@ fn prepare(
             ));
         }
     };
-    Ok(Attachment {
-        sandbox: sandbox.clone(),
-        module: module.clone(),
-        program: index,
-        how,
-        cookie: args.cookie,
-    })
+    let (sandbox, module) = (sandbox.clone(), module.clone());
+    Ok(Attachment::new(sandbox, module, index, how, args.cookie))
 }
 
 impl Link {

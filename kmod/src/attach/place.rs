@@ -159,7 +159,7 @@ pub(super) fn place<'n>(
         // Before the first instruction is after it: see attach_kprobe.c.
         AttachPoint::SyscallPre | AttachPoint::SyscallPost => Place::Kprobe(name, 0),
         AttachPoint::Kretprobe => Place::Kretprobe(name),
-        AttachPoint::RawTracepoint => Place::RawTracepoint(name),
+        AttachPoint::RawTracepoint => Place::RawTracepoint(name, count),
         AttachPoint::Tracepoint => Place::Tracepoint(name, names.second.as_c_str()),
         AttachPoint::Fentry | AttachPoint::FmodRet => Place::Fentry(name, count),
         AttachPoint::Fexit => Place::Fexit(name, count),

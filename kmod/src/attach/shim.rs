@@ -28,7 +28,12 @@ unsafe extern "C" {
     fn wp_probe_detach(probe: *mut RawProbe);
     fn wp_kprobe_attach(symbol: *const c_char, offset: u32, to: *mut c_void, made: Made) -> i32;
     fn wp_kretprobe_attach(symbol: *const c_char, to: *mut c_void, made: Made) -> i32;
-    fn wp_raw_tracepoint_attach(name: *const c_char, to: *mut c_void, made: Made) -> i32;
+    fn wp_raw_tracepoint_attach(
+        name: *const c_char,
+        args: u32,
+        to: *mut c_void,
+        made: Made,
+    ) -> i32;
     fn wp_tracepoint_attach(
         system: *const c_char,
         name: *const c_char,
@@ -65,8 +70,8 @@ pub(super) enum Place<'a> {
     Kprobe(&'a CStr, u32),
     /// Where the function returns.
     Kretprobe(&'a CStr),
-    /// A tracepoint.
-    RawTracepoint(&'a CStr),
+    /// A tracepoint, of whose arguments so many are copied at most.
+    RawTracepoint(&'a CStr, u32),
     /// A trace event: system and name.
     Tracepoint(&'a CStr, &'a CStr),
     /// Entry of a function of so many arguments.
@@ -117,8 +122,8 @@ impl Probe {
                     wp_kprobe_attach(symbol.as_ptr(), offset, attachment, made)
                 }
                 Place::Kretprobe(symbol) => wp_kretprobe_attach(symbol.as_ptr(), attachment, made),
-                Place::RawTracepoint(name) => {
-                    wp_raw_tracepoint_attach(name.as_ptr(), attachment, made)
+                Place::RawTracepoint(name, args) => {
+                    wp_raw_tracepoint_attach(name.as_ptr(), args, attachment, made)
                 }
                 Place::Tracepoint(system, name) => {
                     wp_tracepoint_attach(system.as_ptr(), name.as_ptr(), attachment, made)

@@ -12,6 +12,7 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU8, Ordering};
 
+use abi::layout;
 use abi::traps::Trap;
 use helpers::native::Vm;
 use helpers::space::Space;
@@ -28,6 +29,10 @@ use super::warm;
 pub(crate) struct RunState {
     /// What native code knows, and by which it finds the rest.
     pub(crate) vm: Vm,
+    /// What a hit calls native code with: the pointer to the context.
+    pub(crate) argument: u64,
+    /// When the run of native code began, if its time is measured.
+    pub(crate) began: u64,
     /// The sandbox's memory and maps; none for an exclusive module. The sandbox drops its stores before them.
     pub(crate) space: Option<&'static Space>,
     /// Address of the hit.
@@ -192,6 +197,8 @@ impl Slot {
         vm: Vm,
     ) -> Result<Self, Error> {
         let state = RunState {
+            argument: layout::guest_ptr(layout::context_base(vm.cpu as u32)),
+            began: 0,
             vm,
             space,
             context: 0,
@@ -221,6 +228,16 @@ impl Slot {
             .map(|_| SlotGuard { slot: self })
     }
 
+    /// Takes up a guard that was [kept](SlotGuard::keep).
+    ///
+    /// # Safety
+    ///
+    /// It was kept, and is taken up once.
+    #[inline]
+    pub(crate) unsafe fn go_on(&self) -> SlotGuard<'_> {
+        SlotGuard { slot: self }
+    }
+
     /// Waits for the store; `None` if it is never free again.
     pub(crate) fn lock(&self) -> Option<SlotGuard<'_>> {
         loop {
@@ -245,6 +262,14 @@ impl Slot {
 /// The right to use a slot's store.
 pub(crate) struct SlotGuard<'s> {
     slot: &'s Slot,
+}
+
+impl SlotGuard<'_> {
+    /// Keeps the store held without this value.
+    #[inline]
+    pub(crate) fn keep(self) {
+        core::mem::forget(self);
+    }
 }
 
 impl Deref for SlotGuard<'_> {

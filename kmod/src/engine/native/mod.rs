@@ -35,8 +35,9 @@ unsafe extern "C" {
     fn wprobe_native_return();
 }
 
-/// What enter.S knows of [`Vm`].
+/// What shim/native.h knows.
 const _: () = {
+    assert!(core::mem::offset_of!(RunState, argument) == 56);
     assert!(core::mem::offset_of!(Vm, stack_limit) == 40);
     assert!(core::mem::offset_of!(Vm, resume) == 48);
     assert!(helpers::native::STACK == 2048);
@@ -55,7 +56,33 @@ pub(crate) fn vm(base: u64, cpu: u32) -> Vm {
     }
 }
 
+/// What is left to be done of a hit: native code, which `shim/catch.S` calls; or nothing, where `vm` is null.
+#[repr(C)]
+pub(crate) struct Rest {
+    vm: *mut Vm,
+    entry: u64,
+}
+
+impl Rest {
+    /// Nothing.
+    pub(crate) const NOTHING: Self = Self {
+        vm: core::ptr::null_mut(),
+        entry: 0,
+    };
+}
+
 impl Function {
+    /// Prepares a run in `state` that has `fuel` units.
+    #[inline]
+    pub(crate) fn prepare(self, state: &mut RunState, fuel: u64) -> Rest {
+        state.vm.fuel = fuel;
+        state.flow.module = self.module;
+        Rest {
+            vm: (&raw mut *state).cast(),
+            entry: self.entry,
+        }
+    }
+
     /// Runs it with what is left of the budget, `fuel`; why it ended early is noted in the state then.
     pub(crate) fn run(
         self,
