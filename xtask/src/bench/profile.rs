@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -19,8 +19,9 @@ use crate::vm::{self, Guest};
 
 /// What every call begins with.
 const CALL: &str = "entry_SYSCALL_64";
-/// How long QEMU writes.
-const LOOK: Duration = Duration::from_millis(150);
+/// How much QEMU writes, which is some ten thousand instructions; and for how long at most.
+const ENOUGH: u64 = 4 << 20;
+const LONGEST: Duration = Duration::from_secs(20);
 /// Functions that are told of one kind of probe.
 const TOLD: usize = 24;
 
@@ -81,13 +82,12 @@ fn look(socket: &Path, log: &Path) -> Result<()> {
         "logfile {}\nsinglestep on\nlog exec,nochain\n",
         log.display()
     );
-    for (commands, pause) in [
-        (begin.as_str(), LOOK),
-        ("log none\nsinglestep off\ninfo name\n", Duration::ZERO),
-    ] {
-        monitor.write_all(commands.as_bytes())?;
-        sleep(pause);
+    monitor.write_all(begin.as_bytes())?;
+    let start = Instant::now();
+    while start.elapsed() < LONGEST && fs::metadata(log).map_or(0, |file| file.len()) < ENOUGH {
+        sleep(Duration::from_millis(10));
     }
+    monitor.write_all(b"log none\nsinglestep off\ninfo name\n")?;
     // Its prompt stands before the echo of the last command, which it answers when the others are done.
     let mut line = String::new();
     while !line.contains("info name") {
