@@ -145,75 +145,85 @@ impl<'m> GuestSlice<'m> {
         (self.len == 8 && address.is_aligned()).then(|| unsafe { AtomicU64::from_ptr(address) })
     }
 
+    /// How many bytes precede the first aligned word, and how many words there are from there on.
+    fn words_within(self, len: usize) -> (usize, usize) {
+        let before = (self.start.as_ptr() as usize).wrapping_neg() % 8;
+        (before.min(len), len.saturating_sub(before) / 8)
+    }
+
+    /// The cell of an aligned word.
+    ///
+    /// # Safety
+    ///
+    /// The eight bytes at `at` are inside, and aligned.
+    unsafe fn cell(&self, at: usize) -> &AtomicU64 {
+        // SAFETY: the caller's promise; guest memory is only accessed atomically.
+        unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(at).cast()) }
+    }
+
     /// Copies as many bytes out as both sides have, word by word where aligned.
     pub fn read(self, to: &mut [u8]) {
         let len = self.len.min(to.len());
-        let mut at = 0;
-        while at < len {
-            match self.word(at).filter(|_| at + 8 <= len) {
-                Some(word) => {
-                    to[at..at + 8].copy_from_slice(&word.load(Relaxed).to_ne_bytes());
-                    at += 8;
-                }
-                None => {
-                    to[at] = self.byte(at).load(Relaxed);
-                    at += 1;
-                }
-            }
+        let (before, words) = self.words_within(len);
+        let byte = |(at, to): (usize, &mut u8)| *to = self.byte(at).load(Relaxed);
+        let (first, rest) = to[..len].split_at_mut(before);
+        (0..).zip(first).for_each(byte);
+        let (middle, last) = rest.split_at_mut(words * 8);
+        for (at, chunk) in (before..).step_by(8).zip(middle.chunks_exact_mut(8)) {
+            // SAFETY: one of the words counted.
+            let word = unsafe { self.cell(at) }.load(Relaxed);
+            chunk.copy_from_slice(&word.to_ne_bytes());
         }
+        (before + words * 8..).zip(last).for_each(byte);
     }
 
     /// Copies as many bytes in as both sides have, word by word where aligned.
     pub fn write(self, from: &[u8]) {
         let len = self.len.min(from.len());
-        let mut at = 0;
-        while at < len {
-            match (self.word(at), from[at..len].first_chunk()) {
-                (Some(word), Some(bytes)) => {
-                    word.store(u64::from_ne_bytes(*bytes), Relaxed);
-                    at += 8;
-                }
-                _ => {
-                    self.byte(at).store(from[at], Relaxed);
-                    at += 1;
-                }
-            }
+        let (before, words) = self.words_within(len);
+        let byte = |(at, from): (usize, &u8)| self.byte(at).store(*from, Relaxed);
+        let (first, rest) = from[..len].split_at(before);
+        (0..).zip(first).for_each(byte);
+        let (middle, last) = rest.split_at(words * 8);
+        for (at, chunk) in (before..).step_by(8).zip(middle.as_chunks::<8>().0) {
+            // SAFETY: one of the words counted.
+            unsafe { self.cell(at) }.store(u64::from_ne_bytes(*chunk), Relaxed);
         }
+        (before + words * 8..).zip(last).for_each(byte);
     }
 
     /// Copies as many bytes from `from` as both have. The ranges may overlap where this one begins no later.
     pub fn copy_from(self, from: GuestSlice<'_>) {
         let len = self.len.min(from.len);
-        let mut at = 0;
-        while at < len {
-            match (self.word(at), from.word(at)) {
-                (Some(to), Some(word)) if at + 8 <= len => {
-                    to.store(word.load(Relaxed), Relaxed);
-                    at += 8;
-                }
-                _ => {
-                    self.byte(at).store(from.byte(at).load(Relaxed), Relaxed);
-                    at += 1;
-                }
-            }
+        let distance = (self.start.as_ptr() as usize).wrapping_sub(from.start.as_ptr() as usize);
+        let (before, words) = match distance % 8 {
+            0 => self.words_within(len),
+            _ => (len, 0),
+        };
+        let byte = |at: usize| self.byte(at).store(from.byte(at).load(Relaxed), Relaxed);
+        (0..before).for_each(byte);
+        let last = before + words * 8;
+        let mut at = before;
+        while at < last {
+            // SAFETY: one of the words counted; those of `from` are aligned where ours are.
+            let (to, word) = unsafe { (self.cell(at), from.cell(at)) };
+            to.store(word.load(Relaxed), Relaxed);
+            at += 8;
         }
+        (last..len).for_each(byte);
     }
 
     /// Sets every byte to zero.
     pub fn clear(self) {
-        let mut at = 0;
-        while at < self.len {
-            match self.word(at) {
-                Some(word) => {
-                    word.store(0, Relaxed);
-                    at += 8;
-                }
-                None => {
-                    self.byte(at).store(0, Relaxed);
-                    at += 1;
-                }
-            }
+        let (before, words) = self.words_within(self.len);
+        let byte = |at: usize| self.byte(at).store(0, Relaxed);
+        (0..before).for_each(byte);
+        let last = before + words * 8;
+        for at in (before..last).step_by(8) {
+            // SAFETY: one of the words counted.
+            unsafe { self.cell(at) }.store(0, Relaxed);
         }
+        (last..self.len).for_each(byte);
     }
 
     /// Sets the byte at `at`, if there is one.
@@ -225,7 +235,22 @@ impl<'m> GuestSlice<'m> {
 
     /// How many bytes precede the first NUL, if there is one.
     pub fn find_nul(self) -> Option<usize> {
-        (0..self.len).find(|&at| self.byte(at).load(Relaxed) == 0)
+        let is_nul = |at: &usize| self.byte(*at).load(Relaxed) == 0;
+        let (before, words) = self.words_within(self.len);
+        if let Some(at) = (0..before).find(is_nul) {
+            return Some(at);
+        }
+        let last = before + words * 8;
+        for at in (before..last).step_by(8) {
+            // SAFETY: one of the words counted.
+            let word = u64::from_le(unsafe { self.cell(at) }.load(Relaxed));
+            // The lowest bit that this sets is in the first byte that is zero.
+            let zeros = word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
+            if zeros != 0 {
+                return Some(at + zeros.trailing_zeros() as usize / 8);
+            }
+        }
+        (last..self.len).find(is_nul)
     }
 
     /// The eight bytes from `at` on as a number; bytes past the end read as zero.
@@ -303,6 +328,44 @@ pub(crate) mod tests {
                 let mut all = [0; 64];
                 memory.at(0, 64).unwrap().read(&mut all);
                 assert_eq!(all.iter().filter(|b| **b != 0).count(), len);
+            }
+        }
+    }
+
+    #[test]
+    fn strings_end_at_their_first_nul_at_every_alignment() {
+        let memory = memory(64);
+        for start in 0..9 {
+            for len in 0..30_u32 {
+                let slice = memory.at(start, len.into()).unwrap();
+                memory.at(0, 64).unwrap().write(&[0x80; 64]);
+                assert_eq!(slice.find_nul(), None);
+                for nul in 0..len as usize {
+                    slice.write(&[1; 30]);
+                    slice.set(nul, 0);
+                    slice.set(nul + 5, 0);
+                    assert_eq!(slice.find_nul(), Some(nul), "{start} {len}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_move_between_any_two_alignments() {
+        let memory = memory(128);
+        let pattern: Vec<u8> = (1..=40).collect();
+        for (from, to) in (0..9).flat_map(|from| (0..9).map(move |to| (from, 64 + to))) {
+            for len in 0..=pattern.len() {
+                memory.at(0, 128).unwrap().clear();
+                let source = memory.at(from, len as u64).unwrap();
+                source.write(&pattern);
+                let copy = memory.at(to, len as u64).unwrap();
+                copy.copy_from(source);
+                let mut all = [0; 64];
+                memory.at(64, 64).unwrap().read(&mut all);
+                let start = to as usize - 64;
+                assert_eq!(all[start..start + len], pattern[..len]);
+                assert_eq!(all.iter().filter(|byte| **byte != 0).count(), len);
             }
         }
     }

@@ -8,7 +8,7 @@
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 
-#include "wprobe.h"
+#include "hit.h"
 
 /* As many as eBPF takes (MAX_BPF_FUNC_ARGS); they and the result are the context. */
 #define MAX_ARGS 12
@@ -66,7 +66,7 @@ static void on_entry(unsigned long ip, unsigned long parent, struct ftrace_ops *
 	regs->cs = __KERNEL_CS;
 	if (!cs)
 		regs->flags = X86_EFLAGS_FIXED;
-	wprobe_hit(&fentry->probe, regs, words);
+	wprobe_hit_here(&fentry->probe, regs, words);
 	regs->cs = cs;
 }
 NOKPROBE_SYMBOL(on_entry);

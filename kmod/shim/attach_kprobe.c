@@ -6,7 +6,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#include "wprobe.h"
+#include "hit.h"
 
 /* Instances in flight: what sleeps inside the function keeps one. Too few show as misses. */
 #define MAX_ACTIVE 2048
@@ -23,7 +23,7 @@ struct ret {
 
 static int on_entry(struct kprobe *kprobe, struct pt_regs *regs)
 {
-	wprobe_hit(&container_of(kprobe, struct entry, kprobe)->probe, regs, regs);
+	wprobe_hit_here(&container_of(kprobe, struct entry, kprobe)->probe, regs, regs);
 	return 0;
 }
 NOKPROBE_SYMBOL(on_entry);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /* Raw tracepoints: the context is the tracepoint's arguments, a word each. */
+#include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/perf_event.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/tracepoint.h>
 
-#include "wprobe.h"
+#include "hit.h"
 
 struct raw {
 	struct wprobe_probe probe;
@@ -72,8 +73,9 @@ static void on_raw(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5, u
 	struct pt_regs regs;
 
 	perf_fetch_caller_regs(&regs);
-	wprobe_hit(&raw->probe, &regs, words);
+	wprobe_hit_here(&raw->probe, &regs, words);
 }
+NOKPROBE_SYMBOL(on_raw);
 
 /* As on_raw(), for as many as come in registers. */
 static void on_short(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4)
@@ -83,8 +85,9 @@ static void on_short(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4)
 	struct pt_regs regs;
 
 	perf_fetch_caller_regs(&regs);
-	wprobe_hit(&raw->probe, &regs, words);
+	wprobe_hit_here(&raw->probe, &regs, words);
 }
+NOKPROBE_SYMBOL(on_short);
 
 static void raw_detach(struct wprobe_probe *probe)
 {

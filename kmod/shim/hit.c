@@ -1,34 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-/*
- * What every kind of probe shares: a hit runs Rust with interrupts off, so that only an NMI can come
- * in between.
- */
-#include <linux/irqflags.h>
+/* What every kind of probe shares. */
 #include <linux/kprobes.h>
 #include <linux/percpu.h>
 #include <linux/smp.h>
 
-#include "wprobe.h"
+#include "hit.h"
 
-/* Where a panic in a hit leads to; see catch.S. */
-static DEFINE_PER_CPU(u64, hit_resume);
+DEFINE_PER_CPU(u64, wprobe_hit_resume);
 
 void wp_abort_hit(u32 cpu)
 {
-	wprobe_abort(per_cpu_ptr(&hit_resume, cpu), 0);
+	wprobe_abort(per_cpu_ptr(&wprobe_hit_resume, cpu), 0);
 }
 
-/* `regs` is what a stack is unwound from, or NULL; `words` holds the program's context. */
 void wprobe_hit(struct wprobe_probe *probe, const struct pt_regs *regs, const void *words)
 {
-	struct wprobe_hit hit = {
-		.regs = regs, .words = words, .frames = probe->ops->frames,
-	};
-	unsigned long flags;
-
-	local_irq_save(flags);
-	wprobe_catch_hit(probe->attachment, &hit, smp_processor_id(), this_cpu_ptr(&hit_resume));
-	local_irq_restore(flags);
+	wprobe_hit_here(probe, regs, words);
 }
 NOKPROBE_SYMBOL(wprobe_hit);
 

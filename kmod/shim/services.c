@@ -135,10 +135,11 @@ u64 wp_task(void)
 	return (u64)current;
 }
 
-/* [probe] */
+/* [probe] Names are padded with zeros where they are set (__set_task_comm()). */
 void wp_comm(char *comm)
 {
-	strscpy_pad(comm, current->comm, TASK_COMM_LEN);
+	memcpy(comm, current->comm, TASK_COMM_LEN);
+	comm[TASK_COMM_LEN - 1] = 0;
 }
 
 void wp_seed_random(void)

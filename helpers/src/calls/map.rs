@@ -8,15 +8,17 @@ use super::{Run, r0};
 use crate::host::Host;
 use crate::maps::{Key, Map, Value};
 
-/// The key behind `pointer`. A map's key size is at most [`crate::maps::MAX_KEY`], so it fits.
-fn key<H>(run: &Run<'_, H>, map: &Map, pointer: u64) -> Result<Key, Trap> {
+/// Reads the key behind `pointer`. A map's key size is at most [`crate::maps::MAX_KEY`], so it fits.
+#[inline]
+fn read_key<H>(run: &Run<'_, H>, map: &Map, pointer: u64, key: &mut Key) -> Result<(), Trap> {
     let bytes = run.slice(pointer, u64::from(map.spec().key_size))?;
-    Key::from_guest(bytes).map_err(|_| Trap::BadMap)
+    key.read_guest(bytes).map_err(|_| Trap::BadMap)
 }
 
 pub(super) fn lookup_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
     let map = run.space.map_of(args[0])?;
-    let key = key(run, map, args[1])?;
+    let mut key = Key::empty();
+    read_key(run, map, args[1], &mut key)?;
     if map.spec().is_of_maps() {
         // Whether the handle is one is checked where it is used, as with any handle.
         let inner = map.inner(run.space.memory(), &key);
@@ -37,7 +39,8 @@ fn changeable<'a, H>(run: &Run<'a, H>, handle: u64) -> Result<&'a Map, Trap> {
 pub(super) fn update_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
     let [map, key_at, value_at, flags, _] = args;
     let map = changeable(run, map)?;
-    let key = key(run, map, key_at)?;
+    let mut key = Key::empty();
+    read_key(run, map, key_at, &mut key)?;
     let memory = run.space.memory();
     let value = run.slice(value_at, u64::from(map.spec().value_size))?;
     Ok(r0(map.update(
@@ -51,14 +54,16 @@ pub(super) fn update_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u
 
 pub(super) fn delete_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
     let map = changeable(run, args[0])?;
-    let key = key(run, map, args[1])?;
+    let mut key = Key::empty();
+    read_key(run, map, args[1], &mut key)?;
     Ok(r0(map.delete(run.host.cpu(), &key)))
 }
 
 /// A null pointer for a CPU that is not possible, as the kernel.
 pub(super) fn lookup_percpu_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
     let map = run.space.map_of(args[0])?;
-    let key = key(run, map, args[1])?;
+    let mut key = Key::empty();
+    read_key(run, map, args[1], &mut key)?;
     let cpu = args[2] as u32;
     if !map.spec().is_percpu() {
         return Err(Trap::BadMap);

@@ -74,6 +74,12 @@ pub(super) fn get_attach_cookie<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Resul
 pub(super) fn get_current_comm<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let buffer = run.slice(args[0], u64::from(args[1] as u32))?;
     let comm = run.host.comm();
+    // Padded with zeros, and ended by one: as it is, if there is room.
+    if comm[comm.len() - 1] == 0 && buffer.len() >= comm.len() {
+        buffer.write(&comm);
+        buffer.from(comm.len()).clear();
+        return Ok(0);
+    }
     buffer.clear();
     let text = comm
         .iter()

@@ -23,13 +23,34 @@ pub struct Key {
 }
 
 impl Key {
+    /// A key of no bytes: room for one that is [read](Self::read_guest), for a key is too large to be moved about.
+    #[inline]
+    pub fn empty() -> Self {
+        Self {
+            words: [MaybeUninit::uninit(); MAX_WORDS],
+            count: 0,
+        }
+    }
+
     /// Copies a key out of guest memory.
     ///
     /// # Errors
     ///
     /// `E2BIG` if it is longer than [`MAX_KEY`].
     pub fn from_guest(from: GuestSlice<'_>) -> Result<Self, Errno> {
-        Self::from_words(from.len(), |at| from.word_at(at))
+        let mut key = Self::empty();
+        key.read_guest(from)?;
+        Ok(key)
+    }
+
+    /// Becomes a copy of a key in guest memory.
+    ///
+    /// # Errors
+    ///
+    /// `E2BIG` if it is longer than [`MAX_KEY`].
+    #[inline]
+    pub fn read_guest(&mut self, from: GuestSlice<'_>) -> Result<(), Errno> {
+        self.read_words(from.len(), |at| from.word_at(at))
     }
 
     /// Copies a key out of host memory.
@@ -38,26 +59,27 @@ impl Key {
     ///
     /// `E2BIG` if it is longer than [`MAX_KEY`].
     pub fn from_host(from: &[u8]) -> Result<Self, Errno> {
-        Self::from_words(from.len(), |at| {
+        let mut key = Self::empty();
+        key.read_words(from.len(), |at| {
             let rest = &from[at..from.len().min(at + 8)];
             let mut bytes = [0; 8];
             bytes[..rest.len()].copy_from_slice(rest);
             u64::from_ne_bytes(bytes)
-        })
+        })?;
+        Ok(key)
     }
 
-    fn from_words(len: usize, word_at: impl Fn(usize) -> u64) -> Result<Self, Errno> {
+    #[inline]
+    fn read_words(&mut self, len: usize, word_at: impl Fn(usize) -> u64) -> Result<(), Errno> {
         if len > MAX_KEY {
             return Err(Errno::E2BIG);
         }
-        let mut key = Self {
-            words: [MaybeUninit::uninit(); MAX_WORDS],
-            count: len.div_ceil(8),
-        };
-        for (i, word) in key.words[..key.count].iter_mut().enumerate() {
+        let count = len.div_ceil(8);
+        for (i, word) in self.words[..count].iter_mut().enumerate() {
             word.write(word_at(i * 8));
         }
-        Ok(key)
+        self.count = count;
+        Ok(())
     }
 
     /// The words.

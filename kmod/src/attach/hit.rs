@@ -56,6 +56,10 @@ pub(crate) struct Attachment {
     fuel: u64,
     /// Words of the context that are copied.
     words: usize,
+    /// Their bits; empty: all of each.
+    masks: Box<[u64]>,
+    /// What lies at `layout::FUNCTION_INFO`, for a traced function.
+    info: Option<u64>,
     pub(super) how: How,
     pub(super) cookie: u64,
     _sandbox: Arc<Sandbox>,
@@ -78,6 +82,14 @@ impl Attachment {
             How::Arguments(masks) => masks.len(),
             How::Syscall { .. } => 0,
         };
+        let masks = match &how {
+            How::Arguments(masks) if masks.iter().any(|mask| *mask != u64::MAX) => masks.clone(),
+            _ => Box::default(),
+        };
+        let info = match &how {
+            How::Function { info, .. } => Some(*info),
+            _ => None,
+        };
         // SAFETY: the module, whose programs never move, is kept by the attachment.
         let stats = unsafe { &*core::ptr::from_ref(&attached.stats) };
         Self {
@@ -85,6 +97,8 @@ impl Attachment {
             stats,
             fuel: module.budget.fuel,
             words: words.min(attached.context).min(CONTEXT_WORDS),
+            masks,
+            info,
             how,
             cookie,
             _sandbox: sandbox,
@@ -188,21 +202,15 @@ impl Attachment {
     unsafe fn copy(&self, hit: &Hit, ready: &Ready) {
         // SAFETY: the place's probe hands over that many words at least (`place::context`).
         let words = unsafe { core::slice::from_raw_parts(hit.words, self.words) };
-        let to = ready.context.iter();
-        match &self.how {
-            How::Arguments(masks) => {
-                for ((to, word), mask) in to.zip(words).zip(masks) {
-                    to.store(*word & *mask, Relaxed);
-                }
-            }
-            how => {
-                for (to, word) in to.zip(words) {
-                    to.store(*word, Relaxed);
-                }
-                if let How::Function { info, .. } = how {
-                    ready.context[INFO_AT].store(*info, Relaxed);
-                }
-            }
+        let to = ready.context.iter().zip(words);
+        if self.masks.is_empty() {
+            to.for_each(|(to, word)| to.store(*word, Relaxed));
+        } else {
+            let to = to.zip(&self.masks);
+            to.for_each(|((to, word), mask)| to.store(*word & *mask, Relaxed));
+        }
+        if let Some(info) = self.info {
+            ready.context[INFO_AT].store(info, Relaxed);
         }
     }
 
