@@ -28,6 +28,13 @@ static __u32 unsorted[SORTED];
 #define BEGIN(skb) (void *)(long)(skb)->data
 #define END(skb) (void *)(long)(skb)->data_end
 
+/* What a run costs in which nothing is computed. */
+SEC("tc")
+int nothing(struct __sk_buff *skb)
+{
+	return 0;
+}
+
 SEC("tc")
 int arithmetic(struct __sk_buff *skb)
 {

@@ -27,6 +27,7 @@ const PACKET: usize = 1514;
 const SAMPLE: u128 = 2_000_000;
 /// Programs that use no maps, which rbpf has none of.
 const WITHOUT_MAPS: &[&str] = &[
+    "nothing",
     "arithmetic",
     "hash_bytes",
     "hash_words",

@@ -73,7 +73,7 @@ enum Task {
     },
     /// Measure what an event costs: no probe, an empty one, native eBPF, wasm
     #[command(
-        after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --kernel 6.1 --json"
+        after_help = "Examples:\n  cargo xtask bench --instructions --quick\n  cargo xtask bench --profile lseek_raw\n  cargo xtask bench --compute\n  cargo xtask bench --kernel 6.1 --json"
     )]
     Bench {
         /// A minute instead of several
@@ -91,6 +91,9 @@ enum Task {
         /// Count the instructions of one event, by function
         #[arg(long, conflicts_with_all = ["instructions", "json"])]
         profile: bool,
+        /// Measure programs that only compute, in this process and in this machine's kernel
+        #[arg(long, conflicts_with_all = ["instructions", "profile", "programs"])]
+        compute: bool,
         /// Only these programs of corpus/src/lseek.bpf.c
         programs: Vec<String>,
     },
@@ -186,14 +189,16 @@ fn run(task: Task) -> Result<ExitCode> {
             json,
             instructions,
             profile,
+            compute,
             programs,
         } => bench::run(&bench::Plan {
             quick,
             kernel,
             json,
-            mode: match (instructions, profile) {
-                (true, _) => bench::Mode::Instructions,
-                (_, true) => bench::Mode::Profile,
+            mode: match (instructions, profile, compute) {
+                (true, _, _) => bench::Mode::Instructions,
+                (_, true, _) => bench::Mode::Profile,
+                (_, _, true) => bench::Mode::Compute,
                 _ => bench::Mode::Wall,
             },
             programs,

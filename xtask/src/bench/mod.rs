@@ -4,6 +4,7 @@
 //! ([`Mode::Wall`]) are spoilt by whatever else the machine does. [`Mode::Instructions`] is exact: the guest's clock counts what it
 //! executes. [`profile`] tells which functions they are in.
 
+mod compute;
 mod profile;
 
 use std::fs;
@@ -29,6 +30,8 @@ pub(crate) enum Mode {
     Instructions,
     /// Its instructions, by function.
     Profile,
+    /// Nothing of one: what computing costs, in this process.
+    Compute,
 }
 
 impl Mode {
@@ -38,6 +41,7 @@ impl Mode {
             Mode::Wall => "wall",
             Mode::Instructions => "instructions",
             Mode::Profile => "profile",
+            Mode::Compute => "compute",
         }
     }
 
@@ -49,7 +53,7 @@ impl Mode {
             // Samples that are alike need not be many.
             (Mode::Instructions, true) => (1, 2_000),
             (Mode::Instructions, false) => (3, 10_000),
-            (Mode::Profile, _) => (1, 1_000),
+            (Mode::Profile | Mode::Compute, _) => (1, 1_000),
         }
     }
 }
@@ -86,6 +90,9 @@ struct Row {
 
 /// The task itself.
 pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
+    if plan.mode == Mode::Compute {
+        return compute::run(plan.quick, plan.json);
+    }
     setup::ensure(&[plan.kernel])?;
     let module = kmod::build(plan.kernel)?;
     let empty = empty_kprobe(plan.kernel)?;
