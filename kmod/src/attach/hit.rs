@@ -182,8 +182,7 @@ impl Attachment {
             (ready, cpu, (*state).began, (*state).trap.is_some())
         };
         // SAFETY: both were kept when the run was left over.
-        let (_running, mut store) =
-            unsafe { (Running::go_on(ready.cpu, cpu), ready.slot.go_on()) };
+        let (_running, mut store) = unsafe { (Running::go_on(ready.cpu, cpu), ready.slot.go_on()) };
         if stopped {
             let fuel = store.data_mut().vm.fuel;
             self.ended(ready, &mut store, Err(Stop::Noted), fuel);

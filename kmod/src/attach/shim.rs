@@ -28,12 +28,8 @@ unsafe extern "C" {
     fn wp_probe_detach(probe: *mut RawProbe);
     fn wp_kprobe_attach(symbol: *const c_char, offset: u32, to: *mut c_void, made: Made) -> i32;
     fn wp_kretprobe_attach(symbol: *const c_char, to: *mut c_void, made: Made) -> i32;
-    fn wp_raw_tracepoint_attach(
-        name: *const c_char,
-        args: u32,
-        to: *mut c_void,
-        made: Made,
-    ) -> i32;
+    fn wp_raw_tracepoint_attach(name: *const c_char, args: u32, to: *mut c_void, made: Made)
+    -> i32;
     fn wp_tracepoint_attach(
         system: *const c_char,
         name: *const c_char,
