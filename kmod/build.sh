@@ -57,33 +57,15 @@ rust_object() {
     mv "$object.new" "$object"
 }
 
-# Kernels whose objtool runs on each object (not on the linked module) never see an object that kbuild
-# did not compile: without this their unwinder shows Rust frames as '?', and thunks stay unpatched.
-object_for_kernel() {
-    local objtool=$headers/tools/objtool/objtool
-    if [ -e "$out/obj/wprobe_rs.o" ] && [ ! "$target/wprobe_rs.o" -nt "$out/obj/wprobe_rs.o" ]; then
-        return
-    fi
-    step "preparing the Rust object for $release"
-    cp "$target/wprobe_rs.o" "$out/obj/wprobe_rs.o.new"
-    if ! grep -qE '^CONFIG_(X86_KERNEL_IBT|LTO_CLANG)=y' "$headers/.config"; then
-        "$objtool" --hacks=jump_label --hacks=noinstr --orc --retpoline --rethunk --sls \
-            --static-call --uaccess --module --link "$out/obj/wprobe_rs.o.new"
-    fi
-    mv "$out/obj/wprobe_rs.o.new" "$out/obj/wprobe_rs.o"
-    echo "savedcmd_$out/obj/wprobe_rs.o := made by build.sh" > "$out/obj/.wprobe_rs.o.cmd"
-}
-
 # Two builds at once would write the same files.
 exec 9> "$target/lock"
 flock 9
 step "building the Rust half"
 rust_archive
 rust_object
-object_for_kernel
 step "building the C half for $release"
-cp -u "$kmod"/shim/* "$kmod/Kbuild" "$out/obj/"
-make -s -C "$headers" M="$out/obj" modules
-# objtool would read a megabyte of traps, one by one, so until here it was data.
-llvm-objcopy-19 --set-section-flags .native=alloc,readonly,code "$out/obj/wprobe.ko" "$out/wprobe.ko"
+cp -u "$kmod"/shim/* "$kmod/Kbuild" "$kmod/Makefile" "$out/obj/"
+cp -u "$target/wprobe_rs.o" "$out/obj/wprobe_rs.o_shipped"
+make -s -C "$out/obj" KERNEL="$headers"
+cp "$out/obj/wprobe.ko" "$out/wprobe.ko"
 step "built $out/wprobe.ko"

@@ -88,6 +88,16 @@ impl Kernel {
         self.dir().join("release").exists()
     }
 
+    /// The packages of its release, and those that building needs.
+    pub(crate) fn packages(self) -> Result<[String; 4]> {
+        let release = self.release()?;
+        let release = release.trim();
+        with_build_files(
+            &format!("linux-image-{release}"),
+            &format!("linux-headers-{release}"),
+        )
+    }
+
     /// Downloads and unpacks it. The directory appears whole or not at all.
     pub(crate) fn fetch(self) -> Result<()> {
         let (name, image, headers) = self.row();
@@ -99,11 +109,10 @@ impl Kernel {
         if headers.strip_prefix("linux-headers-") != Some(release) {
             bail!("Debian's {image} and {headers} are of different releases; apt-get update?");
         }
-        let common = dependency(&headers, "linux-headers-")?;
-        let kbuild = dependency(&headers, "linux-kbuild-")?;
+        let packages = with_build_files(&image, &headers)?;
         let new = self.dir().with_extension("new");
         step("setup", &format!("kernel {name}: {release}"), || {
-            setup::download(&[&image, &headers, &common, &kbuild], &new)?;
+            setup::download(&packages, &new)?;
             let packed = new.join(format!("boot/vmlinuz-{release}"));
             image::unpack(&packed, &new.join("vmlinux"))?;
             output(command(["depmod", "-b"]).arg(&new).arg(release))
@@ -128,6 +137,13 @@ fn relocate(new: &Path, dir: &Path, headers: &str) -> Result<()> {
     }
     fs::write(&makefile, ours)?;
     Ok(())
+}
+
+/// Those packages, and what is needed of the headers' dependencies.
+fn with_build_files(image: &str, headers: &str) -> Result<[String; 4]> {
+    let common = dependency(headers, "linux-headers-")?;
+    let kbuild = dependency(headers, "linux-kbuild-")?;
+    Ok([image.to_owned(), headers.to_owned(), common, kbuild])
 }
 
 /// The first dependency of `package` whose name begins with `prefix`.

@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod diff;
+mod dist;
 mod exec;
 mod faults;
 mod generate;
@@ -70,6 +71,18 @@ enum Task {
         /// A kernel; may be given several times
         #[arg(long, value_enum)]
         kernel: Vec<Kernel>,
+    },
+    /// Make Debian packages: the commands, and the kernel module for DKMS
+    #[command(
+        after_help = "Example:\n  cargo xtask dist && sudo apt install ./target/dist/*.deb\n  cargo xtask dist --test --profile debug"
+    )]
+    Dist {
+        /// Install them on a Debian of their own, and use them in guests, also after a change of the kernel
+        #[arg(long)]
+        test: bool,
+        /// How the commands are built
+        #[arg(long, value_enum, default_value = "release")]
+        profile: dist::Profile,
     },
     /// Measure what an event costs: no probe, an empty one, native eBPF, wasm
     #[command(
@@ -203,6 +216,7 @@ fn run(task: Task) -> Result<ExitCode> {
             },
             programs,
         }),
+        Task::Dist { test, profile } => dist::run(profile, test).map(|()| ExitCode::SUCCESS),
         Task::Diff(plan) => diff::run(&plan),
         Task::Faults(plan) => faults::run(&plan),
         Task::Random(plan) => random::run(&plan).map(|()| ExitCode::SUCCESS),

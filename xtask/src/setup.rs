@@ -3,6 +3,7 @@
 //! The others call [`ensure`], which costs well under a second when nothing is missing.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -40,6 +41,10 @@ const PACKAGES: &[(&str, &[&str])] = &[
             "libelf1",
             "dwarves",
         ],
+    ),
+    (
+        "packages, and a system to install them on",
+        &["dpkg-dev", "mmdebstrap"],
     ),
     ("the corpus", &["clang-19", "libbpf-dev"]),
     (
@@ -110,7 +115,7 @@ fn objects(package: &str) -> PathBuf {
 }
 
 /// Downloads packages and unpacks them into a new directory.
-pub(crate) fn download(packages: &[&str], into: &Path) -> Result<()> {
+pub(crate) fn download<S: AsRef<OsStr>>(packages: &[S], into: &Path) -> Result<()> {
     if into.exists() {
         fs::remove_dir_all(into)?;
     }

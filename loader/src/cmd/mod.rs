@@ -2,6 +2,7 @@
 
 mod activate;
 mod clock;
+mod completions;
 mod deactivate;
 mod diff;
 mod doctor;
@@ -13,6 +14,7 @@ mod limits;
 mod link;
 mod list;
 mod load;
+mod man;
 mod map;
 mod prog;
 mod report;
@@ -105,6 +107,10 @@ verbs! {
     Diff diff;
     /// Load, attach, show events and data until Ctrl-C, unload
     Run run;
+    /// Print a shell's completion script
+    Completions completions;
+    /// Write manual pages
+    Man man;
 }
 
 /// What a verb has to say.

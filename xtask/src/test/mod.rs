@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use report::{Report, Tally};
 
+use crate::dist::{self, Profile};
 use crate::exec::{PROGRAMS, cargo_target, command, root};
 use crate::kernels::Kernel;
 use crate::progress::{say, seconds};
@@ -66,6 +67,9 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
         }
         report.phase("programs", |log| cargo(&PROGRAMS[1..], log));
         guests(plan, &report);
+        if plan.filter.is_none() {
+            report.phase("install", |_| installed());
+        }
     }
     let sum = report.summary();
     say(
@@ -78,6 +82,12 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The packages, as users install them.
+fn installed() -> Result<Tally> {
+    dist::install::check(&dist::build(Profile::Debug)?)?;
+    Ok(Tally::ONE)
 }
 
 /// Runs cargo; one test, passed if it succeeds.
