@@ -64,13 +64,14 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Packages with BPF objects that the translator is tested with. They are unpacked under `target/vm/objects/` and not installed:
+/// Packages with BPF objects that the translator is tested with, and a server for a workload. They are unpacked under `target/vm/objects/` and not installed:
 /// some would start services.
 const OBJECTS: &[&str] = &[
     "golang-github-cilium-ebpf-dev",
     "ir-keytable",
     "libknot13",
     "libxdp1",
+    "nginx",
     "pcp",
     "xdp-tests",
     "xdp-tools",

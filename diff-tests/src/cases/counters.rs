@@ -1,9 +1,10 @@
 //! Hand-written modules that count syscalls, against native eBPF on the same entries: active over two windows, not
 //! active over a third between them.
 
+use std::ffi::CStr;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::Case;
 use crate::compare::counters;
@@ -73,18 +74,39 @@ fn count(name: &str, index: usize, work: fn(&Path, u64) -> std::io::Result<()>) 
     Ok(())
 }
 
+/// Calls of mkdir(2), each with a pathname and a mode of its own: what the module has of the last is what native eBPF has.
 fn mkdir_arguments() -> Result<()> {
-    let directory = guest::scratch("mode-and-pathname")?;
+    let directory = guest::scratch("mode")?;
     let device = guest::device()?;
+    let mut native = Native::load(
+        corpus::object("mkdirsnoop")?,
+        "mkdirsnoop",
+        &["mkdir_entry"],
+    )?;
     let mut wasm = Wasm::load(&device, corpus::module("mkdir")?, "mkdir", &[])?;
+    native.attach()?;
     wasm.attach()?;
-    syscalls::mkdir(&directory, 2, 0o751)?;
-    let report = wasm.report()?;
-    let expected = format!("2 {} {}/d1", 0o751, directory.display());
-    ensure!(
-        report == expected,
-        "report {report:?}, expected {expected:?}"
-    );
+    for (n, mode) in [0o751, 0, 0o1777, 0o7777].into_iter().enumerate() {
+        let parent = directory.join("p".repeat(10 * n));
+        std::fs::create_dir_all(&parent)?;
+        syscalls::mkdir(&parent, 1, mode)?;
+        let report = wasm.report()?;
+        // Of this thread's calls native keeps the last.
+        let seen = native.dump("directories")?;
+        let [(_, seen)] = seen.as_slice() else {
+            bail!("native saw {} threads", seen.len());
+        };
+        let (pathname, rest) = seen.split_at(64);
+        let pathname = CStr::from_bytes_until_nul(pathname)?.to_str()?;
+        let native_mode = u64::from_ne_bytes(rest[..8].try_into()?);
+        let arguments = report.split_once(' ').context("a report")?.1;
+        ensure!(
+            arguments == format!("{native_mode} {pathname}")
+                && native_mode == u64::from(mode)
+                && pathname == parent.join("d0").to_string_lossy(),
+            "report {report:?}, native {native_mode} {pathname:?}"
+        );
+    }
     Ok(())
 }
 

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod native;
 pub mod objects;
 pub mod privileges;
+pub mod proxy;
 pub mod references;
 pub mod rings;
 pub mod rings_load;
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Case> {
         hammer::CASES,
         hostile::CASES,
         privileges::CASES,
+        proxy::CASES,
         references::CASES,
         callbacks::CASES,
         calls::CASES,

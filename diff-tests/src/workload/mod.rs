@@ -2,6 +2,7 @@
 
 pub mod files;
 pub mod memory;
+pub mod nginx;
 pub mod paths;
 pub mod processes;
 pub mod sockets;
