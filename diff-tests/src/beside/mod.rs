@@ -3,6 +3,8 @@
 //! A tool prints what its `main()` makes of the events. [`TOOLS`] says for each which of its columns are which of the fields that
 //! `wprobe run --json` prints; times and latencies are left out, for the two run at other moments.
 
+mod counts;
+
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -15,6 +17,7 @@ use serde_json::Value;
 use crate::guest;
 use crate::run::{Printed, Tool};
 use crate::tool::{Case, workload};
+use counts::Counts;
 
 /// How long Debian's tool may take until it is attached, and until it has ended.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,8 +28,12 @@ const SHOWN: usize = 5;
 pub struct Row {
     /// The tool.
     pub name: &'static str,
-    /// Its arguments.
+    /// Its arguments. `$PID` is the workload's process.
     args: &'static [&'static str],
+    /// The same for `wprobe run`: values of variables.
+    set: &'static [(&'static str, &'static str)],
+    /// The workload, if not the one of the tool's case.
+    workload: Option<&'static str>,
     /// What is compared.
     what: What,
 }
@@ -41,6 +48,12 @@ enum What {
     },
     /// How many events all histograms have.
     Histograms,
+    /// Numbers by name.
+    Counts {
+        theirs: fn(&str) -> Counts,
+        ours: fn(&Printed) -> Counts,
+        is_contained: bool,
+    },
 }
 
 macro_rules! tools {
@@ -48,6 +61,8 @@ macro_rules! tools {
         &[$(Row {
             name: stringify!($name),
             args: &$args,
+            set: &[],
+            workload: None,
             what: What::Rows {
                 columns: &$columns,
                 comm: $comm,
@@ -76,20 +91,50 @@ const ROWS: &[Row] = tools! {
     bashreadline [], [1, 2], 0, |e| [n(e, "pid")?, s(e, "line")?];
 };
 
-/// Tools that draw histograms.
-const HISTOGRAMS: &[Row] = &[histogram("biolatency"), histogram("bitesize")];
+/// One that prints a row an event, of the workload's process.
+const SLOWER: &[Row] = &[Row {
+    name: "runqslower",
+    args: &["-p", "$PID", "46000"],
+    set: &[("min_us", "46000"), ("targ_tgid", "$PID")],
+    workload: None,
+    what: What::Rows {
+        columns: &[1, 2],
+        comm: 0,
+        ours: |e| Some(vec![s(e, "task")?, n(e, "pid")?]),
+    },
+}];
 
-const fn histogram(name: &'static str) -> Row {
+/// Tools that draw histograms. A process's waits and turns are the same for both, all processes' would not be.
+const HISTOGRAMS: &[Row] = &[
+    histogram("biolatency", &[], &[], None),
+    histogram("bitesize", &[], &[], None),
+    histogram("runqlat", &["-p", "$PID"], OF_TURNS, Some("turns")),
+    histogram("cpudist", &["-p", "$PID"], OF_TURNS, Some("turns")),
+];
+
+const OF_TURNS: &[(&str, &str)] = &[("targ_tgid", "$PID")];
+
+const fn histogram(
+    name: &'static str,
+    args: &'static [&'static str],
+    set: &'static [(&'static str, &'static str)],
+    workload: Option<&'static str>,
+) -> Row {
     Row {
         name,
-        args: &[],
+        args,
+        set,
+        workload,
         what: What::Histograms,
     }
 }
 
 /// Every tool whose output is compared.
 pub fn tools() -> impl Iterator<Item = &'static Row> {
-    ROWS.iter().chain(HISTOGRAMS)
+    ROWS.iter()
+        .chain(SLOWER)
+        .chain(HISTOGRAMS)
+        .chain(counts::TOOLS)
 }
 
 fn s(event: &Value, field: &str) -> Option<String> {
@@ -127,13 +172,21 @@ struct Theirs {
 }
 
 impl Theirs {
-    fn start(row: &Row) -> Result<Self> {
+    fn start(row: &Row, pid: u32) -> Result<Self> {
+        let pid = pid.to_string();
+        let of_workload = |&arg: &&'static str| {
+            if arg == "$PID" {
+                pid.clone()
+            } else {
+                arg.to_owned()
+            }
+        };
         let printed = guest::scratch("run-theirs")?.join("printed");
         let out = File::create(&printed)?;
         let child = Command::new("stdbuf")
             .arg("-oL")
             .arg(format!("/usr/sbin/{}", row.name))
-            .args(row.args)
+            .args(row.args.iter().map(of_workload))
             .stdout(out.try_clone()?)
             .stderr(out)
             .stdin(Stdio::null())
@@ -175,19 +228,26 @@ impl Drop for Theirs {
 /// Compares what both print of the workload of `row`'s case; what was compared.
 pub fn compare(row: &Row, runtime: &str) -> Result<String> {
     let case = Case::read(row.name)?;
-    // As Debian's tool runs when nobody sets anything.
+    // As Debian's tool runs when nobody sets anything else.
+    let set = row.set.iter();
     let plain = Case {
-        set: Default::default(),
+        set: set
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect(),
+        workload: row.workload.map_or(case.workload.clone(), str::to_owned),
         ..case
     };
     let mut work = workload(&plain.workload)?;
-    let theirs = Theirs::start(row)?;
+    let theirs = Theirs::start(row, work.pid())?;
     let ours = Tool::start(row.name, &plain, work.pid(), runtime)?;
     work.start()?;
     while !work.is_done()? {
         thread::sleep(Duration::from_millis(20));
     }
     let ours = ours.end()?;
+    if matches!(row.what, What::Counts { .. }) {
+        thread::sleep(counts::INTERVAL);
+    }
     let theirs = theirs.end()?;
     match &row.what {
         What::Rows {
@@ -222,6 +282,12 @@ pub fn compare(row: &Row, runtime: &str) -> Result<String> {
             );
             Ok(format!("{ours} events in histograms"))
         }
+        What::Counts {
+            theirs: theirs_of,
+            ours: ours_of,
+            is_contained,
+        } => counts::same(&theirs_of(&theirs), &ours_of(&ours), *is_contained)
+            .with_context(|| format!("Debian's tool printed\n{theirs}")),
     }
 }
 

@@ -57,7 +57,7 @@ fn both(name: &str, runtime: &str, kernel: &str) -> Result<String> {
     }
     let row = beside::tools().find(|row| row.name == name);
     beside::compare(
-        row.with_context(|| format!("{name} has no row in beside.rs"))?,
+        row.with_context(|| format!("{name} has no row in beside"))?,
         runtime,
     )
 }

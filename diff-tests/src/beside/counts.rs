@@ -1,0 +1,221 @@
+//! Tools that print numbers by name.
+//!
+//! Of one process both count the same. What counts for all of the system counts what the tools themselves do, too: Debian's is attached
+//! before `wprobe run` and until after it, so that each of its numbers is at least as large.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+
+use super::{Row, What};
+use crate::run::Printed;
+
+/// Numbers by name.
+pub(super) type Counts = BTreeMap<String, u64>;
+
+/// How often the tools print that print again and again, and a little more.
+pub(super) const INTERVAL: Duration = Duration::from_millis(1200);
+/// Of Debian's numbers, the least part that is the workload's.
+const PART: f64 = 0.3;
+
+/// The tools.
+pub(super) const TOOLS: &[Row] = &[
+    Row {
+        name: "syscount",
+        args: &["-p", "$PID", "-T", "100"],
+        set: &[("filter_pid", "$PID")],
+        workload: None,
+        what: What::Counts {
+            theirs: |text| {
+                columns(text, 2)
+                    .map(|row| (row[0].clone(), row[1].parse().unwrap_or(0)))
+                    .collect()
+            },
+            ours: syscalls,
+            is_contained: false,
+        },
+    },
+    Row {
+        name: "offcputime",
+        args: &["-p", "$PID"],
+        set: &[("targ_tgid", "$PID")],
+        workload: None,
+        what: What::Counts {
+            theirs: stacks,
+            ours: |printed| sum(elements(printed, "info").map(|e| (text(&e["value"]["comm"]), 1))),
+            is_contained: false,
+        },
+    },
+    Row {
+        name: "vfsstat",
+        args: &["1"],
+        set: &[],
+        workload: None,
+        what: What::Counts {
+            theirs: |text| {
+                let rows = columns(text, 6);
+                sum(rows.flat_map(|row| {
+                    VFS.iter()
+                        .enumerate()
+                        .map(move |(n, name)| ((*name).to_owned(), row[n + 1].parse().unwrap_or(0)))
+                }))
+            },
+            ours: |printed| {
+                let tables = printed
+                    .tables
+                    .iter()
+                    .filter_map(|table| table["globals"]["stats"].as_array());
+                sum(tables.flat_map(|stats| {
+                    VFS.iter()
+                        .zip(stats)
+                        .map(|(name, n)| ((*name).to_owned(), n.as_u64().unwrap_or(0)))
+                }))
+            },
+            is_contained: true,
+        },
+    },
+    Row {
+        name: "hardirqs",
+        args: &["-C"],
+        set: &[("do_count", "true")],
+        workload: None,
+        what: What::Counts {
+            theirs: |text| {
+                columns(text, 2)
+                    .map(|row| (row[0].clone(), row[1].parse().unwrap_or(0)))
+                    .collect()
+            },
+            ours: |printed| {
+                let rows = elements(printed, "infos");
+                sum(rows.map(|e| {
+                    (
+                        text(&e["key"]["name"]),
+                        e["value"]["count"].as_u64().unwrap_or(0),
+                    )
+                }))
+            },
+            is_contained: true,
+        },
+    },
+    Row {
+        name: "softirqs",
+        args: &["-d"],
+        set: &[("targ_dist", "true")],
+        workload: None,
+        what: What::Counts {
+            theirs: |text| Counts::from([("all".to_owned(), super::drawn(text))]),
+            ours: |printed| Counts::from([("all".to_owned(), super::counted(printed))]),
+            is_contained: true,
+        },
+    },
+];
+
+/// vfsstat's columns, and the elements of its array.
+const VFS: [&str; 5] = ["READ", "WRITE", "FSYNC", "OPEN", "CREATE"];
+
+/// Compares them; what was compared.
+pub(super) fn same(theirs: &Counts, ours: &Counts, is_contained: bool) -> Result<String> {
+    let all: u64 = ours.values().sum();
+    ensure!(all > 0, "wprobe counted nothing");
+    if !is_contained {
+        ensure!(
+            theirs == ours,
+            "Debian's tool counted {theirs:?}, wprobe {ours:?}"
+        );
+        return Ok(format!("{} numbers, in all {all}", ours.len()));
+    }
+    for (name, count) in ours {
+        let of_theirs = theirs.get(name).copied().unwrap_or(0);
+        ensure!(
+            *count <= of_theirs,
+            "{name}: Debian's tool counted {of_theirs}, wprobe {count}"
+        );
+    }
+    let of_theirs: u64 = theirs.values().sum();
+    ensure!(
+        all as f64 >= of_theirs as f64 * PART,
+        "Debian's tool counted {of_theirs}, wprobe {all}"
+    );
+    Ok(format!(
+        "{all} of the {of_theirs} that Debian's tool counted, which began earlier"
+    ))
+}
+
+/// Lines of `columns` columns whose last is a number.
+fn columns(text: &str, columns: usize) -> impl Iterator<Item = Vec<String>> {
+    let rows = text.lines().map(|line| {
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    });
+    rows.filter(move |row| row.len() == columns && row[columns - 1].parse::<u64>().is_ok())
+}
+
+/// The stacks that offcputime printed, by the names of the threads that waited there: a line `-  NAME (TID)` each.
+fn stacks(text: &str) -> Counts {
+    let names = text.lines().filter_map(|line| {
+        let (name, _) = line.trim().strip_prefix("- ")?.rsplit_once(" (")?;
+        Some((name.trim().to_owned(), 1))
+    });
+    sum(names)
+}
+
+/// syscount's elements, by the names that Debian's tool has for the calls.
+fn syscalls(printed: &Printed) -> Counts {
+    let listed = Command::new("/usr/sbin/syscount").arg("--list").output();
+    let listed = listed.map(|listed| String::from_utf8_lossy(&listed.stdout).into_owned());
+    let listed = listed.unwrap_or_default();
+    let name = |number: u64| {
+        let names = listed.lines().filter_map(|line| line.split_once(':'));
+        let mut names = names.map(|(n, name)| (n.trim().parse::<u64>().ok(), name.trim()));
+        let found = names.find(|(n, _)| *n == Some(number));
+        found.map_or_else(|| number.to_string(), |(_, name)| name.to_owned())
+    };
+    let rows = elements(printed, "data");
+    sum(rows.map(|e| {
+        (
+            name(e["key"].as_u64().unwrap_or(u64::MAX)),
+            e["value"]["count"].as_u64().unwrap_or(0),
+        )
+    }))
+}
+
+fn elements<'a>(printed: &'a Printed, map: &str) -> impl Iterator<Item = &'a Value> {
+    printed.last["maps"][map].as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().trim().to_owned()
+}
+
+fn sum(numbers: impl Iterator<Item = (String, u64)>) -> Counts {
+    let mut counts = Counts::new();
+    for (name, number) in numbers.filter(|(_, number)| *number > 0) {
+        *counts.entry(name).or_default() += number;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_debians_tool_counted_is_an_error() {
+        let of = |n| Counts::from([("read".to_owned(), n)]);
+        assert!(same(&of(10), &of(9), true).is_ok());
+        assert!(same(&of(10), &of(9), false).is_err());
+        assert!(same(&of(10), &of(11), true).is_err());
+        assert!(same(&of(10), &of(1), true).is_err());
+        assert!(same(&of(0), &of(0), false).is_err());
+    }
+
+    #[test]
+    fn stacks_are_counted_by_thread() {
+        let text = "    schedule\n    -                waits (12)\n        345\n\n    -                waits (13)\n";
+        assert_eq!(stacks(text), Counts::from([("waits".to_owned(), 2)]));
+    }
+}
