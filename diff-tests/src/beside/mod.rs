@@ -32,6 +32,8 @@ pub struct Row {
     args: &'static [&'static str],
     /// The same for `wprobe run`: values of variables.
     set: &'static [(&'static str, &'static str)],
+    /// Which programs those arguments attach; none meaning the tool's usual ones.
+    programs: &'static [&'static str],
     /// The workload, if not the one of the tool's case.
     workload: Option<&'static str>,
     /// What is compared.
@@ -52,7 +54,8 @@ enum What {
     Counts {
         theirs: fn(&str) -> Counts,
         ours: fn(&Printed) -> Counts,
-        is_contained: bool,
+        /// By what part ours may be above Debian's; if `None`, all are equal.
+        beyond: Option<f64>,
     },
 }
 
@@ -62,6 +65,7 @@ macro_rules! tools {
             name: stringify!($name),
             args: &$args,
             set: &[],
+            programs: &[],
             workload: None,
             what: What::Rows {
                 columns: &$columns,
@@ -96,6 +100,7 @@ const SLOWER: &[Row] = &[Row {
     name: "runqslower",
     args: &["-p", "$PID", "46000"],
     set: &[("min_us", "46000"), ("targ_tgid", "$PID")],
+    programs: &[],
     workload: None,
     what: What::Rows {
         columns: &[1, 2],
@@ -124,6 +129,7 @@ const fn histogram(
         name,
         args,
         set,
+        programs: &[],
         workload,
         what: What::Histograms,
     }
@@ -234,6 +240,10 @@ pub fn compare(row: &Row, runtime: &str) -> Result<String> {
         set: set
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect(),
+        programs: match row.programs {
+            [] => case.programs.clone(),
+            programs => programs.iter().map(|name| name.to_string()).collect(),
+        },
         workload: row.workload.map_or(case.workload.clone(), str::to_owned),
         ..case
     };
@@ -285,8 +295,8 @@ pub fn compare(row: &Row, runtime: &str) -> Result<String> {
         What::Counts {
             theirs: theirs_of,
             ours: ours_of,
-            is_contained,
-        } => counts::same(&theirs_of(&theirs), &ours_of(&ours), *is_contained)
+            beyond,
+        } => counts::same(&theirs_of(&theirs), &ours_of(&ours), *beyond)
             .with_context(|| format!("Debian's tool printed\n{theirs}")),
     }
 }

@@ -13,7 +13,13 @@ use crate::{beside, corpus, guest, run, tool};
 
 /// The tests of this area.
 pub const CASES: &[Case] = &[
-    ("run::sigsnoop_prints_what_debians_does", beside_debians),
+    ("run::sigsnoop_prints_what_debians_does", || {
+        beside_debians("sigsnoop")
+    }),
+    ("run::syscount_counts_what_debians_does", || {
+        beside_debians("syscount")
+    }),
+    ("run::tools_print_what_they_see", few_tools),
     ("run::auto_is_native_where_it_works", auto),
     ("run::tables_are_alike_on_both_runtimes", tables),
     ("run::the_example_runs_on_both_runtimes", example),
@@ -22,12 +28,20 @@ pub const CASES: &[Case] = &[
     ("run::a_place_that_refuses_is_named", refused),
 ];
 
-fn beside_debians() -> Result<()> {
-    let row = beside::tools().find(|row| row.name == "sigsnoop");
-    println!(
-        "{}",
-        beside::compare(row.context("no sigsnoop")?, "kernel-wasm")?
-    );
+fn beside_debians(name: &str) -> Result<()> {
+    let row = beside::tools().find(|row| row.name == name);
+    let row = row.with_context(|| format!("no row of {name}"))?;
+    println!("{}", beside::compare(row, "kernel-wasm")?);
+    Ok(())
+}
+
+/// One of each kind: events, a table, histograms.
+fn few_tools() -> Result<()> {
+    for name in ["exitsnoop", "solisten", "tcptop", "biolatency"] {
+        let printed = run::run(name, "kernel-wasm")?;
+        ensure!(printed.records() > 0, "{name}: {}", printed.last);
+        println!("{name}: {} records", printed.records());
+    }
     Ok(())
 }
 
