@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tree::Tree;
 
-use crate::exec::{cargo_target, command, output, root};
+use crate::exec::{PROGRAMS, cargo_target, command, output, root};
 use crate::kernels::Kernel;
 use crate::progress::{say, step};
 use crate::{kmod, setup};
@@ -33,6 +33,16 @@ const SHELLS: &[(&str, fn(&str) -> String)] = &[
     ("fish", |name| {
         format!("usr/share/fish/vendor_completions.d/{name}.fish")
     }),
+];
+
+const RELEASE: [&str; 7] = [
+    "cargo",
+    "build",
+    "--locked",
+    "--release",
+    "--bins",
+    "-pbpf2wasm",
+    "-pwprobe-loader",
 ];
 
 const POSTINST: &str = include_str!("postinst.sh");
@@ -77,15 +87,11 @@ pub(crate) fn build(profile: Profile) -> Result<Packages> {
     setup::ensure(&[kernel])?;
     kmod::build(kernel)?;
     let (words, built): (&[&str], _) = match profile {
-        Profile::Debug => (&["--workspace", "--bins", "--examples"], "debug"),
-        Profile::Release => (
-            &["--release", "--bins", "-pbpf2wasm", "-pwprobe-loader"],
-            "release",
-        ),
+        Profile::Debug => (&PROGRAMS, "debug"),
+        Profile::Release => (&RELEASE, "release"),
     };
     step("dist", &format!("cargo build, {built}"), || {
-        let mut cargo = command(["cargo", "build", "--quiet", "--locked"]);
-        output(cargo.args(words).current_dir(root()))
+        output(command(words).current_dir(root()))
     })?;
     Ok(Packages {
         wprobe: commands(&cargo_target().join(built))?,
