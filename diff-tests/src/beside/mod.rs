@@ -54,8 +54,8 @@ enum What {
     Counts {
         theirs: fn(&str) -> Counts,
         ours: fn(&Printed) -> Counts,
-        /// By what part ours may be above Debian's; if `None`, all are equal.
-        beyond: Option<f64>,
+        /// Whether Debian's are at least as large; else they are equal.
+        is_contained: bool,
     },
 }
 
@@ -295,8 +295,8 @@ pub fn compare(row: &Row, runtime: &str) -> Result<String> {
         What::Counts {
             theirs: theirs_of,
             ours: ours_of,
-            beyond,
-        } => counts::same(&theirs_of(&theirs), &ours_of(&ours), *beyond)
+            is_contained,
+        } => counts::same(&theirs_of(&theirs), &ours_of(&ours), *is_contained)
             .with_context(|| format!("Debian's tool printed\n{theirs}")),
     }
 }

@@ -35,9 +35,8 @@ fn beside_debians(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// One of each kind: events, a table, histograms.
 fn few_tools() -> Result<()> {
-    for name in ["exitsnoop", "solisten", "tcptop", "biolatency"] {
+    for name in ["exitsnoop", "solisten"] {
         let printed = run::run(name, "kernel-wasm")?;
         ensure!(printed.records() > 0, "{name}: {}", printed.last);
         println!("{name}: {} records", printed.records());
