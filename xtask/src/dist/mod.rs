@@ -22,8 +22,10 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const MAINTAINER: &str = "bpf2wasm contributors <bpf2wasm@localhost>";
 /// The commands, by the packages they are built from.
 const COMMANDS: &[(&str, &str)] = &[("bpf2wasm", "bpf2wasm"), ("wprobe-loader", "wprobe")];
-/// A shell, and where Debian looks for completions of a command for it.
-const SHELLS: &[(&str, fn(&str) -> String)] = &[
+/// Where the completions of a command lie.
+type PlaceOf = fn(&str) -> String;
+/// A shell, and where Debian looks for completions for it.
+const SHELLS: &[(&str, PlaceOf)] = &[
     ("bash", |name| {
         format!("usr/share/bash-completion/completions/{name}")
     }),
