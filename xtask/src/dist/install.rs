@@ -18,8 +18,8 @@ use crate::vm::Guest;
 
 /// The kernel that is there first, and the one that comes later.
 const KERNELS: [Kernel; 2] = [Kernel::V6_1, Kernel::V6_12];
-/// What is there besides Debian's essential packages and the first kernel's headers. The last three are what the later kernel needs.
-const PACKAGES: &str = "dkms,libelf1,libbpf-tools,linux-base,initramfs-tools,gcc-12";
+/// What is there besides Debian's essential packages and the first kernel's headers. The last four are what the later kernel needs.
+const PACKAGES: &str = "dkms,libelf1,libbpf-tools,linux-base,initramfs-tools,gcc-12,pahole";
 /// Uses what is installed, in a guest.
 const USE: &str = include_str!("installed.sh");
 
@@ -140,7 +140,8 @@ impl System {
 /// Debian with what the packages depend on and the headers of `kernel`, made if it is missing.
 fn base(kernel: Kernel) -> Result<PathBuf> {
     let release = kernel.release()?;
-    let base = dir().join(format!("base-{}", release.trim()));
+    let packages = PACKAGES.replace(',', "+");
+    let base = dir().join(format!("base-{}-{packages}", release.trim()));
     let new = dir().join("base.new");
     if base.exists() {
         return Ok(base);
