@@ -20,6 +20,9 @@ pub struct Rule {
     /// Slots of a histogram: as many events in all (but for `part`), and each is so many slots away at most, on the average.
     #[serde(default)]
     pub moved: Option<f64>,
+    /// An event with a number in this range, which begins below a threshold and ends above it, may be on one side only.
+    #[serde(default)]
+    pub threshold: Option<[u64; 2]>,
     /// Why.
     pub reason: String,
 }
@@ -33,6 +36,7 @@ impl Rule {
             part: None,
             text: false,
             moved: None,
+            threshold: None,
             reason: reason.to_owned(),
         }
     }
@@ -51,6 +55,12 @@ impl Rule {
         let larger = native.unsigned_abs().max(wasm.unsigned_abs());
         let part = self.part.unwrap_or(0.0) * larger as f64;
         apart <= u128::from(self.within.unwrap_or(0)) || apart as f64 <= part
+    }
+
+    /// Whether an event with this number may be on one side only.
+    pub(super) fn is_at_threshold(&self, number: i128) -> bool {
+        self.threshold
+            .is_some_and(|[from, to]| (i128::from(from)..=i128::from(to)).contains(&number))
     }
 
     /// Whether the slots may be what they are. Events move through all slots between two.
@@ -100,6 +110,7 @@ mod tests {
             part: None,
             moved: None,
             text: false,
+            threshold: None,
             reason: String::new(),
         }
     }
