@@ -9,15 +9,6 @@
 
 #include "native.h"
 
-.macro SAVE
-	pushq %rbp
-	pushq %rbx
-	pushq %r12
-	pushq %r13
-	pushq %r14
-	pushq %r15
-.endm
-
 /* Behind SAVE: makes this frame what *resume leads to, and keeps what it led to for LEAVE. */
 .macro ENTER resume
 	pushq (\resume)
@@ -32,15 +23,6 @@
 	popq (%rbx)
 	RESTORE
 	RET
-.endm
-
-.macro RESTORE
-	popq %r15
-	popq %r14
-	popq %r13
-	popq %r12
-	popq %rbx
-	popq %rbp
 .endm
 
 /*
@@ -77,10 +59,7 @@ SYM_FUNC_START(wprobe_catch_hit)
 	LEAVE
 2:	pushq %rax
 	pushq %rax
-	leaq -8(%rsp), %rcx
-	movq %rcx, RESUME(%rax)
-	leaq -ROOM(%rsp), %rcx
-	movq %rcx, STACK_LIMIT(%rax)
+	LET_RUN %rax %rcx
 	movq %rax, %rdi
 	movq ARGUMENT(%rax), %rsi
 	CALL_NOSPEC rdx

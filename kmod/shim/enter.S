@@ -17,20 +17,11 @@
  * back.
  */
 SYM_FUNC_START(wprobe_native_enter)
-	pushq %rbp
-	pushq %rbx
-	pushq %r12
-	pushq %r13
-	pushq %r14
-	pushq %r15
+	SAVE
 	pushq RESUME(%rdi)
 	pushq STACK_LIMIT(%rdi)
 	pushq %rdi
-	/* where the call below puts its return address */
-	leaq -8(%rsp), %rax
-	movq %rax, RESUME(%rdi)
-	leaq -ROOM(%rsp), %rax
-	movq %rax, STACK_LIMIT(%rdi)
+	LET_RUN %rdi %rax
 	movq %rsi, %rax
 	movq %rdx, %r10
 	movq (%r10), %rsi
@@ -42,12 +33,7 @@ SYM_FUNC_START(wprobe_native_enter)
 	popq %rdi
 	popq STACK_LIMIT(%rdi)
 	popq RESUME(%rdi)
-	popq %r15
-	popq %r14
-	popq %r13
-	popq %r12
-	popq %rbx
-	popq %rbp
+	RESTORE
 	RET
 SYM_FUNC_END(wprobe_native_enter)
 STACK_FRAME_NON_STANDARD wprobe_native_enter

@@ -11,4 +11,31 @@
 /* helpers::native::STACK */
 #define ROOM 2048
 
+/* What a caller expects back. */
+.macro SAVE
+	pushq %rbp
+	pushq %rbx
+	pushq %r12
+	pushq %r13
+	pushq %r14
+	pushq %r15
+.endm
+
+.macro RESTORE
+	popq %r15
+	popq %r14
+	popq %r13
+	popq %r12
+	popq %rbx
+	popq %rbp
+.endm
+
+/* Lets native code of `vm` run on this stack: the next call's return address is where it resumes. */
+.macro LET_RUN vm scratch
+	leaq -8(%rsp), \scratch
+	movq \scratch, RESUME(\vm)
+	leaq -ROOM(%rsp), \scratch
+	movq \scratch, STACK_LIMIT(\vm)
+.endm
+
 #endif

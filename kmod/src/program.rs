@@ -54,30 +54,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs `call` in `store`, which is `slot`'s, and counts how it went.
-    fn go(
-        &self,
-        slot: &Slot,
-        store: &mut Store<RunState>,
-        call: impl FnOnce(&mut Store<RunState>) -> Result<(), Stop>,
-    ) {
-        self.running.using(slot, Some(self.stats));
-        let begin = Timing::is_on().then(services::ktime);
-        let state = store.data_mut();
-        state.context = self.context;
-        state.cookie = self.cookie;
-        self.counters.run();
-        if let Err(stop) = call(store) {
-            let (trap, site) = trap::reason(store.data_mut(), &stop);
-            self.stats
-                .trap(self.counters, trap, site, self.budget.trap_limit);
-        }
-        if let Some(begin) = begin {
-            self.counters.took(services::ktime().saturating_sub(begin));
-        }
-    }
-
-    /// Runs a hand-written program on a syscall's arguments. The slot is its module's only one.
+    /// Runs a hand-written program on a syscall's arguments, and counts how it went. The slot is its module's only one.
     pub(crate) fn with_arguments(
         &self,
         slot: &Slot,
@@ -87,10 +64,18 @@ impl Run<'_> {
         let Some(mut store) = slot.lock() else {
             return self.counters.miss();
         };
-        self.go(slot, &mut store, |store| {
-            store.set_fuel(self.budget.fuel)?;
-            Ok(call.run(store, args)?)
-        });
+        self.running.using(slot, Some(self.stats));
+        let began = Timing::begin();
+        let state = store.data_mut();
+        state.context = self.context;
+        state.cookie = self.cookie;
+        self.counters.run();
+        if let Err(stop) = call.run(&mut store, self.budget.fuel, args) {
+            let (trap, site) = trap::reason(store.data_mut(), &Stop::from(stop));
+            self.stats
+                .trap(self.counters, trap, site, self.budget.trap_limit);
+        }
+        self.counters.end(began);
     }
 }
 
@@ -145,7 +130,13 @@ pub(crate) struct SyscallCall<'a> {
 }
 
 impl SyscallCall<'_> {
-    fn run(&self, store: &mut Store<RunState>, mut args: [u64; SYSCALL_ARGS]) -> Result<(), Error> {
+    fn run(
+        &self,
+        store: &mut Store<RunState>,
+        fuel: u64,
+        mut args: [u64; SYSCALL_ARGS],
+    ) -> Result<(), Error> {
+        store.set_fuel(fuel)?;
         if let Some((index, buffer)) = &self.string
             && let Some(arg) = args.get_mut(*index)
         {

@@ -5,6 +5,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use abi::traps::Trap;
 
+use crate::services;
+
 /// How many timings there are. On a cache line of its own, which nothing writes while programs run.
 #[repr(align(64))]
 struct Timings(AtomicU32);
@@ -22,9 +24,13 @@ impl Timing {
         Self { id }
     }
 
-    /// Whether there is one.
-    pub(crate) fn is_on() -> bool {
-        TIMINGS.0.load(Relaxed) > 0
+    /// When a run begins, if there is one; else 0.
+    #[inline]
+    pub(crate) fn begin() -> u64 {
+        match TIMINGS.0.load(Relaxed) {
+            0 => 0,
+            _ => services::ktime(),
+        }
     }
 }
 
@@ -56,9 +62,16 @@ impl Counters {
         add(&self.runs, 1);
     }
 
-    /// A run took so long.
+    /// A run ends, for which [`Timing::begin`] was `began`.
+    #[inline]
+    pub(crate) fn end(&self, began: u64) {
+        if began != 0 {
+            self.took(services::ktime().saturating_sub(began));
+        }
+    }
+
     #[cold]
-    pub(crate) fn took(&self, nanoseconds: u64) {
+    fn took(&self, nanoseconds: u64) {
         add(&self.timed, 1);
         add(&self.nanoseconds, nanoseconds);
     }

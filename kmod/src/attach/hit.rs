@@ -19,7 +19,6 @@ use crate::engine::trap::{self, Stop};
 use crate::module::Module;
 use crate::program::{Buffer, Entry, Program, Run, SyscallCall};
 use crate::sandbox::Sandbox;
-use crate::services;
 use crate::stats::{Counters, Stats, Timing};
 
 /// How a hit calls the program.
@@ -60,7 +59,8 @@ pub(crate) struct Attachment {
     masks: Box<[u64]>,
     /// What lies at `layout::FUNCTION_INFO`, for a traced function.
     info: Option<u64>,
-    pub(super) how: How,
+    /// Which of a syscall's arguments is a string, and where it goes.
+    string: Option<(usize, Buffer)>,
     pub(super) cookie: u64,
     _sandbox: Arc<Sandbox>,
     pub(super) module: Arc<Module>,
@@ -77,18 +77,13 @@ impl Attachment {
         cookie: u64,
     ) -> Self {
         let attached = &module.programs[program];
-        let words = match &how {
-            How::Context(words) | How::Function { words, .. } => *words,
-            How::Arguments(masks) => masks.len(),
-            How::Syscall { .. } => 0,
-        };
-        let masks = match &how {
-            How::Arguments(masks) if masks.iter().any(|mask| *mask != u64::MAX) => masks.clone(),
-            _ => Box::default(),
-        };
-        let info = match &how {
-            How::Function { info, .. } => Some(*info),
-            _ => None,
+        let whole = |masks: &[u64]| masks.iter().all(|mask| *mask == u64::MAX);
+        let (words, masks, info, string) = match how {
+            How::Context(words) => (words, Box::default(), None, None),
+            How::Arguments(masks) if whole(&masks) => (masks.len(), Box::default(), None, None),
+            How::Arguments(masks) => (masks.len(), masks, None, None),
+            How::Function { words, info } => (words, Box::default(), Some(info), None),
+            How::Syscall { string } => (0, Box::default(), None, string),
         };
         // SAFETY: the module, whose programs never move, is kept by the attachment.
         let stats = unsafe { &*core::ptr::from_ref(&attached.stats) };
@@ -99,7 +94,7 @@ impl Attachment {
             words: words.min(attached.context).min(CONTEXT_WORDS),
             masks,
             info,
-            how,
+            string,
             cookie,
             _sandbox: sandbox,
             module,
@@ -138,11 +133,7 @@ impl Attachment {
         running.using(ready.slot, Some(self.stats));
         // SAFETY: the caller's promise.
         unsafe { self.copy(hit, ready) };
-        let began = if Timing::is_on() {
-            services::ktime()
-        } else {
-            0
-        };
+        let began = Timing::begin();
         ready.counters.run();
         let state = store.data_mut();
         state.context = core::ptr::from_ref(hit) as u64;
@@ -159,10 +150,10 @@ impl Attachment {
                 let mut fuel = self.fuel;
                 let argument = state.argument;
                 let result = ready.function.run(&mut store, argument, &mut fuel);
-                self.ended(ready, &mut store, result, fuel);
-                if began != 0 {
-                    ready.counters.took(services::ktime().saturating_sub(began));
+                if let Err(stop) = result {
+                    self.stopped(ready, &mut store, stop, fuel);
                 }
+                ready.counters.end(began);
                 Rest::NOTHING
             }
         }
@@ -185,11 +176,9 @@ impl Attachment {
         let (_running, mut store) = unsafe { (Running::go_on(ready.cpu, cpu), ready.slot.go_on()) };
         if stopped {
             let fuel = store.data_mut().vm.fuel;
-            self.ended(ready, &mut store, Err(Stop::Noted), fuel);
+            self.stopped(ready, &mut store, Stop::Noted, fuel);
         }
-        if began != 0 {
-            ready.counters.took(services::ktime().saturating_sub(began));
-        }
+        ready.counters.end(began);
     }
 
     /// Copies the context of a hit, as far as the program reads it.
@@ -213,20 +202,7 @@ impl Attachment {
         }
     }
 
-    /// After the engine has returned, with `fuel` left: goes on with the programs that took over, and notes a trap.
-    #[inline]
-    fn ended(
-        &self,
-        ready: &Ready,
-        store: &mut Store<RunState>,
-        result: Result<(), Stop>,
-        fuel: u64,
-    ) {
-        if let Err(stop) = result {
-            self.stopped(ready, store, stop, fuel);
-        }
-    }
-
+    /// After the engine has stopped, with `fuel` left: goes on with the programs that took over, and notes a trap.
     #[cold]
     fn stopped(&self, ready: &Ready, store: &mut Store<RunState>, stop: Stop, mut fuel: u64) {
         let argument = store.data_mut().argument;
@@ -266,8 +242,7 @@ impl Attachment {
                 results,
             },
             Some(own),
-            How::Syscall { string },
-        ) = (&program.entry, &self.module.own, &self.how)
+        ) = (&program.entry, &self.module.own)
         else {
             return;
         };
@@ -290,7 +265,7 @@ impl Attachment {
             func: *func,
             params,
             results: *results,
-            string: *string,
+            string: self.string,
         };
         run.with_arguments(&own.slot, &call, args);
     }
