@@ -412,10 +412,10 @@ impl Comparison {
             }
         }
         let ticks = [native[before.len()], wasm[before.len()]];
-        // No clock of this kernel ticks faster.
-        let most = (after[0] - before[0]) / 1_000_000 + 1;
+        // A busy host gives its guest the ticks late, many at once.
+        const LATE: u64 = 1000;
         ensure!(
-            ticks[0] > 0 && ticks[0].abs_diff(ticks[1]) <= most,
+            ticks[0] > 0 && ticks[0].abs_diff(ticks[1]) <= LATE,
             "ticks: {ticks:?}"
         );
         Ok(())
