@@ -3,10 +3,11 @@
 //! The file list follows a module's way: [`open`] (any input as wasm) → [`load`] (sandbox, maps, [`values`] of
 //! imports: [`core_values`], [`kconfig`]) → [`attach`] (which programs, to what; [`syscalls`] for hand-written modules) →
 //! [`resident`] (found again later) → [`globals`] (data by BTF). [`device`] is the client of the device under all of it; a
-//! [`session`] is an object under one of the runtimes, native eBPF too. [`native`] compiles modules for the AOT engine.
+//! [`session`] is an object under one of the runtimes, native eBPF too, and the [`inventory`] is all that is loaded under one.
+//! [`native`] compiles modules for the AOT engine.
 //!
-//! **Invariant:** `unsafe` is only in [`device`], [`user`], the runtime in this process, and
-//! [`session::perf`]. **Invariant:** whatever this library computes, the device checks
+//! **Invariant:** `unsafe` is only where calls take pointers, in [`device`] and [`session`], and in [`user`],
+//! the runtime in this process. **Invariant:** whatever this library computes, the device checks
 //! again; a wrong value here can make a probe wrong, never the kernel. What [`native`] makes is the exception.
 
 pub mod attach;
@@ -18,6 +19,7 @@ pub mod diff;
 pub mod doctor;
 pub mod globals;
 pub mod interface;
+pub mod inventory;
 pub mod kconfig;
 pub mod layout;
 pub mod load;

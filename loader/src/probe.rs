@@ -29,14 +29,13 @@ use bpf2wasm::btf::{Btf, Kind};
 
 use crate::device::Device;
 use crate::layout::Layout;
-
 use crate::open::Input;
 use crate::profile::Profile;
 use crate::record::Record;
 use crate::resident::Resident;
 use crate::runtime::{self, Runtime, Started, Wish};
-use crate::session::Session;
 use crate::session::wasm::Wasm;
+use crate::session::{Elements, Session};
 
 /// Where tools are that are called by their names alone.
 const TOOLS: [&str; 3] = ["/usr/sbin", "/usr/bin", "/usr/share/bcc/tools"];
@@ -387,26 +386,41 @@ impl Running {
 
     fn read(&self, map: &Map) -> Result<Table> {
         let btf = self.btf.as_ref();
-        let size = map.value_size as usize;
         let value = |bytes: &[u8]| match map.data {
             Some(_) => Record::read_section(btf, map, bytes),
             None => Record::read(btf, map.value_type, bytes),
         };
-        let values = |bytes: &[u8]| match is_per_cpu(map.map_type) {
-            true => {
+        Ok(Table::of(
+            &map.name,
+            &self.started.session.elements(&map.name)?,
+            is_per_cpu(map.map_type).then_some(map.value_size as usize),
+            |bytes| Record::read(btf, map.key_type, bytes),
+            value,
+        ))
+    }
+}
+
+impl Table {
+    /// Map `name` with `elements`, whose keys and values are read so; `per_cpu` is how many bytes each CPU's value has.
+    pub(crate) fn of(
+        name: &str,
+        elements: &Elements,
+        per_cpu: Option<usize>,
+        key: impl Fn(&[u8]) -> Record,
+        value: impl Fn(&[u8]) -> Record,
+    ) -> Self {
+        let values = |bytes: &[u8]| match per_cpu {
+            Some(size) => {
                 let each = bytes.chunks_exact(size.next_multiple_of(8).max(1));
                 each.map(|bytes| value(&bytes[..size])).collect()
             }
-            false => vec![value(bytes)],
+            None => vec![value(bytes)],
         };
-        let elements = self.started.session.elements(&map.name)?;
-        let element = |(key, bytes): &(Vec<u8>, Vec<u8>)| {
-            (Record::read(btf, map.key_type, key), values(bytes))
-        };
-        Ok(Table {
-            name: map.name.clone(),
+        let element = |(k, v): &(Vec<u8>, Vec<u8>)| (key(k), values(v));
+        Table {
+            name: name.to_owned(),
             elements: elements.iter().map(element).collect(),
-        })
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod diff;
 pub mod hammer;
 pub mod hostile;
 pub mod hotplug;
+pub mod inventory;
 pub mod lifecycle;
 pub mod limits;
 pub mod native;
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Case> {
         cli::CASES,
         diff::CASES,
         run::CASES,
+        inventory::CASES,
         top::CASES,
         limits::CASES,
         native::CASES,

@@ -1,15 +1,14 @@
 //! `wprobe run` on real tools, and the verbs that look at what stays loaded. Every tool: `guest-run`.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Case;
-use crate::workload::{syscalls, system};
-use crate::{beside, corpus, guest, run, tool};
+use crate::workload::system;
+use crate::{beside, guest, run, tool};
 
 /// The tests of this area.
 pub const CASES: &[Case] = &[
@@ -23,7 +22,6 @@ pub const CASES: &[Case] = &[
     ("run::auto_is_native_where_it_works", auto),
     ("run::tables_are_alike_on_both_runtimes", tables),
     ("run::the_example_runs_on_both_runtimes", example),
-    ("run::verbs_show_and_change_what_is_loaded", verbs),
     ("run::events_of_what_stays_loaded", events),
     ("run::a_place_that_refuses_is_named", refused),
 ];
@@ -101,7 +99,7 @@ fn example() -> Result<()> {
     Ok(())
 }
 
-fn wprobe(line: &str) -> Result<Output> {
+pub(super) fn wprobe(line: &str) -> Result<Output> {
     let output = Command::new(guest::wprobe()?)
         .args(line.split(' '))
         .output();
@@ -109,78 +107,10 @@ fn wprobe(line: &str) -> Result<Output> {
 }
 
 /// The JSON a verb prints; it must succeed.
-fn json(line: &str) -> Result<Value> {
+pub(super) fn json(line: &str) -> Result<Value> {
     let mut command = Command::new(guest::wprobe()?);
     let output = guest::succeed(command.args(line.split(' ')).arg("--json"))?;
     Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-fn verbs() -> Result<()> {
-    let path: PathBuf = guest::scratch("run-verbs")?.join("mkdirsnoop.bpf.o");
-    fs::write(&path, corpus::object("mkdirsnoop")?)?;
-    json(&format!("load {} --name one", path.display()))?;
-    json(&format!("load {} --name two", path.display()))?;
-    json("activate one")?;
-    syscalls::mkdir(&guest::scratch("run-made")?, 1, 0o755)?;
-    let links = json("link list")?;
-    let link = &links[0];
-    ensure!(link["pinned"] == true && link["module"].is_u64(), "{links}");
-    ensure!(
-        json(&format!("link show {}", link["id"]))?[0] == *link,
-        "{links}"
-    );
-    let programs = json("prog list")?;
-    let ran = programs.as_array().into_iter().flatten();
-    ensure!(ran.filter(|p| p["runs"] != 0).count() > 0, "{programs}");
-    let maps = json("map list")?;
-    let maps = maps.as_array().context("maps")?;
-    let ours = maps.iter().filter(|map| map["name"] == "directories");
-    let ids: Vec<_> = ours.map(|map| map["id"].clone()).collect();
-    ensure!(ids.len() == 2, "{maps:?}");
-    let dump = json(&format!("map dump id {}", ids[0]))?;
-    let value = &dump[0]["value"];
-    ensure!(value["mode"] == 0o755, "{dump}");
-    let error = wprobe("map dump name directories")?.stderr;
-    let error = String::from_utf8_lossy(&error);
-    ensure!(
-        error.contains("several maps are named directories"),
-        "{error}"
-    );
-    change(&ids[0])?;
-    let unloaded = json("unload --all")?;
-    ensure!(
-        unloaded.as_array().is_some_and(|ids| ids.len() == 2),
-        "{unloaded}"
-    );
-    ensure!(
-        json("list")?.as_array().is_some_and(Vec::is_empty),
-        "unloaded"
-    );
-    Ok(())
-}
-
-/// Removes the map's element, and puts it back as it was.
-fn change(id: &Value) -> Result<()> {
-    let device = guest::device()?;
-    let map = device.map(id.as_u64().context("id")? as u32)?;
-    let cpus = device.about()?.cpus;
-    let (key, value) = map.dump(cpus)?.pop().context("an element")?;
-    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!(" {b:02x}")).collect() };
-    let (key_text, value_text) = (hex(&key), hex(&value));
-    json(&format!("map delete id {id} key hex{key_text}"))?;
-    ensure!(map.lookup(&key, cpus)?.is_none(), "it was deleted");
-    let lookup = wprobe(&format!("map lookup id {id} key hex{key_text}"))?;
-    ensure!(
-        lookup.status.code() == Some(1),
-        "looked up what is not there"
-    );
-    json(&format!(
-        "map update id {id} key hex{key_text} value hex{value_text}"
-    ))?;
-    ensure!(map.lookup(&key, cpus)? == Some(value), "it is back");
-    let element = json(&format!("map lookup id {id} key hex{key_text}"))?;
-    ensure!(element["value"]["mode"] == 0o755, "{element}");
-    Ok(())
 }
 
 fn events() -> Result<()> {

@@ -1,19 +1,16 @@
-//! `wprobe map`: maps of loaded modules, in bpftool's grammar.
+//! `wprobe map`: maps that are loaded, in bpftool's grammar.
 
 use std::collections::HashMap;
 
-use abi::map_types::MapType;
 use anyhow::{Context, Result, bail, ensure};
 use bpf2wasm::btf::Btf;
 use loader::btf_value;
-use loader::device::{Device, Map};
-use loader::open::Input;
-use loader::probe::Running;
-use loader::resident::Resident;
+use loader::inventory::{Inventory, Map, Types};
+use loader::record::Record;
 use loader::show::{Symbols, View};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Output, device};
+use super::{Output, Where};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -43,6 +40,7 @@ enum Verb {
   wprobe map lookup id 3 key 1234
   wprobe map update name start key hex 01 00 00 00 value 7
   wprobe map delete name start key 1 0 0 0
+  wprobe map dump id 12 --runtime native
 
 MAP is `id N`, `name NAME`, or either alone. A key or value is its bytes, behind `hex` in hexadecimal, or one word by its
 type: a number, an enumerator, text.")]
@@ -50,17 +48,17 @@ struct Words {
     /// MAP [key DATA] [value DATA]
     #[arg(allow_negative_numbers = true)]
     words: Vec<String>,
+    #[command(flatten)]
+    place: Where,
 }
 
 pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
-    let device = device()?;
     match args.verb {
-        Verb::Show(words) if words.words.is_empty() => list(&maps(&device)?),
-        Verb::Show(words) => list(&[Place::find(&device, &words.request()?)?]),
-        Verb::Dump(words) => dump(&device, &Place::find(&device, &words.request()?)?),
-        Verb::Lookup(words) => lookup(&device, &words.request()?),
-        Verb::Update(words) => update(&device, &words.request()?),
-        Verb::Delete(words) => delete(&device, &words.request()?),
+        Verb::Show(words) => words.show(),
+        Verb::Dump(words) => words.on(|map, _| dump(map)),
+        Verb::Lookup(words) => words.on(lookup),
+        Verb::Update(words) => words.on(update),
+        Verb::Delete(words) => words.on(delete),
     }
 }
 
@@ -73,8 +71,21 @@ struct Request {
 }
 
 impl Words {
-    fn request(&self) -> Result<Request> {
-        parse(&self.words)
+    fn show(&self) -> Result<Output> {
+        match self.words.is_empty() {
+            true => Ok(list(&self.place.inventory()?.maps()?)),
+            false => self.on(|map, _| Ok(list(&[map]))),
+        }
+    }
+
+    /// Does `what` with the map that is meant.
+    fn on(
+        &self,
+        what: impl FnOnce(Box<dyn Map + '_>, &Request) -> Result<Output>,
+    ) -> Result<Output> {
+        let request = parse(&self.words)?;
+        let inventory = self.place.inventory()?;
+        what(find(&*inventory, &request.map)?, &request)
     }
 }
 
@@ -105,88 +116,44 @@ fn parse(words: &[String]) -> Result<Request> {
     Ok(request)
 }
 
-/// A map, and the module whose it is.
-struct Place {
-    map: Map,
-    module: u32,
-    module_name: String,
-}
-
-fn maps(device: &Device) -> Result<Vec<Place>> {
-    let mut places = Vec::new();
-    for resident in Resident::all(device)? {
-        places.extend(resident.maps()?.into_iter().map(|map| Place {
-            map,
-            module: resident.info.id,
-            module_name: resident.name(),
-        }));
-    }
-    Ok(places)
-}
-
-impl Place {
-    fn find(device: &Device, request: &Request) -> Result<Self> {
-        let wanted = &request.map;
-        let id = wanted.parse::<u32>().ok();
-        let mut found = maps(device)?;
-        found.retain(|place| Some(place.map.info().id) == id || place.map.name() == *wanted);
-        match found.len() {
-            0 => bail!("no map {wanted} (`wprobe map list` shows all)"),
-            1 => Ok(found.remove(0)),
-            _ => {
-                let ids: Vec<_> = found.iter().map(|place| place.map.info().id).collect();
-                bail!("several maps are named {wanted}: give an id of {ids:?}")
-            }
+fn find<'i>(inventory: &'i dyn Inventory, wanted: &str) -> Result<Box<dyn Map + 'i>> {
+    let id = wanted.parse::<u32>().ok();
+    let mut found = inventory.maps()?;
+    found.retain(|map| Some(map.info().id) == id || map.info().name == wanted);
+    match found.len() {
+        0 => bail!("no map {wanted} (`wprobe map list` shows all)"),
+        1 => Ok(found.remove(0)),
+        _ => {
+            let ids: Vec<_> = found.iter().map(|map| map.info().id).collect();
+            bail!("several maps are named {wanted}: give an id of {ids:?}")
         }
     }
-
-    fn input(&self, device: &Device) -> Result<Input> {
-        Ok(Resident::find(device, &self.module.to_string())?.input()?)
-    }
-
-    /// The types of key and value, and where they are.
-    fn types(&self, input: &Input) -> (Option<Btf>, u32, u32) {
-        let maps = input.manifest.as_ref().map(|manifest| &manifest.maps);
-        let name = self.map.name();
-        let described = maps.and_then(|maps| maps.iter().find(|map| map.name == name));
-        let types = described.map_or((0, 0), |map| (map.key_type, map.value_type));
-        (input.btf(), types.0, types.1)
-    }
 }
 
-fn list(places: &[Place]) -> Result<Output> {
+fn list(maps: &[Box<dyn Map + '_>]) -> Output {
     let mut text = String::new();
     let mut json = Vec::new();
-    for place in places {
-        let info = place.map.info();
-        let kind = MapType::from_id(info.map_type).map_or("unknown", MapType::name);
-        let name = place.map.name();
+    for info in maps.iter().map(|map| map.info()) {
+        text += &format!("{}: {}  name {}", info.id, info.map_type, info.name);
+        if let (Some(module), Some(name)) = (info.module, &info.module_name) {
+            text += &format!("  module {module} ({name})");
+        }
         text += &format!(
-            "{}: {kind}  name {name}  module {} ({})\n\tkey {}B  value {}B  max_entries {}\n",
-            info.id,
-            place.module,
-            place.module_name,
-            info.key_size,
-            info.value_size,
-            info.max_entries
+            "\n\tkey {}B  value {}B  max_entries {}\n",
+            info.key_size, info.value_size, info.max_entries
         );
-        json.push(json!({
-            "id": info.id, "type": kind, "name": name, "module": place.module,
-            "bytes_key": info.key_size, "bytes_value": info.value_size, "max_entries": info.max_entries,
-        }));
+        json.push(json!(info));
     }
-    Ok(Output {
+    Output {
         text,
         json: json!(json),
-    })
+    }
 }
 
-fn dump(device: &Device, place: &Place) -> Result<Output> {
-    let resident = Resident::find(device, &place.module.to_string())?;
-    let running = Running::resident(device, &resident)?;
-    let table = running.table(&place.map.name())?;
+fn dump(map: Box<dyn Map + '_>) -> Result<Output> {
+    let (table, profile) = (map.table()?, map.profile()?);
     let view = View {
-        profile: &running.profile,
+        profile: &profile,
         symbols: &Symbols::default(),
         stacks: HashMap::new(),
     };
@@ -196,42 +163,29 @@ fn dump(device: &Device, place: &Place) -> Result<Output> {
     })
 }
 
-fn lookup(device: &Device, request: &Request) -> Result<Output> {
-    let place = Place::find(device, request)?;
-    let input = place.input(device)?;
-    let (btf, key_type, value_type) = place.types(&input);
-    let key = key(&place, request, btf.as_ref(), key_type)?;
-    let value = place.map.lookup(&key, device.about()?.cpus)?;
-    let value = value.context("no element at this key")?;
-    let show = |id: u32, bytes: &[u8]| -> Value {
-        let record = loader::record::Record::read(btf.as_ref(), id, bytes);
-        record.to_json()
-    };
-    let (key, value) = (show(key_type, &key), show(value_type, &value));
+fn lookup(map: Box<dyn Map + '_>, request: &Request) -> Result<Output> {
+    let types = map.types()?;
+    let key = key(&*map, request, &types)?;
+    let value = map.lookup(&key)?.context("no element at this key")?;
+    let show = |id, bytes: &[u8]| Record::read(types.btf.as_ref(), id, bytes).to_json();
+    let (key, value) = (show(types.key, &key), show(types.value, &value));
     Ok(Output {
         text: format!("key: {key}  value: {value}"),
         json: json!({ "key": key, "value": value }),
     })
 }
 
-fn update(device: &Device, request: &Request) -> Result<Output> {
-    let place = Place::find(device, request)?;
-    let input = place.input(device)?;
-    let (btf, key_type, value_type) = place.types(&input);
-    let key = key(&place, request, btf.as_ref(), key_type)?;
+fn update(map: Box<dyn Map + '_>, request: &Request) -> Result<Output> {
+    let types = map.types()?;
+    let key = key(&*map, request, &types)?;
     let value = request.value.as_ref().context("`value DATA` is missing")?;
-    let size = place.map.value_bytes(device.about()?.cpus);
-    let value = bytes(value, size, btf.as_ref(), value_type).context("value")?;
-    place.map.update(&key, &value, 0)?;
+    let value = bytes(value, map.value_bytes()?, types.btf.as_ref(), types.value);
+    map.update(&key, &value.context("value")?)?;
     Ok(done())
 }
 
-fn delete(device: &Device, request: &Request) -> Result<Output> {
-    let place = Place::find(device, request)?;
-    let input = place.input(device)?;
-    let (btf, key_type, _) = place.types(&input);
-    let key = key(&place, request, btf.as_ref(), key_type)?;
-    let was_there = place.map.delete(&key)?;
+fn delete(map: Box<dyn Map + '_>, request: &Request) -> Result<Output> {
+    let was_there = map.delete(&key(&*map, request, &map.types()?)?)?;
     ensure!(was_there, "no element at this key");
     Ok(done())
 }
@@ -243,9 +197,10 @@ fn done() -> Output {
     }
 }
 
-fn key(place: &Place, request: &Request, btf: Option<&Btf>, id: u32) -> Result<Vec<u8>> {
+fn key(map: &dyn Map, request: &Request, types: &Types) -> Result<Vec<u8>> {
     let words = request.key.as_ref().context("`key DATA` is missing")?;
-    bytes(words, place.map.info().key_size as usize, btf, id).context("key")
+    let size = map.info().key_size as usize;
+    bytes(words, size, types.btf.as_ref(), types.key).context("key")
 }
 
 /// The `size` bytes that `words` stand for.

@@ -28,6 +28,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use loader::attach::Decision;
 use loader::device::Device;
+use loader::inventory::{self, Inventory};
 use serde_json::Value;
 
 /// Loads wasm probes into the kernel and reads their data.
@@ -95,9 +96,9 @@ verbs! {
     Globals globals;
     /// Print what a loaded module sends
     Events events;
-    /// Show programs; run one on given input in this process
+    /// Show programs that are loaded; run one on given input in this process
     Prog prog;
-    /// Show and change the maps of loaded modules
+    /// Show and change maps that are loaded
     Map map;
     /// Show what is attached
     Link link;
@@ -111,6 +112,31 @@ verbs! {
     Completions completions;
     /// Write manual pages
     Man man;
+}
+
+/// Of whom a verb is.
+#[derive(clap::Args)]
+struct Where {
+    /// Of which runtime
+    #[arg(long, value_enum, default_value = "kernel-wasm")]
+    runtime: Owner,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Owner {
+    /// What the kernel module has loaded
+    KernelWasm,
+    /// The kernel's own eBPF, whoever loaded it
+    Native,
+}
+
+impl Where {
+    fn inventory(&self) -> Result<Box<dyn Inventory>> {
+        Ok(match self.runtime {
+            Owner::KernelWasm => Box::new(inventory::Device::open()?),
+            Owner::Native => Box::new(inventory::Kernel),
+        })
+    }
 }
 
 /// What a verb has to say.

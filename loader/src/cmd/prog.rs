@@ -1,4 +1,4 @@
-//! `wprobe prog run`: one program on given input, in this process.
+//! `wprobe prog`: programs that are loaded, and one on given input, in this process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use abi::manifest::{Manifest, Program};
 use anyhow::{Context, Result, bail};
-use loader::device::{Program as Counts, text};
+use loader::inventory::Program as Loaded;
 use loader::open::Input;
-use loader::resident::Resident;
 use loader::user::context::{Prepared, TestInput, prepare};
 use loader::user::{self, EngineKind, Trapped, UserSandbox};
 use serde_json::json;
 
-use super::{Output, device};
+use super::{Output, Where};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -28,11 +27,14 @@ enum Verb {
         visible_alias = "list",
         after_help = "Examples:
   wprobe prog list
-  wprobe prog show kprobe:vfs_read:pre --json"
+  wprobe prog show kprobe:vfs_read:pre --json
+  wprobe prog list --runtime native"
     )]
     Show {
         /// The program's name
         name: Option<String>,
+        #[command(flatten)]
+        place: Where,
     },
     /// Run a program on a packet or a context, as `bpftool prog run` does
     Run(Run),
@@ -83,43 +85,47 @@ struct Run {
 pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     match args.verb {
         Verb::Run(run) => run.run(),
-        Verb::Show { name } => show(name.as_deref()),
+        Verb::Show { name, place } => show(name.as_deref(), &place),
     }
 }
 
-fn show(wanted: Option<&str>) -> Result<Output> {
-    let device = device()?;
-    let (mut lines, mut json) = (String::new(), Vec::new());
-    for resident in Resident::all(&device)? {
-        let module = resident.info.id;
-        for program in resident.module.programs()? {
-            let name = text(&program.name);
-            if wanted.is_some_and(|wanted| wanted != name) {
-                continue;
-            }
-            let Counts {
-                runs,
-                misses,
-                traps,
-                ..
-            } = program;
-            lines += &format!(
-                "{module}.{}: {name}  module {module} ({})\n\truns {runs}  misses {misses}  traps {traps}\n",
-                program.index,
-                resident.name()
-            );
-            json.push(json!({
-                "module": module, "index": program.index, "name": name, "runs": runs, "misses": misses, "traps": traps,
-            }));
-        }
-    }
+fn show(wanted: Option<&str>, place: &Where) -> Result<Output> {
+    let mut programs = place.inventory()?.programs()?;
+    programs.retain(|program| wanted.is_none_or(|wanted| wanted == program.name));
     match wanted {
-        Some(name) if json.is_empty() => bail!("no program {name} (`wprobe prog list` shows all)"),
+        Some(name) if programs.is_empty() => {
+            bail!("no program {name} (`wprobe prog list` shows all)")
+        }
         _ => Ok(Output {
-            text: lines,
-            json: json!(json),
+            text: programs.iter().map(lines).collect(),
+            json: json!(programs),
         }),
     }
+}
+
+fn lines(program: &Loaded) -> String {
+    let Loaded {
+        name, runs, misses, ..
+    } = program;
+    let mut lines = match (&program.place, program.id, &program.program_type) {
+        (Some(place), ..) => {
+            let (module, index) = (place.module, place.index);
+            format!(
+                "{module}.{index}: {name}  module {module} ({})",
+                place.module_name
+            )
+        }
+        (None, id, program_type) => format!(
+            "{}: {}  name {name}",
+            id.unwrap_or_default(),
+            program_type.as_deref().unwrap_or("unknown")
+        ),
+    };
+    lines += &format!("\n\truns {runs}  misses {misses}");
+    if let Some(traps) = program.traps {
+        lines += &format!("  traps {traps}");
+    }
+    lines + "\n"
 }
 
 impl Run {

@@ -221,7 +221,7 @@ impl Pair {
             native_sent: BTreeMap::new(),
             wasm_sent: BTreeMap::new(),
             sources: Sources::of(input, &programs),
-            _timing: (native::time_runs()?, device.time_runs()?),
+            _timing: (native::info::time_runs()?, device.time_runs()?),
             spent: Default::default(),
         };
         for map in manifest.maps.iter().filter(|map| is_stream(map)) {

@@ -144,6 +144,13 @@ impl Record {
         }
         match ty.kind {
             Kind::Var => self.walk(btf, ty.target().unwrap_or(0), name, own, depth + 1),
+            Kind::Datasec => {
+                for var in ty.vars() {
+                    let variable = btf.get(var.type_id).map_or("", |ty| ty.name);
+                    let bytes = own.get(var.offset as usize..).unwrap_or_default();
+                    self.walk(btf, var.type_id, variable, bytes, depth + 1);
+                }
+            }
             Kind::Struct => self.members(btf, &ty, name, own, depth),
             Kind::Union => self.union(btf, &ty, name, own, depth),
             Kind::Array => self.array(btf, &ty, name, own, depth),

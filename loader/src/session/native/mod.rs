@@ -1,35 +1,35 @@
 //! The kernel's own eBPF, through libbpf: what every other runtime is compared with.
 
-use std::cell::RefCell;
+mod attach;
+pub(crate) mod elements;
+pub(crate) mod info;
+mod rings;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::ptr;
-use std::rc::Rc;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
 
 use abi::manifest::Manifest;
-use abi::sections::{self, Attach};
-use anyhow::{Context, Result, bail};
-use libbpf_rs::libbpf_sys::{
-    BPF_STATS_RUN_TIME, bpf_enable_stats, bpf_map__set_pin_path, bpf_obj_get_info_by_fd,
-    bpf_prog_info,
-};
+use abi::sections;
+use anyhow::{Context, Result};
+use libbpf_rs::libbpf_sys::bpf_map__set_pin_path;
 use libbpf_rs::{
-    AsRawLibbpf, Link, Map, MapCore, MapFlags, MapType, Object, ObjectBuilder, OpenObject,
-    PerfBuffer, PerfBufferBuilder, PrintLevel, ProgramInput, ProgramMut, RingBuffer,
-    RingBufferBuilder, UprobeOpts, set_print,
+    AsRawLibbpf, Link, Map, MapCore, Object, ObjectBuilder, OpenObject, PrintLevel, ProgramInput,
+    ProgramMut, set_print,
 };
 
-use super::{Cost, Count, Elements, PERF_PAGES, Sent, Session, perf};
+use super::{Cost, Count, Elements, Sent, Session};
 use crate::attach::{Choice, Decision, Plan};
 use crate::load::sizes;
 use crate::open::Input;
 use crate::settings::Settings;
 use crate::target_btf::{self, TargetBtf};
+use attach::{attach_at, section_of};
+use rings::Listener;
 
 /// An object loaded natively, with its attachments.
 pub struct Native {
@@ -175,7 +175,7 @@ impl Native {
 
     /// The bytes of data section `section` (`.bss`).
     pub fn section(&self, section: &str) -> Result<Vec<u8>> {
-        let bytes = value(&self.map(section)?, &0u32.to_ne_bytes())?;
+        let bytes = elements::lookup(&self.map(section)?, &0u32.to_ne_bytes())?;
         bytes.with_context(|| format!("native section {section} is empty"))
     }
 
@@ -188,16 +188,7 @@ impl Native {
 
     /// Every element of map `name`, sorted by key.
     pub fn dump(&self, name: &str) -> Result<Elements> {
-        let map = self.map(name)?;
-        let mut elements = Vec::new();
-        for key in map.keys() {
-            // An element deleted meanwhile is simply not there.
-            if let Some(value) = value(&map, &key)? {
-                elements.push((key, value));
-            }
-        }
-        elements.sort();
-        Ok(elements)
+        elements::all(&self.map(name)?)
     }
 
     /// The kernel's id of map `name`.
@@ -212,20 +203,11 @@ impl Session for Native {
     }
 
     fn update(&self, name: &str, key: &[u8], value: &[u8]) -> Result<()> {
-        let map = self.map(name)?;
-        if !map.map_type().is_percpu() {
-            return Ok(map.update(key, value, MapFlags::ANY)?);
-        }
-        let each = (map.value_size() as usize).next_multiple_of(8);
-        let values: Vec<_> = value.chunks_exact(each).map(<[u8]>::to_vec).collect();
-        Ok(map.update_percpu(key, &values, MapFlags::ANY)?)
+        elements::update(&self.map(name)?, key, value)
     }
 
     fn delete(&self, name: &str, key: &[u8]) -> Result<()> {
-        match self.map(name)?.delete(key) {
-            Err(error) if error.kind() == libbpf_rs::ErrorKind::NotFound => Ok(()),
-            other => Ok(other?),
-        }
+        elements::delete(&self.map(name)?, key).map(drop)
     }
 
     fn listen(&mut self, name: &str) -> Result<()> {
@@ -243,7 +225,7 @@ impl Session for Native {
 
     fn cost(&self) -> Result<Cost> {
         let programs = self.object.progs().filter(|p| p.autoload());
-        programs.map(|p| cost(p.as_fd())).sum()
+        programs.map(|p| info::cost(p.as_fd())).sum()
     }
 
     fn attach(&mut self) -> Result<()> {
@@ -270,35 +252,6 @@ impl Session for Native {
     fn notes(&self) -> &[String] {
         &[]
     }
-}
-
-/// Has the kernel time the runs of all programs while the descriptor is held.
-pub(crate) fn time_runs() -> Result<OwnedFd> {
-    // SAFETY: without arguments in memory; the descriptor is a new one.
-    let fd = unsafe { bpf_enable_stats(BPF_STATS_RUN_TIME) };
-    if fd < 0 {
-        return Err(io::Error::from_raw_os_error(-fd)).context("timing native programs");
-    }
-    // SAFETY: as above; nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// What the kernel counts of `program`.
-fn cost(program: BorrowedFd<'_>) -> Result<Cost> {
-    let mut info = bpf_prog_info::default();
-    let mut len = size_of_val(&info) as u32;
-    // SAFETY: the kernel writes at most `len` bytes to `info`, whose lengths of arrays are all zero.
-    let result = unsafe {
-        bpf_obj_get_info_by_fd(program.as_raw_fd(), (&raw mut info).cast(), &raw mut len)
-    };
-    if result < 0 {
-        return Err(io::Error::from_raw_os_error(-result)).context("information on a program");
-    }
-    Ok(Cost {
-        misses: info.recursion_misses,
-        timed: info.run_cnt,
-        nanoseconds: info.run_time_ns,
-    })
 }
 
 /// What libbpf said last, most of it the verifier's log.
@@ -394,134 +347,5 @@ fn is_it(name: &str, own: &str) -> bool {
     match own.starts_with('.') {
         true => name.ends_with(own),
         false => name == own,
-    }
-}
-
-/// A value as the module's maps have it: of a per-CPU map, all CPUs', each padded.
-fn value(map: &Map<'_>, key: &[u8]) -> Result<Option<Vec<u8>>> {
-    if !map.map_type().is_percpu() {
-        return Ok(map.lookup(key, MapFlags::ANY)?);
-    }
-    let each = (map.value_size() as usize).next_multiple_of(8);
-    let values = map.lookup_percpu(key, MapFlags::ANY)?;
-    Ok(values.map(|values| {
-        let padded = values.into_iter().flat_map(|mut value| {
-            value.resize(each, 0);
-            value
-        });
-        padded.collect()
-    }))
-}
-
-/// The section that was chosen for `program` instead of its own.
-fn section_of<'c>(choice: &'c Choice, program: &str) -> Option<&'c str> {
-    let chosen = choice.sections.iter().find(|(name, _)| name == program);
-    chosen.map(|(_, section)| section.as_str())
-}
-
-/// Attaches `program` as if it were in `section`, or as its own section says.
-fn attach_at(
-    program: &ProgramMut<'_>,
-    section: Option<&str>,
-    choice: &Choice,
-) -> Result<Vec<Link>> {
-    let own = program.section().to_string_lossy().into_owned();
-    let own = own.trim_start_matches('?');
-    let section = section.unwrap_or(own);
-    let (row, target) = sections::find(section).with_context(|| format!("section {section}"))?;
-    let target = target.unwrap_or_default();
-    let pid = match choice.pid {
-        0 => -1,
-        pid => pid as i32,
-    };
-    let link = match row.attach {
-        Attach::PerfEvent => return sample(program, choice),
-        _ if section == own && row.attach != Attach::Usdt => program.attach()?,
-        Attach::Kprobe => program.attach_kprobe(false, target)?,
-        Attach::Kretprobe => program.attach_kprobe(true, target)?,
-        Attach::Tracepoint => {
-            let (category, name) = target.split_once('/').context("no CATEGORY/NAME")?;
-            let category = libbpf_rs::TracepointCategory::Custom(category.to_owned());
-            program.attach_tracepoint(category, name)?
-        }
-        Attach::RawTracepoint => program.attach_raw_tracepoint(target)?,
-        // Their functions were set before they were loaded.
-        Attach::TpBtf | Attach::Fentry | Attach::Fexit | Attach::FmodRet => program.attach()?,
-        Attach::Uprobe | Attach::Uretprobe => {
-            let (path, function) = target.rsplit_once(':').context("no PATH:SYMBOL")?;
-            let options = UprobeOpts {
-                retprobe: row.attach == Attach::Uretprobe,
-                func_name: Some(function.to_owned()),
-                ..UprobeOpts::default()
-            };
-            program.attach_uprobe_with_opts(pid, path, 0, options)?
-        }
-        Attach::Usdt => {
-            let parts: Vec<_> = target.rsplitn(3, ':').collect();
-            let [name, provider, path] = parts[..] else {
-                bail!("{section}: no PATH:PROVIDER:NAME");
-            };
-            program.attach_usdt(pid, path, provider, name)?
-        }
-        other => bail!("{section}: {other:?} cannot be chosen natively"),
-    };
-    Ok(vec![link])
-}
-
-/// Attaches `program` to a perf event of every CPU.
-fn sample(program: &ProgramMut<'_>, choice: &Choice) -> Result<Vec<Link>> {
-    let cpus = thread::available_parallelism()?.get();
-    let attach = |cpu| {
-        let event = perf::open(cpu, choice.sampling).context("perf_event_open")?;
-        Ok(program.attach_perf_event(event)?)
-    };
-    (0..cpus).map(attach).collect()
-}
-
-/// Keeps what a map sends.
-struct Listener {
-    rings: Rings,
-    sent: Rc<RefCell<Sent>>,
-}
-
-enum Rings {
-    Perf(PerfBuffer<'static>),
-    Ring(RingBuffer<'static>),
-}
-
-impl Listener {
-    fn new(map: &Map<'_>) -> Result<Self> {
-        let sent = Rc::new(RefCell::new(Sent::default()));
-        let (events, lost) = (Rc::clone(&sent), Rc::clone(&sent));
-        let rings = match map.map_type() {
-            MapType::PerfEventArray => Rings::Perf(
-                PerfBufferBuilder::new(map)
-                    .pages(PERF_PAGES as usize)
-                    .sample_cb(move |cpu, event: &[u8]| {
-                        let event = (cpu as u32, event.to_vec());
-                        events.borrow_mut().events.push(event);
-                    })
-                    .lost_cb(move |_, count| lost.borrow_mut().lost += count)
-                    .build()?,
-            ),
-            MapType::RingBuf => {
-                let mut builder = RingBufferBuilder::new();
-                builder.add(map, move |event| {
-                    events.borrow_mut().events.push((0, event.to_vec()));
-                    0
-                })?;
-                Rings::Ring(builder.build()?)
-            }
-            other => bail!("{}: {other:?} sends no events", map.name().display()),
-        };
-        Ok(Listener { rings, sent })
-    }
-
-    fn take(&self) -> Result<Sent> {
-        match &self.rings {
-            Rings::Perf(perf) => perf.consume()?,
-            Rings::Ring(ring) => ring.poll(Duration::ZERO)?,
-        }
-        Ok(self.sent.take())
     }
 }

@@ -1,0 +1,158 @@
+//! What the kernel tells of its programs, maps and links: of one at hand, and of all by their ids.
+
+use std::ffi::CStr;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use anyhow::{Context, Result};
+use bpf2wasm::btf::Btf;
+use libbpf_rs::libbpf_sys::{
+    BPF_STATS_RUN_TIME, bpf_btf_get_fd_by_id, bpf_btf_info, bpf_enable_stats,
+    bpf_link_get_fd_by_id, bpf_link_get_next_id, bpf_map_get_fd_by_id, bpf_map_get_next_id,
+    bpf_obj_get_info_by_fd, bpf_prog_get_fd_by_id, bpf_prog_get_next_id, bpf_prog_info,
+    libbpf_bpf_prog_type_str,
+};
+
+use super::super::Cost;
+use crate::values::KERNEL_BTF;
+
+/// Bytes of a kernel module's name, at most.
+const NAME: usize = 64;
+
+/// Objects that have ids.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Program,
+    Map,
+    Link,
+}
+
+impl Kind {
+    /// Descriptors of all there are, by increasing id.
+    pub(crate) fn all(self) -> Result<Vec<(u32, OwnedFd)>> {
+        let mut all = Vec::new();
+        let mut id = 0;
+        while let Some(next) = self.next(id)? {
+            // One that went away meanwhile is simply not there.
+            if let Some(fd) = self.open(next)? {
+                all.push((next, fd));
+            }
+            id = next;
+        }
+        Ok(all)
+    }
+
+    fn next(self, id: u32) -> Result<Option<u32>> {
+        let mut next = 0;
+        // SAFETY: the calls write one number to `next`.
+        let result = unsafe {
+            match self {
+                Kind::Program => bpf_prog_get_next_id(id, &raw mut next),
+                Kind::Map => bpf_map_get_next_id(id, &raw mut next),
+                Kind::Link => bpf_link_get_next_id(id, &raw mut next),
+            }
+        };
+        Ok(found(result)
+            .context("the kernel's eBPF objects")?
+            .map(|_| next))
+    }
+
+    fn open(self, id: u32) -> Result<Option<OwnedFd>> {
+        // SAFETY: the calls take and give numbers.
+        let result = unsafe {
+            match self {
+                Kind::Program => bpf_prog_get_fd_by_id(id),
+                Kind::Map => bpf_map_get_fd_by_id(id),
+                Kind::Link => bpf_link_get_fd_by_id(id),
+            }
+        };
+        let fd = found(result).with_context(|| format!("the kernel's {self:?} {id}"))?;
+        // SAFETY: the descriptor is a new one; nobody else has it.
+        Ok(fd.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+}
+
+/// What a call came to that fails with `ENOENT` where there is nothing.
+fn found(result: i32) -> io::Result<Option<i32>> {
+    match result {
+        0.. => Ok(Some(result)),
+        _ if -result == libc::ENOENT => Ok(None),
+        _ => Err(io::Error::from_raw_os_error(-result)),
+    }
+}
+
+/// What the kernel tells of `program`.
+pub(crate) fn program(program: BorrowedFd<'_>) -> Result<bpf_prog_info> {
+    let mut info = bpf_prog_info::default();
+    let mut len = size_of_val(&info) as u32;
+    // SAFETY: the kernel writes at most `len` bytes to `info`, whose lengths of arrays are all zero.
+    let result = unsafe {
+        bpf_obj_get_info_by_fd(program.as_raw_fd(), (&raw mut info).cast(), &raw mut len)
+    };
+    found(result).context("information on a program")?;
+    Ok(info)
+}
+
+/// What libbpf calls a type of programs.
+pub(crate) fn program_type(number: u32) -> Option<String> {
+    // SAFETY: libbpf gives null or a constant text.
+    unsafe {
+        let name = libbpf_bpf_prog_type_str(number);
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
+}
+
+/// What `program` cost so far.
+pub(super) fn cost(program: BorrowedFd<'_>) -> Result<Cost> {
+    let info = self::program(program)?;
+    Ok(Cost {
+        misses: info.recursion_misses,
+        timed: info.run_cnt,
+        nanoseconds: info.run_time_ns,
+    })
+}
+
+/// Has the kernel time the runs of all programs while the descriptor is held.
+pub(crate) fn time_runs() -> Result<OwnedFd> {
+    // SAFETY: without arguments in memory.
+    let fd = unsafe { bpf_enable_stats(BPF_STATS_RUN_TIME) };
+    let fd = found(fd)?.context("timing native programs")?;
+    // SAFETY: the descriptor is a new one; nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The types that the kernel keeps under `id`, of objects that were loaded with some.
+pub(crate) fn btf(id: u32) -> Result<Btf> {
+    // SAFETY: the call takes and gives numbers.
+    let fd = found(unsafe { bpf_btf_get_fd_by_id(id) })?;
+    let fd = fd.with_context(|| format!("the kernel has no BTF {id}"))?;
+    // SAFETY: the descriptor is a new one; nobody else has it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let (mut bytes, mut name) = (Vec::new(), [0u8; NAME]);
+    let mut of_module = false;
+    // First its size, then its bytes.
+    for _ in 0..2 {
+        let mut info = bpf_btf_info {
+            btf: bytes.as_mut_ptr() as u64,
+            btf_size: bytes.len() as u32,
+            name: name.as_mut_ptr() as u64,
+            name_len: NAME as u32,
+            ..bpf_btf_info::default()
+        };
+        let mut len = size_of_val(&info) as u32;
+        // SAFETY: the kernel writes at most `len` bytes to `info`, and as many to `bytes` and `name` as these are.
+        let result =
+            unsafe { bpf_obj_get_info_by_fd(fd.as_raw_fd(), (&raw mut info).cast(), &raw mut len) };
+        found(result).with_context(|| format!("BTF {id}"))?;
+        bytes.resize(info.btf_size as usize, 0);
+        of_module = info.kernel_btf != 0 && !name.starts_with(b"vmlinux\0");
+    }
+    match of_module {
+        true => Ok(Btf::parse_split(
+            &bytes,
+            Btf::parse(&fs::read(KERNEL_BTF)?)?,
+        )?),
+        false => Ok(Btf::parse(&bytes)?),
+    }
+}
