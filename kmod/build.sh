@@ -46,14 +46,19 @@ rust_archive() {
 rust_object() {
     local archive=$target/x86_64-unknown-none/release/libwprobe_kmod.a
     local object=$target/wprobe_rs.o
-    if [ -e "$object" ] && [ ! "$archive" -nt "$object" ] && [ ! "$kmod/merge.lds" -nt "$object" ]; then
+    if [ "$object" -nt "$archive" ] && [ "$object" -nt "$kmod/merge.lds" ] && [ "$object" -nt "$kmod/build.sh" ]; then
         return
     fi
     step "linking the Rust object"
     ld.lld-19 -r -m elf_x86_64 --gc-sections "${entries[@]/#/-u}" -o "$target/raw.o" "$archive"
     ld.lld-19 -r -T "$kmod/merge.lds" -o "$target/merged.o" "$target/raw.o"
+    # Names of generic functions are long. Readers of /proc/kallsyms have room for what older kernels took (127 bytes), and
+    # libbpf-tools crash at 256.
+    llvm-nm-19 --format=just-symbols "$target/merged.o" |
+        awk 'length > 127 && !seen[$0]++ { print $0, substr($0, 1, 110) "." ++count }' >"$target/long_names"
     # Also hides memcpy and its like, which the kernel has its own of.
-    llvm-objcopy-19 "${entries[@]/#/--keep-global-symbol=}" "$target/merged.o" "$object.new"
+    llvm-objcopy-19 "${entries[@]/#/--keep-global-symbol=}" --redefine-syms="$target/long_names" \
+        "$target/merged.o" "$object.new"
     mv "$object.new" "$object"
 }
 

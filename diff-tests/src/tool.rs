@@ -191,10 +191,11 @@ impl Case {
     }
 
     fn plan(&self, name: &str, pid: u32) -> Result<Plan> {
-        let tool = Profile::of(&self.input(name)?);
+        let mut tool = Profile::of(&self.input(name)?);
         let mut choice = self.choice()?;
-        tool.complete(&mut choice)?;
         let mut settings = self.settings(pid);
+        tool.consider(&settings);
+        tool.complete(&mut choice)?;
         tool.preset(&mut settings);
         Ok(Plan {
             choice,

@@ -117,6 +117,7 @@ impl Probe {
     /// Loads and attaches it.
     pub fn start(mut self) -> Result<Running> {
         let wish = &mut self.wish;
+        self.profile.consider(&wish.options.settings);
         self.profile.complete(&mut wish.choice)?;
         self.profile.preset(&mut wish.options.settings);
         let manifest = self.input.manifest.as_ref();

@@ -43,6 +43,20 @@ pub struct Profile {
     pub step: Option<u64>,
     /// Names of the elements of arrays.
     pub labels: BTreeMap<String, Vec<String>>,
+    /// What is decided otherwise where a person sets something.
+    pub when: Vec<When>,
+}
+
+/// Other decisions, where a variable is set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// The variable: a flag.
+    pub set: String,
+    /// Then these are the programs.
+    pub programs: Option<Vec<String>>,
+    /// Then this is the result.
+    pub show: Option<Vec<String>>,
 }
 
 /// Why a profile does not fit this host.
@@ -75,6 +89,23 @@ impl Profile {
     /// The profile of the tool that `input` is of, if it is a known one; else none's.
     pub fn of(input: &Input) -> Self {
         Profile::named(input.tool()).unwrap_or_default()
+    }
+
+    /// Decides otherwise where `settings` has it so.
+    pub fn consider(&mut self, settings: &Settings) {
+        let is_set = |when: &When| {
+            let mut globals = settings.globals.iter().rev();
+            let value = globals.find(|(name, _)| *name == when.set);
+            value.is_some_and(|(_, value)| !matches!(&value[..], "0" | "false"))
+        };
+        for when in self.when.iter().filter(|when| is_set(when)) {
+            if let Some(programs) = &when.programs {
+                self.programs.clone_from(programs);
+            }
+            if let Some(show) = &when.show {
+                self.show.clone_from(show);
+            }
+        }
     }
 
     /// Adds its decisions to `choice`: what a person chose stands.
@@ -153,8 +184,10 @@ mod tests {
             let path = Path::new("/usr/sbin").join(&name);
             let input = Input::open(&path, None).unwrap_or_else(|e| panic!("{name}: {e}"));
             let manifest = input.manifest.as_ref().unwrap();
+            let others = profile.when.iter();
+            let others = others.flat_map(|when| when.programs.iter().flatten());
             let programs = profile.programs.iter().chain(profile.places.keys());
-            for program in programs {
+            for program in programs.chain(others) {
                 let known = manifest.programs.iter().any(|p| p.name == *program);
                 assert!(known, "{name}: no program {program}");
             }
@@ -166,7 +199,10 @@ mod tests {
             let symbols = symbols.flat_map(|data| data.symbols.iter().map(|s| &s.name));
             let maps = manifest.maps.iter().map(|map| &map.name);
             let known: Vec<_> = symbols.chain(maps).collect();
-            for shown in profile.show.iter().chain(profile.labels.keys()) {
+            let others = profile.when.iter();
+            let others = others.flat_map(|when| when.show.iter().flatten().chain([&when.set]));
+            let shown = profile.show.iter().chain(profile.labels.keys());
+            for shown in shown.chain(others) {
                 assert!(known.contains(&shown), "{name}: nothing is called {shown}");
             }
         }
@@ -190,6 +226,22 @@ mod tests {
         };
         profile.preset(&mut settings);
         assert_eq!(settings.globals.last().unwrap().1, "2");
+    }
+
+    #[test]
+    fn what_a_person_sets_can_decide() {
+        let shown = |set: &[&str]| {
+            let mut profile = Profile::named("softirqs").unwrap();
+            let pair = |value: &&str| ("targ_dist".to_owned(), (*value).to_owned());
+            profile.consider(&Settings {
+                globals: set.iter().map(pair).collect(),
+                ..Settings::default()
+            });
+            profile.show
+        };
+        assert_eq!(shown(&[]), ["counts"]);
+        assert_eq!(shown(&["true"]), ["hists"]);
+        assert_eq!(shown(&["1", "0"]), ["counts"]);
     }
 
     #[test]

@@ -3,14 +3,15 @@
 //! Of one process both count the same. What counts for all of the system counts what the tools themselves do, too: Debian's is attached
 //! before `wprobe run` and until after it, so that each of its numbers is at least as large.
 //!
-//! Not compared, of tools that matter: softirqs (it prints only times, of which each of the two measures its own, also the other's probes),
-//! offcputime (it prints nothing that says when it is attached), statsnoop (it prints no row in a guest), biosnoop (native eBPF refuses it).
+//! Not compared, of tools that matter: statsnoop (Debian's attaches nothing on any kernel: it looks for tracepoints `syscalls/statfs`,
+//! which are called `sys_enter_statfs`), biosnoop (native eBPF refuses it).
 
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use loader::profile::Profile;
 use serde_json::Value;
 
 use super::{Row, What};
@@ -30,7 +31,6 @@ pub(super) const TOOLS: &[Row] = &[
         name: "syscount",
         args: &["-p", "$PID", "-T", "100"],
         set: &[("filter_pid", "$PID")],
-        programs: &[],
         workload: None,
         what: What::Counts {
             theirs: named,
@@ -42,7 +42,6 @@ pub(super) const TOOLS: &[Row] = &[
         name: "vfsstat",
         args: &["1"],
         set: &[],
-        programs: &[],
         workload: None,
         what: What::Counts {
             theirs: |text| {
@@ -71,8 +70,6 @@ pub(super) const TOOLS: &[Row] = &[
         name: "hardirqs",
         args: &["-C"],
         set: &[("do_count", "true")],
-        // When it counts, the tool attaches this one only.
-        programs: &["irq_handler_entry_btf"],
         workload: None,
         what: What::Counts {
             theirs: named,
@@ -86,6 +83,40 @@ pub(super) const TOOLS: &[Row] = &[
                 }))
             },
             is_contained: true,
+        },
+    },
+    Row {
+        name: "softirqs",
+        args: &["-d"],
+        set: &[("targ_dist", "true")],
+        workload: None,
+        what: What::Counts {
+            theirs: distributions,
+            ours: |printed| {
+                let hists = printed.last["globals"].as_object().into_iter().flatten();
+                sum(hists.map(|(path, slots)| (vector(path), total(slots))))
+            },
+            is_contained: true,
+        },
+    },
+    Row {
+        name: "offcputime",
+        args: &["-p", "$PID"],
+        set: &[("targ_tgid", "$PID")],
+        workload: None,
+        what: What::Counts {
+            theirs: stacks,
+            ours: |printed| {
+                // Debian's tool leaves out who was only about to sleep.
+                let slept = |e: &&Value| e["value"]["delta"] != 0;
+                let rows = elements(printed, "info").filter(slept);
+                let owner = |e: &Value| {
+                    let comm = text(&e["value"]["comm"]);
+                    format!("{comm} ({})", e["key"]["pid"])
+                };
+                sum(rows.map(|e| (owner(e), 1)))
+            },
+            is_contained: false,
         },
     },
 ];
@@ -134,6 +165,44 @@ fn columns(text: &str, columns: usize) -> impl Iterator<Item = Vec<String>> {
             .collect::<Vec<_>>()
     });
     rows.filter(move |row| row.len() == columns && row[columns - 1].parse::<u64>().is_ok())
+}
+
+/// The name of the soft interrupt whose histogram is the variable `hists[N].slots`.
+fn vector(path: &str) -> String {
+    let number = path.split(['[', ']']).nth(1);
+    let number = number.and_then(|number| number.parse::<usize>().ok());
+    let profile = Profile::named("softirqs").unwrap_or_default();
+    let names = profile.labels.get("hists");
+    let name = names.and_then(|names| names.get(number?));
+    name.map_or_else(|| path.to_owned(), String::clone)
+}
+
+fn total(slots: &Value) -> u64 {
+    let slots = slots.as_array().into_iter().flatten();
+    slots.filter_map(Value::as_u64).sum()
+}
+
+/// Histograms under `softirq = NAME`, by their names: how many events each has.
+fn distributions(text: &str) -> Counts {
+    let mut name = "";
+    let rows = text.lines().filter_map(|line| {
+        if let Some((_, title)) = line.split_once("softirq = ") {
+            name = title.trim();
+            return None;
+        }
+        let (_, numbers) = line.split_once("->")?;
+        let count = numbers.split(':').nth(1)?.split_whitespace().next()?;
+        Some((name.to_owned(), count.parse().ok()?))
+    });
+    sum(rows.collect::<Vec<_>>().into_iter())
+}
+
+/// Stacks, of which each ends in `- COMM (PID)`: how many a thread has.
+fn stacks(text: &str) -> Counts {
+    let owners = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- "));
+    sum(owners.map(|owner| (owner.trim().to_owned(), 1)))
 }
 
 /// syscount's elements, by the names that Debian's tool has for the calls.

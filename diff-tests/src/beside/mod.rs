@@ -32,8 +32,6 @@ pub struct Row {
     args: &'static [&'static str],
     /// The same for `wprobe run`: values of variables.
     set: &'static [(&'static str, &'static str)],
-    /// Which programs those arguments attach; none meaning the tool's usual ones.
-    programs: &'static [&'static str],
     /// The workload, if not the one of the tool's case.
     workload: Option<&'static str>,
     /// What is compared.
@@ -65,7 +63,6 @@ macro_rules! tools {
             name: stringify!($name),
             args: &$args,
             set: &[],
-            programs: &[],
             workload: None,
             what: What::Rows {
                 columns: &$columns,
@@ -100,7 +97,6 @@ const SLOWER: &[Row] = &[Row {
     name: "runqslower",
     args: &["-p", "$PID", "46000"],
     set: &[("min_us", "46000"), ("targ_tgid", "$PID")],
-    programs: &[],
     workload: None,
     what: What::Rows {
         columns: &[1, 2],
@@ -129,7 +125,6 @@ const fn histogram(
         name,
         args,
         set,
-        programs: &[],
         workload,
         what: What::Histograms,
     }
@@ -199,8 +194,7 @@ impl Theirs {
             .spawn()?;
         let mut theirs = Theirs { child, printed };
         let end = Instant::now() + PATIENCE;
-        // Its titles are printed when it is attached.
-        while fs::metadata(&theirs.printed)?.len() == 0 {
+        while !theirs.is_attached()? {
             if let Some(status) = theirs.child.try_wait()? {
                 bail!("{}: {status}", row.name);
             }
@@ -208,6 +202,21 @@ impl Theirs {
             thread::sleep(Duration::from_millis(10));
         }
         Ok(theirs)
+    }
+
+    /// Its titles are printed when it is attached; one that has none is attached by a link.
+    fn is_attached(&self) -> Result<bool> {
+        if fs::metadata(&self.printed)?.len() > 0 {
+            return Ok(true);
+        }
+        for fd in fs::read_dir(format!("/proc/{}/fd", self.child.id()))? {
+            // One that is closed meanwhile is none.
+            let what = fs::read_link(fd?.path()).unwrap_or_default();
+            if what.to_string_lossy().contains("bpf_link") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn end(mut self) -> Result<String> {
@@ -240,10 +249,6 @@ pub fn compare(row: &Row, runtime: &str) -> Result<String> {
         set: set
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect(),
-        programs: match row.programs {
-            [] => case.programs.clone(),
-            programs => programs.iter().map(|name| name.to_string()).collect(),
-        },
         workload: row.workload.map_or(case.workload.clone(), str::to_owned),
         ..case
     };
@@ -272,8 +277,6 @@ pub fn compare(row: &Row, runtime: &str) -> Result<String> {
                 "guest-run",
                 "guest-tests",
                 "sh",
-                "COMM",
-                "PCOMM",
                 "COMM",
                 "PCOMM",
             ];

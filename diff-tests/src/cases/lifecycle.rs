@@ -18,6 +18,7 @@ use crate::{corpus, guest};
 /// The tests of this area. The last one leaves the kernel module loaded, and new.
 pub const CASES: &[Case] = &[
     ("lifecycle::unload_while_events_fire", unload_under_load),
+    ("lifecycle::names_fit_readers_of_kallsyms", names),
     ("lifecycle::a_killed_loader_leaves_nothing", killed),
     ("lifecycle::a_busy_module_cannot_be_removed", busy),
     ("lifecycle::rmmod_and_insmod_again", rmmod),
@@ -27,6 +28,20 @@ pub const CASES: &[Case] = &[
 const ROUNDS: u32 = 15;
 /// Events that each round sees at least before.
 const RUNS: u64 = 100;
+
+/// Debian's libbpf-tools read names into 256 bytes, others into the 128 that kernels before 6.1 have.
+fn names() -> Result<()> {
+    let symbols = fs::read_to_string("/proc/kallsyms")?;
+    let ours = symbols.lines().filter(|line| line.ends_with("[wprobe]"));
+    let names: Vec<_> = ours
+        .filter_map(|line| line.split_whitespace().nth(2))
+        .collect();
+    let longest = names.iter().max_by_key(|name| name.len());
+    let longest = longest.context("no symbol of the module")?;
+    ensure!(longest.len() < 128, "{longest}");
+    println!("{} names", names.len());
+    Ok(())
+}
 
 fn unload_under_load() -> Result<()> {
     let device = guest::device()?;

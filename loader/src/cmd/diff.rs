@@ -99,7 +99,8 @@ impl Args {
     fn plan(&self, pid: u32) -> Result<(loader::open::Input, Plan)> {
         let (input, mut options) = self.how.open(&self.file)?;
         let mut choice = self.which.choice();
-        let profile = Profile::of(&input);
+        let mut profile = Profile::of(&input);
+        profile.consider(&options.settings);
         profile.complete(&mut choice)?;
         profile.preset(&mut options.settings);
         for (_, value) in &mut options.settings.globals {
