@@ -1,5 +1,7 @@
 //! The corpus as built by `build.rs`, and Debian's own objects.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, Result};
 
 mod built {
@@ -53,6 +55,12 @@ pub fn objects() -> &'static [(&'static str, &'static [u8])] {
 pub fn calls() -> impl Iterator<Item = (&'static str, &'static [u8])> {
     let objects = objects().iter().copied();
     objects.filter(|(name, _)| name.starts_with("calls_"))
+}
+
+/// Where `cargo xtask setup` unpacks a Debian package whose objects are tested with.
+pub fn unpacked(package: &str) -> PathBuf {
+    let objects = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/vm/objects");
+    objects.join(package)
 }
 
 /// Every hand-written module that means well, by name.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use diff_tests::corpus;
 use diff_tests::oracle::native::Native;
 use helpers::maps::{ANY, Key};
 use loader::open::Input;
@@ -30,8 +31,7 @@ const RULE: u64 = 0xf;
 const STATISTICS: &str = "xdp_stats_map";
 
 fn objects() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let folder = root.join("target/vm/objects/libxdp1/usr/lib/x86_64-linux-gnu/bpf");
+    let folder = corpus::unpacked("libxdp1").join("usr/lib/x86_64-linux-gnu/bpf");
     let files = folder
         .read_dir()
         .expect("`cargo xtask setup` puts them there");
@@ -86,22 +86,24 @@ fn summed(values: &[u8], words: usize) -> [u64; 2] {
     sum
 }
 
-fn natively(object: &Path, program: &str, packets: &[Vec<u8>]) -> Result<Seen> {
+/// Those of [`RULES`] that `input` has maps for; the maps' numbers.
+fn rules(input: &Input) -> Vec<(u32, &'static str, &'static [&'static [u8]])> {
+    let rules = RULES.iter();
+    rules
+        .filter_map(|(name, keys)| Some((map_number(input, name)?, *name, *keys)))
+        .collect()
+}
+
+fn natively(object: &Path, input: &Input, packets: &[Vec<u8>]) -> Result<Seen> {
+    let program = &input.manifest.as_ref().context("a manifest")?.programs[0].name;
     let mut native = Native::load(&std::fs::read(object)?, "filter", &[program])?;
     let cpus = native.elements(STATISTICS)?[0].1.len() / 16;
-    for (map, keys) in RULES {
+    let rules = rules(input);
+    // Each CPU has its own copy of a rule.
+    let rule = RULE.to_le_bytes().repeat(cpus);
+    for (_, map, keys) in &rules {
         for key in *keys {
-            // Not every filter has every map.
-            if native.elements(map).is_ok() {
-                let rule = [RULE.to_le_bytes(), [0; 8]].concat()[..8].to_vec();
-                let mut values = rule.clone();
-                values.resize(8 * cpus, 0);
-                // Each CPU has its own copy of a rule.
-                for cpu in 0..cpus {
-                    values[8 * cpu..8 * cpu + 8].copy_from_slice(&rule);
-                }
-                native.update(map, key, &values)?;
-            }
+            native.update(map, key, &rule)?;
         }
     }
     let mut seen = Seen::default();
@@ -112,8 +114,8 @@ fn natively(object: &Path, program: &str, packets: &[Vec<u8>]) -> Result<Seen> {
     for (key, values) in native.elements(STATISTICS)? {
         seen.counts.insert((STATISTICS, key), summed(&values, 2));
     }
-    for (map, keys) in RULES {
-        let elements = native.elements(map).unwrap_or_default();
+    for (_, map, keys) in &rules {
+        let elements = native.elements(map)?;
         for (key, values) in elements.into_iter().filter(|e| keys.contains(&&e.0[..])) {
             let [sum, _] = summed(&values, 1);
             seen.counts
@@ -145,12 +147,10 @@ fn translated(input: &Input, packets: &[Vec<u8>], engine: EngineKind) -> Result<
     let manifest = input.manifest.as_ref().context("a manifest")?;
     let program = &manifest.programs[0];
     let mut sandbox = user::load(input, engine, 1 << 20, None)?;
-    for (name, keys) in RULES {
-        let Some(number) = map_number(input, name) else {
-            continue;
-        };
+    let rules = rules(input);
+    for (number, name, keys) in &rules {
         let space = sandbox.space();
-        let map = space.map(number).context("a map")?;
+        let map = space.map(*number).context("a map")?;
         for key in *keys {
             let key = Key::from_host(key).map_err(|e| anyhow::anyhow!("{e:?}"))?;
             space
@@ -175,12 +175,10 @@ fn translated(input: &Input, packets: &[Vec<u8>], engine: EngineKind) -> Result<
         let count = read(&sandbox, statistics, &key, 2)?;
         seen.counts.insert((STATISTICS, key.to_vec()), count);
     }
-    for (name, keys) in RULES {
-        if let Some(number) = map_number(input, name) {
-            for key in *keys {
-                let [sum, _] = read(&sandbox, number, key, 1)?;
-                seen.counts.insert((name, key.to_vec()), [sum - RULE, 0]);
-            }
+    for (number, name, keys) in &rules {
+        for key in *keys {
+            let [sum, _] = read(&sandbox, *number, key, 1)?;
+            seen.counts.insert((name, key.to_vec()), [sum - RULE, 0]);
         }
     }
     Ok(seen)
@@ -194,8 +192,7 @@ fn filters_decide_and_count_as_natively() -> Result<()> {
     for object in objects {
         let input = Input::open(&object, None)?;
         let name = object.file_stem().context("a name")?.to_string_lossy();
-        let program = &input.manifest.as_ref().context("a manifest")?.programs[0].name;
-        let native = natively(&object, program, &packets).with_context(|| name.to_string())?;
+        let native = natively(&object, &input, &packets).with_context(|| name.to_string())?;
         let passed = native.verdicts.iter().filter(|v| **v == 2).count();
         ensure!(
             passed > 0 && passed < packets.len(),

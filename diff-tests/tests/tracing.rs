@@ -9,6 +9,7 @@ use abi::imports::{BPF, KFUNC};
 use abi::sections::Attach;
 use anyhow::Result;
 use bpf2wasm::{Converted, Options, convert, embedded_objects};
+use diff_tests::corpus;
 use helpers::imports::host_function;
 use loader::user::UserHost;
 use wasmparser::{Parser, Payload};
@@ -19,8 +20,7 @@ const HELPERS: &str = include_str!("../../helpers/HELPERS.md");
 /// What is unpacked by `cargo xtask setup`, and the installed tools.
 fn files() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/vm/objects");
-    collect(&unpacked, &mut files);
+    collect(&corpus::unpacked(""), &mut files);
     let list = Command::new("dpkg").args(["-L", "libbpf-tools"]).output();
     let list = String::from_utf8(list.unwrap().stdout).unwrap();
     files.extend(list.lines().map(PathBuf::from));

@@ -92,23 +92,13 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     }
     let mut unnoticed = 0;
     for fault in &faults {
-        match tree.with(fault) {
-            Ok(Verdict::Failed(line)) => {
-                tell(Tone::Good, "faults", format_args!("{}: {line}", fault.name))
-            }
-            Err(why) => {
-                unnoticed += 1;
-                tell(Tone::Bad, "faults", format_args!("{}: {why:#}", fault.name));
-            }
-            Ok(Verdict::Passed) => {
-                unnoticed += 1;
-                tell(
-                    Tone::Bad,
-                    "faults",
-                    format_args!("{}: unnoticed by {}", fault.name, fault.test),
-                );
-            }
-        }
+        let (tone, said) = match tree.with(fault) {
+            Ok(Verdict::Failed(line)) => (Tone::Good, line),
+            Ok(Verdict::Passed) => (Tone::Bad, format!("unnoticed by {}", fault.test)),
+            Err(why) => (Tone::Bad, format!("{why:#}")),
+        };
+        unnoticed += usize::from(tone == Tone::Bad);
+        tell(tone, "faults", format_args!("{}: {said}", fault.name));
     }
     println!("{} faults, {unnoticed} unnoticed", faults.len());
     Ok(ExitCode::from(u8::from(unnoticed > 0)))
@@ -138,12 +128,12 @@ struct Tree {
 }
 
 impl Tree {
-    /// Every file that git knows, as it is now.
+    /// Every file that git knows or would take, as it is now.
     fn copy(kernel: Kernel) -> Result<Self> {
         let place = root().join("target/faults");
         let dir = place.join("tree");
         say("faults", format_args!("copying to {}", dir.display()));
-        let files = output(command(["git", "ls-files"]).current_dir(root()))?;
+        let files = output(command(["git", "ls-files", "-co", "--exclude-standard"]).current_dir(root()))?;
         let known: BTreeSet<PathBuf> = files.lines().map(|file| dir.join(file)).collect();
         if dir.exists() {
             remove_others(&dir, &known)?;

@@ -12,11 +12,13 @@ mod generate;
 mod image;
 mod kernels;
 mod kmod;
+mod picture;
 mod progress;
 mod random;
 mod setup;
 mod test;
 mod tidy;
+mod tools;
 mod vm;
 
 use std::process::ExitCode;
@@ -115,6 +117,14 @@ enum Task {
         after_help = "Examples:\n  cargo xtask diff opensnoop tcplife --kernel 6.12\n  cargo xtask diff opensnoop --events 5000\n  cargo xtask diff --table --html target/diff.html\n  cargo xtask diff --object my.bpf.o --workload 'cat /etc/hosts' --kernel 6.1"
     )]
     Diff(diff::Plan),
+    /// A real run in a guest, as the picture in the README
+    #[command(after_help = "Example:\n  cargo xtask picture")]
+    Picture,
+    /// `wprobe run` on every tool, by both runtimes, and beside Debian's own binaries
+    #[command(
+        after_help = "Examples:\n  cargo xtask tools opensnoop biolatency\n  cargo xtask tools --table"
+    )]
+    Tools(tools::Plan),
     /// Put faults into a copy of the tree, one at a time: whether the tests would notice
     #[command(after_help = "Examples:\n  cargo xtask faults\n  cargo xtask faults 'byte swap'")]
     Faults(faults::Plan),
@@ -219,6 +229,8 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Dist { test, profile } => dist::run(profile, test).map(|()| ExitCode::SUCCESS),
         Task::Diff(plan) => diff::run(&plan),
         Task::Faults(plan) => faults::run(&plan),
+        Task::Picture => picture::run(),
+        Task::Tools(plan) => tools::run(&plan),
         Task::Random(plan) => random::run(&plan).map(|()| ExitCode::SUCCESS),
         Task::Generate => generate::run().map(|()| ExitCode::SUCCESS),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),

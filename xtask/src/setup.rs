@@ -115,15 +115,23 @@ fn objects(package: &str) -> PathBuf {
     root().join("target/vm/objects").join(package)
 }
 
+/// Downloads packages into a new directory.
+pub(crate) fn fetch<S: AsRef<OsStr>>(packages: &[S], into: &Path) -> Result<()> {
+    if into.exists() {
+        fs::remove_dir_all(into)?;
+    }
+    fs::create_dir_all(into)?;
+    let mut apt = command(["apt-get", "-q", "download"]);
+    output(apt.args(packages).current_dir(into)).map(drop)
+}
+
 /// Downloads packages and unpacks them into a new directory.
 pub(crate) fn download<S: AsRef<OsStr>>(packages: &[S], into: &Path) -> Result<()> {
     if into.exists() {
         fs::remove_dir_all(into)?;
     }
     let debs = into.join("debs");
-    fs::create_dir_all(&debs)?;
-    let mut apt = command(["apt-get", "-q", "download"]);
-    output(apt.args(packages).current_dir(&debs))?;
+    fetch(packages, &debs)?;
     for deb in fs::read_dir(&debs)? {
         output(command(["dpkg-deb", "-x"]).arg(deb?.path()).arg(into))?;
     }

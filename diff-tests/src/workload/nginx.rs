@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::guest;
+use crate::{corpus, guest};
 
 /// Where the proxy listens, and where the server that it asks.
 const PROXY: u16 = 8080;
@@ -32,8 +32,7 @@ impl Nginx {
         fs::write(directory.join("page/hello"), "hello\n")?;
         let settings = directory.join("nginx.conf");
         fs::write(&settings, configuration(&directory, caches))?;
-        let program = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let program = program.join("../target/vm/objects/nginx/usr/sbin/nginx");
+        let program = corpus::unpacked("nginx").join("usr/sbin/nginx");
         let child = Command::new(&program)
             .arg("-p")
             .arg(&directory)

@@ -186,10 +186,7 @@ fn kernel_packages(kernel: Kernel) -> Result<Vec<PathBuf>> {
     let into = dir().join(format!("debs-{}", release.trim()));
     if !into.exists() {
         let new = dir().join("debs.new");
-        fs::create_dir_all(&new)?;
-        let names = kernel.packages()?;
-        let mut apt = command(["apt-get", "-q", "download"]);
-        output(apt.args(&names).current_dir(&new))?;
+        setup::fetch(&kernel.packages()?, &new)?;
         fs::rename(&new, &into)?;
     }
     let files = fs::read_dir(&into)?.map(|entry| entry.map(|entry| entry.path()));
