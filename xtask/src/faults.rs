@@ -133,7 +133,8 @@ impl Tree {
         let place = root().join("target/faults");
         let dir = place.join("tree");
         say("faults", format_args!("copying to {}", dir.display()));
-        let files = output(command(["git", "ls-files", "-co", "--exclude-standard"]).current_dir(root()))?;
+        let files =
+            output(command(["git", "ls-files", "-co", "--exclude-standard"]).current_dir(root()))?;
         let known: BTreeSet<PathBuf> = files.lines().map(|file| dir.join(file)).collect();
         if dir.exists() {
             remove_others(&dir, &known)?;

@@ -95,8 +95,8 @@ const ROWS: &[Row] = tools! {
 /// One that prints a row an event, of the workload's process.
 const SLOWER: &[Row] = &[Row {
     name: "runqslower",
-    args: &["-p", "$PID", "46000"],
-    set: &[("min_us", "46000"), ("targ_tgid", "$PID")],
+    args: &["-p", "$PID", "1"],
+    set: &[("min_us", "1"), ("targ_tgid", "$PID")],
     workload: None,
     what: What::Rows {
         columns: &[1, 2],

@@ -139,6 +139,15 @@ fn one(name: &str, runtime: &str, kernel: &str) -> Result<Said> {
         });
     }
     let printed = run::run(name, runtime)?;
+    let programs = printed.last["programs"].as_array().into_iter().flatten();
+    let traps: u64 = programs.filter_map(|p| p["traps"].as_u64()).sum();
+    if traps > 0 {
+        let why = case.except.get(kernel).context("programs trap")?;
+        return Ok(Said {
+            short: format!("{traps} traps"),
+            more: format!(": {why}"),
+        });
+    }
     let records = printed.records();
     let may_be_none = case.few.is_some_and(|few| few.least == 0);
     ensure!(records > 0 || may_be_none, "no record: {}", printed.last);
