@@ -86,32 +86,11 @@ enum Task {
         #[arg(long, value_enum, default_value = "release")]
         profile: dist::Profile,
     },
-    /// Measure what an event costs: no probe, an empty one, native eBPF, wasm
+    /// Measure what an event, a loaded tool, or computing costs: no probe, an empty one, native eBPF, wasm
     #[command(
-        after_help = "Examples:\n  cargo xtask bench --instructions --quick\n  cargo xtask bench --profile lseek_raw\n  cargo xtask bench --compute\n  cargo xtask bench --kernel 6.1 --json"
+        after_help = "Examples:\n  cargo xtask bench --instructions --quick\n  cargo xtask bench --profile lseek_raw\n  cargo xtask bench --compute --json bench.json\n  cargo xtask bench --footprint opensnoop --kernel 6.1"
     )]
-    Bench {
-        /// A minute instead of several
-        #[arg(long)]
-        quick: bool,
-        /// The kernel
-        #[arg(long, value_enum, default_value = "6.12")]
-        kernel: Kernel,
-        /// Print every sample and the summary as JSON
-        #[arg(long)]
-        json: bool,
-        /// Count the guest's instructions instead of nanoseconds: the same in each run, whatever else the machine does
-        #[arg(long)]
-        instructions: bool,
-        /// Count the instructions of one event, by function
-        #[arg(long, conflicts_with_all = ["instructions", "json"])]
-        profile: bool,
-        /// Measure programs that only compute, in this process and in this machine's kernel
-        #[arg(long, conflicts_with_all = ["instructions", "profile", "programs"])]
-        compute: bool,
-        /// Only these programs of corpus/src/lseek.bpf.c
-        programs: Vec<String>,
-    },
+    Bench(bench::Plan),
     /// Run tools natively and as wasm at the same time, and compare what they saw
     #[command(
         after_help = "Examples:\n  cargo xtask diff opensnoop tcplife --kernel 6.12\n  cargo xtask diff opensnoop --events 5000\n  cargo xtask diff --table --html target/diff.html\n  cargo xtask diff --object my.bpf.o --workload 'cat /etc/hosts' --kernel 6.1"
@@ -206,26 +185,7 @@ fn run(task: Task) -> Result<ExitCode> {
             engine,
             filter,
         }),
-        Task::Bench {
-            quick,
-            kernel,
-            json,
-            instructions,
-            profile,
-            compute,
-            programs,
-        } => bench::run(&bench::Plan {
-            quick,
-            kernel,
-            json,
-            mode: match (instructions, profile, compute) {
-                (true, _, _) => bench::Mode::Instructions,
-                (_, true, _) => bench::Mode::Profile,
-                (_, _, true) => bench::Mode::Compute,
-                _ => bench::Mode::Wall,
-            },
-            programs,
-        }),
+        Task::Bench(plan) => bench::run(&plan),
         Task::Dist { test, profile } => dist::run(profile, test).map(|()| ExitCode::SUCCESS),
         Task::Diff(plan) => diff::run(&plan),
         Task::Faults(plan) => faults::run(&plan),

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::Path;
 use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -26,7 +25,7 @@ const LONGEST: Duration = Duration::from_secs(20);
 const TOLD: usize = 24;
 
 /// Boots `guest`, whose command is `guest-bench profile`.
-pub(super) fn run(mut guest: Guest) -> Result<ExitCode> {
+pub(super) fn run(mut guest: Guest) -> Result<()> {
     let dir = vm::out_dir().join("bench");
     if dir.exists() {
         fs::remove_dir_all(&dir)?;
@@ -56,7 +55,7 @@ pub(super) fn run(mut guest: Guest) -> Result<ExitCode> {
     if !outcome.is_good() {
         bail!("nothing was counted");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Looks at the guest, which has just said what it calls now, lets it go on, and prints what was seen.
@@ -100,22 +99,25 @@ fn look(socket: &Path, log: &Path) -> Result<()> {
 }
 
 /// The kernel's functions by address.
-struct Symbols(BTreeMap<u64, String>);
+pub(super) struct Symbols(BTreeMap<u64, String>);
 
 impl Symbols {
-    fn read(path: &PathBuf) -> Result<Self> {
-        let text = fs::read_to_string(path)?;
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        Ok(Self::parse(&fs::read_to_string(path)?))
+    }
+
+    pub(super) fn parse(text: &str) -> Self {
         let symbols = text.lines().filter_map(|line| {
             let mut words = line.split_whitespace();
             let address = u64::from_str_radix(words.next()?, 16).ok()?;
             let name = words.nth(1)?;
             Some((address, format!("{:#}", rustc_demangle::demangle(name))))
         });
-        Ok(Self(symbols.collect()))
+        Self(symbols.collect())
     }
 
     /// The function at `address`, and whether that is where it begins.
-    fn at(&self, address: u64) -> (&str, bool) {
+    pub(super) fn at(&self, address: u64) -> (&str, bool) {
         match self.0.range(..=address).next_back() {
             _ if address >> 63 == 0 => ("user space", false),
             Some((start, name)) => (name, *start == address),

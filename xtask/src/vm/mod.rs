@@ -46,6 +46,8 @@ pub(crate) struct Guest {
     pub(crate) counted: bool,
     /// A socket for QEMU's monitor.
     pub(crate) monitor: Option<PathBuf>,
+    /// A plugin of QEMU's, and its arguments.
+    pub(crate) plugin: Option<String>,
 }
 
 /// How a boot ended.
@@ -143,6 +145,7 @@ impl Guest {
             command,
             counted: false,
             monitor: None,
+            plugin: None,
         }
     }
 
@@ -240,6 +243,9 @@ impl Guest {
         .args(["-append", &append]);
         if self.counted {
             qemu.args(["-icount", "shift=0"]);
+        }
+        if let Some(plugin) = &self.plugin {
+            qemu.args(["-plugin", plugin]);
         }
         match &self.monitor {
             Some(socket) => qemu

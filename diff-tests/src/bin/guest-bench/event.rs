@@ -1,15 +1,15 @@
-//! The benchmark's guest side: nanoseconds, or instructions, of one lseek(2) under each kind of probe, as JSON.
+//! One lseek(2) under each kind of probe: nanoseconds, or instructions.
 //!
-//! `guest-bench wall|instructions|profile EMPTY_KPROBE_KO ROUNDS CALLS [PROGRAM…]`. Instructions are what the time stamp counter
-//! counts where QEMU runs with `-icount shift=0`. The kinds take turns within a round, each round in another order, so
-//! that whatever else the machine does meets all of them alike. All counters must be exact, or nothing is printed.
+//! Instructions are what the time stamp counter counts where QEMU runs with `-icount shift=0`. The kinds take turns within a round,
+//! each round in another order, so that whatever else the machine does meets all of them alike. All counters must be exact, or nothing
+//! is printed.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use diff_tests::oracle::{bpftool, native::Native};
 use diff_tests::wasm::Wasm;
 use diff_tests::{corpus, guest};
@@ -17,7 +17,7 @@ use loader::attach::Choice;
 use loader::load::{Engine, Options};
 use loader::open::Input;
 use loader::session::Elements;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const OBJECT: &str = "lseek";
 const MAP: &str = "counts";
@@ -42,7 +42,7 @@ const SAMPLE: u64 = 1000;
 
 /// What is counted while calls are made.
 #[derive(Clone, Copy)]
-enum Unit {
+pub(crate) enum Unit {
     Nanoseconds,
     Instructions,
 }
@@ -73,7 +73,7 @@ impl Unit {
     }
 }
 
-fn instructions() -> u64 {
+pub(crate) fn instructions() -> u64 {
     // SAFETY: every x86-64 processor has it, and Linux lets programs use it.
     unsafe { std::arch::x86_64::_rdtsc() }
 }
@@ -184,39 +184,21 @@ fn counted(elements: &Elements) -> Result<Option<u64>> {
     Ok(Some(u64::from_ne_bytes(value.as_slice().try_into()?)))
 }
 
-fn main() -> Result<()> {
-    let usage =
-        "usage: guest-bench wall|instructions|profile EMPTY_KPROBE_KO ROUNDS CALLS [PROGRAM…]";
-    let mut arguments = std::env::args().skip(1);
-    let mode = arguments.next().context(usage)?;
-    let module = arguments.next().context(usage)?;
-    let rounds: usize = arguments.next().context(usage)?.parse().context(usage)?;
-    let calls: u64 = arguments.next().context(usage)?.parse().context(usage)?;
-    let only: Vec<String> = arguments.collect();
+/// How long a call takes in `unit`, in `rounds` of `calls`; of these programs, or of all.
+pub(crate) fn run(
+    module: &str,
+    unit: Unit,
+    rounds: u64,
+    calls: u64,
+    only: &[&str],
+) -> Result<Value> {
     ensure!(
         calls.is_multiple_of(SAMPLE),
         "CALLS is a multiple of {SAMPLE}"
     );
-    guest::check()?;
-    guest::insmod()?;
-    let mut probes: Vec<Box<dyn Probe>> = vec![Box::new(Nothing), Box::new(Empty { module })];
-    for &(program, title) in PROGRAMS {
-        if only.is_empty() || only.iter().any(|name| name == program) {
-            let native = Native::load(corpus::object(OBJECT)?, OBJECT, &[program])?;
-            probes.push(Box::new(Ebpf(title, native)));
-            for engine in [Engine::Wasmi, Engine::Aot] {
-                probes.push(Box::new(Ours::load(program, title, engine)?));
-            }
-        }
-    }
-    let unit = match mode.as_str() {
-        "wall" => Unit::Nanoseconds,
-        "instructions" => Unit::Instructions,
-        "profile" => return profile(&mut probes),
-        _ => bail!("{usage}"),
-    };
+    let mut probes = probes(module, only)?;
     let samples = measure(&mut probes, unit, rounds, calls)?;
-    let expected = rounds as u64 * (WARM + calls);
+    let expected = rounds * (WARM + calls);
     for probe in &probes {
         let counted = probe.count()?.unwrap_or(expected);
         let name = probe.name();
@@ -225,14 +207,27 @@ fn main() -> Result<()> {
             "{name:?}: counted {counted} of {expected} calls"
         );
     }
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let report = json!({ "kernel": kernel.trim(), "unit": unit.name(), "rounds": rounds, "calls": calls, "probes": samples });
-    println!("{report}");
-    Ok(())
+    Ok(json!({ "unit": unit.name(), "rounds": rounds, "calls": calls, "probes": samples }))
+}
+
+fn probes(module: &str, only: &[&str]) -> Result<Vec<Box<dyn Probe>>> {
+    let module = module.to_owned();
+    let mut probes: Vec<Box<dyn Probe>> = vec![Box::new(Nothing), Box::new(Empty { module })];
+    for &(program, title) in PROGRAMS {
+        if only.is_empty() || only.contains(&program) {
+            let native = Native::load(corpus::object(OBJECT)?, OBJECT, &[program])?;
+            probes.push(Box::new(Ebpf(title, native)));
+            for engine in [Engine::Wasmi, Engine::Aot] {
+                probes.push(Box::new(Ours::load(program, title, engine)?));
+            }
+        }
+    }
+    Ok(probes)
 }
 
 /// Calls under each probe, for as long as the host looks at what is executed: until a file says that it has.
-fn profile(probes: &mut [Box<dyn Probe>]) -> Result<()> {
+pub(crate) fn profile(module: &str, only: &[&str]) -> Result<()> {
+    let mut probes = probes(module, only)?;
     let file = File::open("/proc/self/exe")?;
     for (turn, probe) in probes.iter_mut().enumerate() {
         probe.attach()?;
@@ -256,14 +251,14 @@ fn profile(probes: &mut [Box<dyn Probe>]) -> Result<()> {
 fn measure(
     probes: &mut [Box<dyn Probe>],
     unit: Unit,
-    rounds: usize,
+    rounds: u64,
     calls: u64,
-) -> Result<Vec<serde_json::Value>> {
+) -> Result<Vec<Value>> {
     let file = File::open("/proc/self/exe")?;
     let mut samples = vec![Vec::new(); probes.len()];
     for round in 0..rounds {
         for turn in 0..probes.len() {
-            let which = (round + turn) % probes.len();
+            let which = (round as usize + turn) % probes.len();
             probes[which].attach()?;
             seek(&file, WARM);
             for _ in 0..calls / SAMPLE {
@@ -280,7 +275,7 @@ fn measure(
     Ok(rows.collect())
 }
 
-fn seek(file: &File, calls: u64) {
+pub(crate) fn seek(file: &File, calls: u64) {
     for _ in 0..calls {
         // SAFETY: takes no pointer; the descriptor is open.
         unsafe { libc::syscall(libc::SYS_lseek, file.as_raw_fd(), 0, libc::SEEK_CUR) };

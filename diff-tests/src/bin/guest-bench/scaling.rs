@@ -1,0 +1,199 @@
+//! What an event costs as things grow: elements of a map, loaded programs, busy CPUs. In instructions: see [`super::event`].
+//!
+//! With several CPUs, QEMU's clock counts what all of them execute, so that an event's share of it is what it costs, waiting for
+//! other CPUs included.
+
+use std::fs::File;
+use std::io;
+
+use anyhow::{Context, Result, ensure};
+use diff_tests::workload::on_every_cpu;
+use diff_tests::{corpus, guest};
+use loader::attach::Choice;
+use loader::load::Options;
+use loader::open::Input;
+use loader::session::Session;
+use serde_json::{Value, json};
+
+use super::event::{instructions, seek};
+use super::runtime::{Loaded, RUNTIMES, Runtime};
+
+const SIZES: &[u32] = &[10, 100, 1_000, 10_000, 100_000, 1_000_000];
+const COPIES: &[usize] = &[1, 2, 5, 10, 20, 50];
+/// The largest of each where there is little time.
+const QUICK: (u32, usize) = (10_000, 10);
+
+/// Where programs are that are attached, and see nothing.
+const ELSEWHERE: &str = "kprobe/__x64_sys_getpgid";
+
+/// What is loaded.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject {
+    program: &'static str,
+    section: Option<&'static str>,
+    keys: u32,
+}
+
+impl Subject {
+    const fn of(program: &'static str) -> Self {
+        Self {
+            program,
+            section: None,
+            keys: 1,
+        }
+    }
+
+    /// What is attached while several CPUs are busy.
+    pub(crate) fn shared() -> [(&'static str, Self); 2] {
+        let table = Self {
+            keys: 1000,
+            ..Self::of("scale_table")
+        };
+        [("own counters", Self::of("scale_own")), ("a table", table)]
+    }
+
+    /// Loads and attaches it, with a full table.
+    pub(crate) fn start(&self, runtime: Runtime) -> Result<Loaded> {
+        let input = Input::from_bytes(corpus::object("scale")?, "scale", "scale".as_ref(), None)?;
+        let section = self
+            .section
+            .map(|s| (self.program.to_owned(), s.to_owned()));
+        let choice = Choice {
+            programs: vec![self.program.to_owned()],
+            sections: section.into_iter().collect(),
+            ..Choice::default()
+        };
+        let mut options = Options::default();
+        let keys = ("keys".to_owned(), self.keys.to_string());
+        options.settings.globals.push(keys);
+        options
+            .settings
+            .entries
+            .push(("table".to_owned(), self.keys));
+        let mut loaded = Loaded::load(runtime, input, &[self.program], &choice, &options)?;
+        for key in 0..u64::from(self.keys) {
+            let bytes = key.to_ne_bytes();
+            loaded.session().update("table", &bytes, &bytes)?;
+        }
+        loaded.attach()?;
+        Ok(loaded)
+    }
+}
+
+/// Makes events on each CPU at once, so many on each.
+pub(crate) fn on_all(calls: u64) -> io::Result<()> {
+    on_every_cpu(|_| {
+        seek(&File::open("/proc/self/exe")?, calls);
+        Ok(())
+    })
+}
+
+/// Instructions of an event while each CPU makes so many.
+fn cost(calls: u64) -> Result<f64> {
+    on_all(calls / 10)?;
+    let start = instructions();
+    on_all(calls)?;
+    let took = instructions() - start;
+    let cpus = std::thread::available_parallelism()?.get();
+    Ok(took as f64 / (calls * cpus as u64) as f64)
+}
+
+/// As [`cost`], over what an event costs under no probe.
+struct Bare {
+    calls: u64,
+    cost: f64,
+}
+
+impl Bare {
+    fn measure(calls: u64) -> Result<Self> {
+        let cost = cost(calls)?;
+        Ok(Self { calls, cost })
+    }
+
+    /// What is added by what is attached now, which must see every event.
+    fn added(&self, loaded: &mut Loaded) -> Result<f64> {
+        let before = seen(loaded.session())?;
+        let added = cost(self.calls)? - self.cost;
+        let cpus = std::thread::available_parallelism()?.get() as u64;
+        let seen = seen(loaded.session())? - before;
+        let calls = (self.calls + self.calls / 10) * cpus;
+        ensure!(seen == calls, "{seen} of {calls} events were seen");
+        Ok(added)
+    }
+}
+
+/// The sum of the counts that CPUs have.
+fn seen(session: &mut dyn Session) -> Result<u64> {
+    let elements = session.elements("counts")?;
+    let (_, values) = elements.first().context("a count")?;
+    let each = values.chunks_exact(8);
+    Ok(each
+        .map(|value| u64::from_ne_bytes(value.try_into().unwrap_or_default()))
+        .sum())
+}
+
+/// Of a table with so many elements, full: a look-up and an update.
+fn sizes(bare: &Bare, quick: bool) -> Result<Vec<Value>> {
+    let mut points = Vec::new();
+    for &keys in SIZES.iter().filter(|keys| !quick || **keys <= QUICK.0) {
+        let subject = Subject {
+            keys,
+            ..Subject::of("scale_table")
+        };
+        for runtime in RUNTIMES {
+            let added = bare.added(&mut subject.start(runtime)?)?;
+            points.push(point("elements", runtime, keys as usize, added));
+        }
+    }
+    Ok(points)
+}
+
+/// Of so many copies: all there, and all but one elsewhere.
+fn copies(bare: &Bare, quick: bool) -> Result<Vec<Value>> {
+    let mut points = Vec::new();
+    let here = Subject::of("scale_own");
+    let elsewhere = Subject {
+        section: Some(ELSEWHERE),
+        ..here
+    };
+    for &count in COPIES.iter().filter(|count| !quick || **count <= QUICK.1) {
+        for runtime in RUNTIMES {
+            let first = &mut here.start(runtime)?;
+            for (what, others) in [("elsewhere", &elsewhere), ("here", &here)] {
+                let others = (1..count).map(|_| others.start(runtime));
+                let _others: Vec<Loaded> = others.collect::<Result<_>>()?;
+                points.push(point(what, runtime, count, bare.added(first)?));
+            }
+        }
+    }
+    Ok(points)
+}
+
+fn cpus(bare: &Bare) -> Result<Vec<Value>> {
+    let count = std::thread::available_parallelism()?.get();
+    let mut points = Vec::new();
+    for (what, subject) in Subject::shared() {
+        for runtime in RUNTIMES {
+            let added = bare.added(&mut subject.start(runtime)?)?;
+            points.push(point(what, runtime, count, added));
+        }
+    }
+    Ok(points)
+}
+
+fn point(what: &str, runtime: Runtime, x: usize, added: f64) -> Value {
+    eprintln!("{what} {} {x}: {added:.0}", runtime.name());
+    json!({ "what": what, "runtime": runtime.name(), "x": x, "added": added })
+}
+
+/// As things grow, or, `of_cpus`, on as many CPUs as there are.
+pub(crate) fn run(of_cpus: bool, quick: bool) -> Result<Value> {
+    guest::device()?;
+    let bare = Bare::measure(if quick { 2_000 } else { 10_000 })?;
+    let mut points = cpus(&bare)?;
+    if !of_cpus {
+        points.extend(sizes(&bare, quick)?);
+        points.extend(copies(&bare, quick)?);
+    }
+    Ok(json!({ "bare": bare.cost, "points": points }))
+}
