@@ -117,7 +117,9 @@ impl Bare {
         let cpus = std::thread::available_parallelism()?.get() as u64;
         let seen = seen(loaded.session())? - before;
         let calls = (self.calls + self.calls / 10) * cpus;
-        ensure!(seen == calls, "{seen} of {calls} events were seen");
+        // Starting threads makes a few more.
+        let good = calls..=calls + calls / 100;
+        ensure!(good.contains(&seen), "{seen} of {calls} events were seen");
         Ok(added)
     }
 }
