@@ -39,6 +39,11 @@ impl<T> SpinLock<T> {
     }
 }
 
+/// What only one CPU uses at a time, alone on its cache line.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Line<T>(pub(crate) T);
+
 /// Access to a locked value.
 pub(crate) struct SpinGuard<'l, T> {
     lock: &'l SpinLock<T>,

@@ -41,7 +41,7 @@ impl Array {
     /// `spec` has passed [`area_bytes`], and that many bytes lie at `area`.
     pub(super) fn new(spec: &MapSpec, area: u32, copies: u32) -> Self {
         Self {
-            elements: Elements::new(area, spec.value_size, copies),
+            elements: Elements::new(area, spec.value_size, copies, spec.max_entries),
             max_entries: spec.max_entries,
         }
     }

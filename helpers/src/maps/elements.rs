@@ -1,9 +1,12 @@
-//! Where a map's values lie in guest memory: element after element, and in per-CPU maps within an
-//! element CPU after CPU, each value padded to 8 bytes, as user space sees them too.
+//! Where a map's values lie in guest memory: element after element, each padded to 8 bytes. In per-CPU maps each CPU has all of its
+//! values on cache lines of its own, which no other CPU writes; user space sees an element's values CPU after CPU.
 
 use super::Value;
 use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::Errno;
+
+/// Bytes that CPUs own at a time.
+const LINE: u32 = 64;
 
 /// The values of a map.
 #[derive(Clone, Copy, Debug)]
@@ -12,45 +15,67 @@ pub(super) struct Elements {
     value_size: u32,
     /// Values of an element: 1, or one a CPU.
     copies: u32,
+    /// Bytes from a CPU's values to the next one's.
+    apart: u32,
 }
 
 impl Elements {
-    /// Values of `value_size` bytes from offset `area` on, `copies` an element.
-    pub(super) fn new(area: u32, value_size: u32, copies: u32) -> Self {
+    /// Values of `value_size` bytes from offset `area` on, which is where a line begins; `copies` of each of `count`.
+    pub(super) fn new(area: u32, value_size: u32, copies: u32, count: u32) -> Self {
         Self {
             area,
             value_size,
             copies,
+            // Of a map with room for it, it fits.
+            apart: apart(value_size, count) as u32,
         }
     }
 
     /// Bytes that `count` elements take.
     pub(super) fn bytes(value_size: u32, copies: u32, count: u32) -> u64 {
-        u64::from(value_size).next_multiple_of(8) * u64::from(copies) * u64::from(count)
+        match copies {
+            1 => u64::from(value_size).next_multiple_of(8) * u64::from(count),
+            copies => apart(value_size, count).saturating_mul(copies.into()),
+        }
     }
 
     /// Offset of `element`'s value for `cpu`.
     pub(super) fn offset(&self, element: u32, cpu: u32) -> u32 {
         let copy = if self.copies == 1 { 0 } else { cpu };
-        self.area + (element * self.copies + copy) * self.stride()
+        self.area + copy * self.apart + element * self.stride()
     }
 
     fn stride(&self) -> u32 {
         self.value_size.next_multiple_of(8)
     }
 
-    /// All of `element`'s values, padding included (a lone value has none).
-    pub(super) fn all<'m>(
+    /// `element`'s value for `cpu`, with its padding where there is one a CPU.
+    fn padded<'m>(
         &self,
         memory: &'m GuestMemory,
         element: u32,
+        cpu: u32,
     ) -> Result<GuestSlice<'m>, Errno> {
         let bytes = match self.copies {
             1 => self.value_size,
-            copies => self.stride() * copies,
+            _ => self.stride(),
         };
-        let slice = memory.at(self.offset(element, 0), u64::from(bytes));
+        let slice = memory.at(self.offset(element, cpu), u64::from(bytes));
         slice.ok_or(Errno::EFAULT)
+    }
+
+    /// All of `element`'s values, padding included.
+    pub(super) fn read(
+        &self,
+        memory: &GuestMemory,
+        element: u32,
+        values: &mut [u8],
+    ) -> Result<(), Errno> {
+        let each = values.chunks_mut(self.stride() as usize);
+        for (cpu, value) in (0..self.copies).zip(each) {
+            self.padded(memory, element, cpu)?.read(value);
+        }
+        Ok(())
     }
 
     /// `element`'s value for `cpu`.
@@ -74,8 +99,13 @@ impl Elements {
     ) -> Result<(), Errno> {
         match value {
             Value::Guest(from) => self.one(memory, element, cpu)?.copy_from(from),
-            Value::Host(from) => self.all(memory, element)?.write(from),
-            Value::Zero => self.all(memory, element)?.clear(),
+            Value::Host(from) => {
+                let each = from.chunks(self.stride() as usize);
+                for (cpu, value) in (0..self.copies).zip(each) {
+                    self.padded(memory, element, cpu)?.write(value);
+                }
+            }
+            Value::Zero => self.clear(memory, element)?,
         }
         Ok(())
     }
@@ -89,8 +119,34 @@ impl Elements {
         value: Value<'_>,
     ) -> Result<(), Errno> {
         if self.copies > 1 {
-            self.all(memory, element)?.clear();
+            self.clear(memory, element)?;
         }
         self.store(memory, element, cpu, value)
+    }
+
+    fn clear(&self, memory: &GuestMemory, element: u32) -> Result<(), Errno> {
+        (0..self.copies).try_for_each(|cpu| {
+            self.padded(memory, element, cpu)?.clear();
+            Ok(())
+        })
+    }
+}
+
+fn apart(value_size: u32, count: u32) -> u64 {
+    let bytes = u64::from(value_size).next_multiple_of(8) * u64::from(count);
+    bytes.next_multiple_of(LINE.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_cpus_have_values_on_one_line() {
+        let elements = Elements::new(128, 4, 3, 5);
+        let lines = |cpu| [0, 4].map(|element| elements.offset(element, cpu) / LINE);
+        assert_eq!([lines(0), lines(1), lines(2)], [[2, 2], [3, 3], [4, 4]]);
+        assert_eq!(Elements::bytes(4, 3, 5), 3 * 64);
+        assert_eq!(Elements::bytes(4, 1, 5), 40);
     }
 }

@@ -6,17 +6,12 @@ use alloc::vec::Vec;
 
 use super::host_vec;
 use crate::host::Errno;
-use crate::lock::SpinLock;
+use crate::lock::{Line, SpinLock};
 
 #[derive(Debug)]
 pub(super) struct FreeList {
-    lists: Vec<Line>,
+    lists: Vec<Line<SpinLock<Vec<u32>>>>,
 }
-
-/// A CPU's list, alone on its cache line.
-#[derive(Debug)]
-#[repr(align(64))]
-struct Line(SpinLock<Vec<u32>>);
 
 impl FreeList {
     /// Slots `0..slots`, spread over `cpus` lists. Each list has room for all, so that giving back

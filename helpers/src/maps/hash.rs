@@ -24,7 +24,7 @@ use super::freelist::FreeList;
 use super::{EXIST, Key, MAX_KEY, MAX_PERCPU_VALUE, MapSpec, NOEXIST, Value, host_vec};
 use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::Errno;
-use crate::lock::SpinLock;
+use crate::lock::{Line, SpinLock};
 
 /// `BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_ZERO_SEED |
 /// BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG`: what `htab_map_alloc_check` allows.
@@ -95,7 +95,7 @@ pub(super) struct Hash {
     keys: Vec<AtomicU64>,
     free: FreeList,
     /// Each CPU's spare slot; none where values are replaced in place, or a slot is always to be had.
-    spares: Vec<SpinLock<u32>>,
+    spares: Vec<Line<SpinLock<u32>>>,
     in_place: bool,
     /// The slot that is to be evicted next, around and around; `None`: nothing is.
     hand: Option<AtomicU32>,
@@ -148,9 +148,9 @@ impl Hash {
         let mut keys = host_vec(words)?;
         keys.extend((0..words).map(|_| AtomicU64::new(0)));
         let mut spares = host_vec(cpus as usize)?;
-        spares.extend((spec.max_entries..count).map(SpinLock::new));
+        spares.extend((spec.max_entries..count).map(|slot| Line(SpinLock::new(slot))));
         Ok(Self {
-            elements: Elements::new(area, spec.value_size, copies),
+            elements: Elements::new(area, spec.value_size, copies, count),
             key_size: spec.key_size as usize,
             key_words,
             // Where the map lies is as good a seed as a guest cannot choose.
@@ -259,7 +259,7 @@ impl Hash {
                 let slot = match fresh {
                     Some(slot) => slot,
                     None => {
-                        spare = self.spares[cpu as usize % self.spares.len()].lock();
+                        spare = self.spares[cpu as usize % self.spares.len()].0.lock();
                         &mut *spare
                     }
                 };

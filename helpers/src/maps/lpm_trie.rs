@@ -130,7 +130,7 @@ impl LpmTrie {
             free_elements,
         };
         Ok(Self {
-            elements: Elements::new(area, spec.value_size, 1),
+            elements: Elements::new(area, spec.value_size, 1, spec.max_entries + 1),
             max_bits: (spec.key_size - HEADER) * 8,
             trie: SpinLock::new(trie),
         })

@@ -191,7 +191,7 @@ impl Map {
             Kind::References(references) => references.get(key.index())?,
             Kind::Hash(hash) => hash
                 .elements()
-                .all(memory, hash.find(key)?)
+                .one(memory, hash.find(key)?, 0)
                 .ok()?
                 .word_at(0),
             _ => return None,
@@ -229,8 +229,7 @@ impl Map {
             _ => {}
         }
         let (elements, element) = self.element(key).ok_or(Errno::ENOENT)?;
-        elements.all(memory, element)?.read(value);
-        Ok(())
+        elements.read(memory, element, value)
     }
 
     fn element(&self, key: &Key) -> Option<(&Elements, u32)> {

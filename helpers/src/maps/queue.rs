@@ -53,7 +53,7 @@ impl Queue {
     /// `spec` has passed [`area_bytes`], and that many bytes lie at `area`.
     pub(super) fn new(spec: &MapSpec, area: u32, order: Order) -> Self {
         Self {
-            elements: Elements::new(area, spec.value_size, 1),
+            elements: Elements::new(area, spec.value_size, 1, spec.max_entries),
             max_entries: spec.max_entries,
             order,
             ring: SpinLock::new(Ring::default()),

@@ -12,7 +12,7 @@ use super::freelist::FreeList;
 use super::{MapSpec, host_vec};
 use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::Errno;
-use crate::lock::SpinLock;
+use crate::lock::{Line, SpinLock};
 
 /// Addresses of a stack at most (`PERF_MAX_STACK_DEPTH`, of which `sysctl_perf_event_max_stack` is the default).
 pub const MAX_DEPTH: u32 = 127;
@@ -71,7 +71,7 @@ pub struct StackTrace {
     slots: Vec<Slot>,
     free: FreeList,
     /// Each CPU's slot to walk into.
-    spares: Vec<SpinLock<u32>>,
+    spares: Vec<Line<SpinLock<u32>>>,
 }
 
 #[derive(Debug)]
@@ -95,9 +95,9 @@ impl StackTrace {
             depth: AtomicU32::new(0),
         }));
         let mut spares = host_vec(cpus as usize)?;
-        spares.extend((spec.max_entries..count).map(SpinLock::new));
+        spares.extend((spec.max_entries..count).map(|slot| Line(SpinLock::new(slot))));
         Ok(Self {
-            elements: Elements::new(area, spec.value_size, 1),
+            elements: Elements::new(area, spec.value_size, 1, count),
             depth: spec.value_size / 8,
             buckets,
             slots,
@@ -123,8 +123,8 @@ impl StackTrace {
         flags: u64,
         walk: impl FnOnce(GuestSlice<'_>) -> Result<usize, Errno>,
     ) -> Result<u32, Errno> {
-        let mut spare = self.spares[cpu as usize % self.spares.len()].lock();
-        let buffer = self.elements.all(memory, *spare)?;
+        let mut spare = self.spares[cpu as usize % self.spares.len()].0.lock();
+        let buffer = self.elements.one(memory, *spare, 0)?;
         let depth = walk(buffer)?.min(self.depth as usize);
         if depth == 0 {
             return Err(Errno::EFAULT);
@@ -166,7 +166,7 @@ impl StackTrace {
             return Ok(false);
         };
         let depth = slot.depth.load(Ordering::Relaxed) as usize;
-        let held = self.elements.all(memory, number)?.first(depth * 8);
+        let held = self.elements.one(memory, number, 0)?.first(depth * 8);
         let same = |at: usize| held.word_at(at) == stack.word_at(at);
         Ok(held.len() == stack.len() && (0..stack.len()).step_by(8).all(same))
     }
@@ -195,7 +195,7 @@ impl StackTrace {
         let slot = self.slots.get(number as usize).ok_or(Errno::ENOENT)?;
         let bytes = slot.depth.load(Ordering::Relaxed) as usize * 8;
         value.fill(0);
-        let read = self.elements.all(memory, number);
+        let read = self.elements.one(memory, number, 0);
         if let Ok(stack) = read {
             stack.first(bytes).read(value);
         }
