@@ -10,7 +10,7 @@ use helpers::maps;
 
 use crate::device::{self, Device, MapSpec, Module, ModuleSpec, Sandbox};
 use crate::native::cache::Cache;
-use crate::native::{self, Array, Target};
+use crate::native::{self, Target};
 use crate::open::Input;
 use crate::settings::{self, Settings};
 use crate::values;
@@ -152,10 +152,7 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
     let mut notes = values.notes;
     let native = match options.engine(input) {
         Engine::Wasmi => Vec::new(),
-        Engine::Aot => {
-            let arrays: Vec<Array> = maps.iter().filter_map(device::Map::array).collect();
-            native(&input.wasm, &values.globals, &arrays, memory, &mut notes)?
-        }
+        Engine::Aot => native(&input.wasm, &values.globals, memory, &mut notes)?,
     };
     let module = sandbox.load(&ModuleSpec {
         name: &input.name,
@@ -184,17 +181,12 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
 fn native(
     wasm: &[u8],
     globals: &[u64],
-    arrays: &[Array],
     memory: u64,
     notes: &mut Vec<String>,
 ) -> Result<Vec<u8>, Error> {
     let large = || Error::Native(native::Error::TooLarge(format!("{memory} bytes of memory")));
     let memory = u32::try_from(memory).map_err(|_| large())?;
-    let target = Target {
-        globals,
-        memory,
-        arrays,
-    };
+    let target = Target { globals, memory };
     let image = match Cache::open() {
         Ok(cache) => cache.image(wasm, target),
         Err(why) => {

@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use abi::imports::{CORE, KSYM, MAP, MAP_VALUE, POISON};
+use abi::imports::{CORE, KSYM, MAP, MAP_ENTRIES, MAP_VALUE, POISON};
 use abi::manifest::{DataSection, Extern, ExternKind, Manifest, Symbol};
 use bpf2wasm::btf::{BtfError, Kind};
 
@@ -79,6 +79,8 @@ pub struct Placed {
     pub handle: u64,
     /// Guest pointer of element 0 where elements lie in order, else 0.
     pub values: u64,
+    /// How many elements it has room for.
+    pub entries: u32,
 }
 
 /// Computes all of them. `btf` is the target's, by default the running kernel's.
@@ -102,6 +104,7 @@ pub fn compute(input: &Input, maps: &[Placed], btf: Option<&Path>) -> Result<Val
             MAP if data() => map().map(|m| m.values),
             MAP => map().map(|m| m.handle),
             MAP_VALUE => map().map(|m| m.values),
+            MAP_ENTRIES => map().map(|m| u64::from(m.entries)),
             CORE => relocations.get(name.as_str()).copied(),
             KSYM => match manifest.externs.iter().find(|e| e.name == *name) {
                 Some(external) => Some(resolved(external, kernel_symbol(name)?)?.unwrap_or(0)),

@@ -11,12 +11,25 @@ use abi::manifest::{Extern, ExternKind, Map};
 use super::body::Callee;
 use crate::object::Object;
 
+/// An array map whose elements translated code finds by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Array {
+    /// The global of the address of its first element.
+    pub(crate) values: u32,
+    /// The global of how many elements it has.
+    pub(crate) entries: u32,
+    /// Bytes from one element to the next.
+    pub(crate) stride: u32,
+}
+
 /// The indices of all imported i64 globals; `env.stack_base` is 0.
 pub(crate) struct Globals {
     /// Module and name, in index order, from 1 on.
     pub(crate) imports: Vec<(&'static str, String)>,
     maps: Vec<u32>,
     values: Vec<u32>,
+    /// Of arrays that programs look things up in.
+    arrays: BTreeMap<usize, Array>,
     first_core: u32,
     externs: Vec<u32>,
 }
@@ -36,9 +49,24 @@ impl Globals {
             }
         }
         let mut values = vec![0; object.maps.len()];
-        for index in object.value_maps() {
+        let looked_up = object.looked_up_arrays();
+        for index in object.value_maps().union(&looked_up).copied() {
             values[index] = add(names::MAP_VALUE, &object.maps[index].name);
         }
+        let array = |index: usize| {
+            let map = &object.maps[index];
+            let array = Array {
+                values: values[index],
+                entries: add(names::MAP_ENTRIES, &map.name),
+                // One that is larger than any map can be is refused when the map is made.
+                stride: map
+                    .value_size
+                    .checked_next_multiple_of(8)
+                    .unwrap_or_default(),
+            };
+            (index, array)
+        };
+        let arrays = looked_up.into_iter().map(array).collect();
         let mut first_core = 0;
         for relocation in &object.relocations {
             let index = add(names::CORE, &relocation.import);
@@ -54,9 +82,15 @@ impl Globals {
             imports,
             maps,
             values,
+            arrays,
             first_core,
             externs,
         }
+    }
+
+    /// Map `index`, if it is an array whose elements can be found.
+    pub(crate) fn array(&self, index: usize) -> Option<Array> {
+        self.arrays.get(&index).copied()
     }
 
     /// The global of map `index`.

@@ -6,10 +6,11 @@ use wasm_encoder::Instruction as W;
 
 use super::{Lower, Width};
 use crate::emit::body::Callee;
+use crate::emit::imports::Array;
 use crate::error::ReferenceError;
 use crate::isa::insn::{Insn, Ref};
 use crate::isa::table::Shape;
-use crate::types::arity;
+use crate::types::{Base, arity};
 
 impl Lower<'_> {
     pub(super) fn call(&mut self, insn: &Insn) -> Result<(), ReferenceError> {
@@ -22,7 +23,13 @@ impl Lower<'_> {
                     self.trap(Trap::NoHelper);
                     return Ok(());
                 }
-                Some(row) => Callee::Helper(row.id),
+                Some(row) => {
+                    if let Some((array, key)) = self.array() {
+                        self.element(array, key);
+                        return Ok(());
+                    }
+                    Callee::Helper(row.id)
+                }
                 None if self.shared.stub_unknown_helpers => {
                     self.trap(Trap::NoHelper);
                     return Ok(());
@@ -44,5 +51,31 @@ impl Lower<'_> {
         self.body.call(callee);
         self.write(0, Width::Wide);
         Ok(())
+    }
+
+    /// The array in which this instruction looks up what, if it does.
+    fn array(&self) -> Option<(Array, Base)> {
+        let lookup = self.input.facts.lookups.get(&self.index)?;
+        Some((self.shared.globals.array(lookup.map)?, lookup.key))
+    }
+
+    /// Computes where an array's element is; null behind the last.
+    fn element(&mut self, array: Array, key: Base) {
+        let at = self.key_address(key);
+        self.body.op(&W::I64Load32U(at));
+        let index = self.temporary();
+        self.body.ops(&[
+            W::LocalTee(index),
+            W::I64Const(i64::from(array.stride)),
+            W::I64Mul,
+            W::GlobalGet(array.values),
+            W::I64Add,
+            W::I64Const(0),
+            W::LocalGet(index),
+            W::GlobalGet(array.entries),
+            W::I64LtU,
+            W::Select,
+        ]);
+        self.write(0, Width::Wide);
     }
 }

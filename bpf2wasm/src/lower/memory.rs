@@ -86,6 +86,18 @@ impl Lower<'_> {
         at(0)
     }
 
+    /// Pushes the 32-bit address of a key that a helper's second argument points to; returns the offset left to the access.
+    pub(super) fn key_address(&mut self, key: Base) -> MemArg {
+        let Base::Frame(place) = key else {
+            self.take(2, Width::Narrow);
+            return at(0);
+        };
+        let top = self.input.facts.frame as i32;
+        let frame = self.frame();
+        self.body.get(frame);
+        at(top.wrapping_add(place) as u32)
+    }
+
     /// Pushes the 64-bit address of any access.
     pub(super) fn address(&mut self, base: Base, register: u8, insn: &Insn) {
         if let Base::Frame(place) = base {

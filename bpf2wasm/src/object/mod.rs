@@ -33,6 +33,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use abi::manifest::{CoreRelocation, Extern, Map};
+use abi::map_types::MapType;
 
 use crate::Options;
 use crate::error::{Error, ObjectError, Result};
@@ -141,6 +142,22 @@ impl Object<'_> {
                 }
             })
             .collect()
+    }
+
+    /// The array maps whose handles programs use.
+    pub(crate) fn looked_up_arrays(&self) -> BTreeSet<usize> {
+        let is_array = |index: &usize| {
+            let map = &self.maps[*index];
+            // What only describes inner maps has no elements.
+            let describes = |other: &Map| other.inner == Some(*index as u32);
+            let is_array = map.map_type == MapType::Array as u32 && map.data.is_none();
+            is_array && map.key_size == 4 && !self.maps.iter().any(describes)
+        };
+        let maps = self.constants().filter_map(|r| match r {
+            Ref::Map(map) => Some(map),
+            _ => None,
+        });
+        maps.filter(is_array).collect()
     }
 }
 

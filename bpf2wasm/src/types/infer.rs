@@ -1,5 +1,6 @@
 //! Forward dataflow: the class of every base register.
 
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -8,6 +9,7 @@ use abi::sections::{Attach, ProgType};
 
 use super::lattice::Class;
 use super::state::State;
+use super::uses::Base;
 use crate::cfg::{Block, Blocks};
 use crate::isa::insn::{FP, Insn, Operand, Ref};
 use crate::isa::table::{Form, Shape};
@@ -99,6 +101,17 @@ pub(crate) struct Facts {
     pub(crate) context: Option<u32>,
     /// Calls and taken addresses of other functions, with what they are given.
     pub(crate) calls: Vec<(usize, Entry)>,
+    /// By instruction, the look-ups in a known map by a key in guest memory.
+    pub(crate) lookups: BTreeMap<usize, Lookup>,
+}
+
+/// A look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lookup {
+    /// Index of the map.
+    pub(crate) map: usize,
+    /// Where the key is: in the frame, or where r2 points in guest memory.
+    pub(crate) key: Base,
 }
 
 /// Infers classes to a fixed point.
@@ -159,6 +172,7 @@ impl<'a> Infer<'a> {
             frame: 0,
             context: Some(0),
             calls: Vec::new(),
+            lookups: BTreeMap::new(),
         };
         Infer {
             function,
@@ -195,7 +209,7 @@ impl<'a> Infer<'a> {
             Shape::Atomic(..) => self.atomic(index, insn, state),
             Shape::Helper => match insn.reference {
                 Some(Ref::Extern(_)) => self.kfunc(state),
-                _ => self.helper(insn, state),
+                _ => self.helper(index, insn, state),
             },
             Shape::Kfunc => self.kfunc(state),
             Shape::Local => self.local(insn, state),
@@ -311,12 +325,15 @@ impl<'a> Infer<'a> {
         }
     }
 
-    fn helper(&mut self, insn: &Insn, state: &mut State) {
+    fn helper(&mut self, index: usize, insn: &Insn, state: &mut State) {
         let row = u32::try_from(insn.imm).ok().and_then(helpers::by_id);
         let args = row.map_or(&[][..], |row| row.args);
         // The program that takes over reads who knows how much of it.
         if row.is_some_and(|row| row.id == helpers::TAIL_CALL) {
             self.facts.context = None;
+        }
+        if row.is_some_and(|row| row.id == helpers::MAP_LOOKUP) {
+            self.look_up(index, state);
         }
         // The size that belongs to a pointer is the next argument, or (probe_read) the one before.
         let size = |i: usize, state: &State| {
@@ -356,6 +373,22 @@ impl<'a> Infer<'a> {
             None => Class::Unknown,
         };
         after_call(state, result);
+    }
+
+    fn look_up(&mut self, index: usize, state: &State) {
+        let key = match state.reg(2) {
+            Class::Stack(Some(at)) => Some(Base::Frame(at)),
+            Class::Stack(None) | Class::Guest => Some(Base::Guest),
+            _ => None,
+        };
+        match (state.reg(1), key) {
+            (Class::Map(Some(map)), Some(key)) => {
+                self.facts.lookups.insert(index, Lookup { map, key });
+            }
+            _ => {
+                self.facts.lookups.remove(&index);
+            }
+        }
     }
 
     fn kfunc(&mut self, state: &mut State) {
@@ -411,7 +444,7 @@ fn number(value: i64) -> Class {
 fn constant(insn: &Insn) -> Class {
     match insn.reference {
         None => number(insn.imm),
-        Some(Ref::Map(_)) => Class::Map,
+        Some(Ref::Map(map)) => Class::Map(Some(map)),
         Some(Ref::Data(..) | Ref::Value(..)) => Class::Guest,
         Some(Ref::Extern(_)) => Class::Kernel,
         Some(Ref::Function(_) | Ref::Core(_)) => Class::Scalar,

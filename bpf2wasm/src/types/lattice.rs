@@ -15,8 +15,8 @@ pub(crate) enum Class {
     Ctx(Option<i32>),
     /// Any other pointer into guest memory: map value, data section, record, packet, another frame.
     Guest,
-    /// A map's handle.
-    Map,
+    /// A map's handle; of which map, by index, if known.
+    Map(Option<usize>),
     /// A kernel object's address, or something read from one.
     Kernel,
     /// Anything: an access decides at run time.
@@ -26,7 +26,7 @@ pub(crate) enum Class {
 impl Class {
     /// The least class that holds what either holds.
     pub(crate) fn join(self, other: Self) -> Self {
-        use Class::{Const, Ctx, Guest, Kernel, Scalar, Stack, Unknown, Unset};
+        use Class::{Const, Ctx, Guest, Kernel, Map, Scalar, Stack, Unknown, Unset};
         match (self, other) {
             (a, b) if a == b => a,
             (Unset, x) | (x, Unset) => x,
@@ -36,6 +36,7 @@ impl Class {
             (Const(_) | Scalar, Const(_) | Scalar) => Scalar,
             (Stack(_), Stack(_)) => Stack(None),
             (Ctx(_), Ctx(_)) => Ctx(None),
+            (Map(_), Map(_)) => Map(None),
             (Stack(_) | Ctx(_) | Guest, Stack(_) | Ctx(_) | Guest) => Guest,
             _ => Unknown,
         }
@@ -48,7 +49,7 @@ impl Class {
             Class::Stack(at) => Class::Stack(shifted(at)),
             Class::Ctx(at) => Class::Ctx(shifted(at)),
             Class::Const(at) => shifted(Some(at)).map_or(Class::Scalar, Class::Const),
-            Class::Map => Class::Unknown,
+            Class::Map(_) => Class::Unknown,
             other => other,
         }
     }
@@ -88,7 +89,9 @@ mod tests {
             Ctx(Some(0)),
             Ctx(None),
             Guest,
-            Map,
+            Map(Some(0)),
+            Map(Some(1)),
+            Map(None),
             Kernel,
             Unknown,
         ];

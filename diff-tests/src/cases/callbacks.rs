@@ -64,7 +64,6 @@ fn hostile() -> Result<()> {
     let target = Target {
         globals: &[],
         memory: 1 << 20,
-        arrays: &[],
     };
     let native = match Engine::preferred() {
         Engine::Aot => compile(wasm, target)?,

@@ -27,7 +27,6 @@ fn target(memory: u32) -> Target<'static> {
     Target {
         globals: &[],
         memory,
-        arrays: &[],
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use abi::imports::{ENV, MAP, MAP_VALUE, MEMORY, VALUE_MODULES};
+use abi::imports::{ENV, MAP, MAP_ENTRIES, MAP_VALUE, MEMORY, VALUE_MODULES};
 use abi::map_types::MapType;
 use abi::uapi::AttachPoint;
 use anyhow::Result;
@@ -161,6 +161,7 @@ impl<'a> Rig<'a> {
             match (import.ty, import.module, map) {
                 (TypeRef::Global(_), MAP, Some(map)) => map.handle,
                 (TypeRef::Global(_), MAP_VALUE, Some(map)) => map.values,
+                (TypeRef::Global(_), MAP_ENTRIES, Some(map)) => map.info().max_entries.into(),
                 _ => 0,
             }
         };
@@ -175,7 +176,6 @@ fn native(wasm: &[u8], globals: &[u64]) -> Vec<u8> {
     let target = Target {
         globals,
         memory: SIZE as u32,
-        arrays: &[],
     };
     compile(wasm, target).unwrap_or_default()
 }

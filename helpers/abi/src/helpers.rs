@@ -84,6 +84,8 @@ pub struct Helper {
 
 /// `bpf_tail_call`, which ends the program that calls it.
 pub const TAIL_CALL: u32 = 12;
+/// `map_lookup_elem`, which in an array is arithmetic.
+pub const MAP_LOOKUP: u32 = 1;
 
 /// The row of helper `id`, if the kernel has one.
 pub fn by_id(id: u32) -> Option<&'static Helper> {

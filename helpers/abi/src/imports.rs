@@ -14,6 +14,7 @@
 //! | `atomic` | `cmpxchg{32,64}` | func (i64 pointer, i64 expected, i64 new) → i64 old | |
 //! | `map` | map name | global i64 | the map's handle; for a data section the guest pointer of its first byte |
 //! | `map_value` | map name | global i64 | guest pointer of element 0 of an array map |
+//! | `map_entries` | map name | global i64 | how many elements an array map has |
 //! | `core` | see [`crate::manifest::CoreRelocation`] | global i64 | value of a CO-RE relocation, or [`resized`], or [`POISON`] |
 //! | `ksym` | extern's name | global i64 | address of a kernel symbol; an unresolved weak one is 0 |
 //! | `kfunc` | kernel function's name | func (i64 × 5) → i64 | |
@@ -43,6 +44,8 @@ pub const ATOMIC: &str = "atomic";
 pub const MAP: &str = "map";
 /// Addresses of array maps' first elements (`BPF_PSEUDO_MAP_VALUE`).
 pub const MAP_VALUE: &str = "map_value";
+/// How many elements array maps have.
+pub const MAP_ENTRIES: &str = "map_entries";
 /// CO-RE relocation values.
 pub const CORE: &str = "core";
 /// Addresses of `.ksyms` externs.
@@ -51,7 +54,7 @@ pub const KSYM: &str = "ksym";
 pub const KFUNC: &str = "kfunc";
 
 /// The import modules whose globals are values that the loader computes.
-pub const VALUE_MODULES: &[&str] = &[MAP, MAP_VALUE, CORE, KSYM];
+pub const VALUE_MODULES: &[&str] = &[MAP, MAP_VALUE, MAP_ENTRIES, CORE, KSYM];
 
 /// The export of the function table, where a module has one.
 pub const CALLBACKS: &str = "callbacks";

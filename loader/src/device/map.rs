@@ -8,7 +8,6 @@ use helpers::maps::Inner;
 
 use super::ioctl::{call, text, zeroed};
 use super::{Object, Result};
-use crate::native::Array;
 use crate::values::Placed;
 
 /// What to create.
@@ -80,13 +79,8 @@ impl Map {
             name: self.name(),
             handle: self.handle,
             values: self.values,
+            entries: self.info.max_entries,
         }
-    }
-
-    /// The map for the compiler to native code, if its elements lie in order.
-    pub fn array(&self) -> Option<Array> {
-        let (size, entries) = (self.info.value_size, self.info.max_entries);
-        Array::new(self.handle, self.values, size, entries)
     }
 
     /// Bytes that [`Map::lookup`] gives: for per-CPU maps one padded value per possible CPU.

@@ -111,7 +111,7 @@ impl Function<'_, '_> {
     }
 
     /// How far from the stack's base `bytes` bytes at `address + offset` lie, if they lie in the CPU's own area.
-    pub(super) fn in_area(&self, address: Value, offset: u64, bytes: u32) -> Option<i32> {
+    fn in_area(&self, address: Value, offset: u64, bytes: u32) -> Option<i32> {
         let placed = *self.placed.get(&address)? as u32 as i32;
         let first = -i64::from(layout::CONTEXT_SIZE);
         let end = i64::from(layout::STACK_SIZE + layout::KEYS_SIZE);
@@ -119,15 +119,6 @@ impl Function<'_, '_> {
         // The address itself too, so that its sum did not wrap.
         let inside = (first..end).contains(&placed.into());
         (inside && at + i64::from(bytes) <= end).then_some(at as i32)
-    }
-
-    /// How far from the stack's base `bytes` bytes behind a tagged pointer lie, if they lie in the CPU's own area.
-    pub(super) fn own_pointer(&self, pointer: Value, bytes: u32) -> Option<i32> {
-        let placed = *self.placed.get(&pointer)?;
-        let at = placed.wrapping_sub(layout::guest_ptr(0)) as i64;
-        let first = -i64::from(layout::CONTEXT_SIZE);
-        let end = i64::from(layout::STACK_SIZE + layout::KEYS_SIZE);
-        (first <= at && at + i64::from(bytes) <= end).then_some(at as i32)
     }
 
     /// Traps unless `end` bytes from `address` on are in memory.

@@ -138,12 +138,6 @@ fn key(wasm: &[u8], target: Target<'_>) -> String {
         field(&value.to_le_bytes());
     }
     field(&target.memory.to_le_bytes());
-    for array in target.arrays {
-        field(&array.handle.to_le_bytes());
-        field(&array.values.to_le_bytes());
-        field(&array.stride.to_le_bytes());
-        field(&array.entries.to_le_bytes());
-    }
     field(&VERSION.to_le_bytes());
     field(env!("CARGO_PKG_VERSION").as_bytes());
     field(cranelift_codegen::VERSION.as_bytes());
@@ -180,7 +174,6 @@ mod tests {
         let target = Target {
             globals: &[global],
             memory: 0x2_0000,
-            arrays: &[],
         };
         cache.image(&wasm, target).unwrap()
     }

@@ -37,8 +37,6 @@ enum Special {
     Atomic(AtomicOp, u32),
     /// The number of the CPU.
     Cpu,
-    /// A look-up in a map.
-    Lookup,
 }
 
 fn special(module: &str, name: &str) -> Special {
@@ -50,7 +48,6 @@ fn special(module: &str, name: &str) -> Special {
             None => Special::None,
         },
         (names::BPF, "get_smp_processor_id") => Special::Cpu,
-        (names::BPF, "map_lookup_elem") => Special::Lookup,
         _ => Special::None,
     }
 }
@@ -108,34 +105,9 @@ impl Function<'_, '_> {
         let result = match special {
             Special::Atomic(op, width) if count >= 2 => self.atomic(index, op, width, &args),
             Special::Cpu => self.field(I64, std::mem::offset_of!(Vm, cpu)),
-            Special::Lookup => match self.lookup(&args) {
-                Some(value) => value,
-                None => self.call_host(index, &args),
-            },
             _ => self.call_host(index, &args),
         };
         self.push(result);
-    }
-
-    /// A look-up in an array by a key in the CPU's own area: the element's address, or null behind the last one.
-    fn lookup(&mut self, args: &[Value]) -> Option<Value> {
-        let [map, key] = args else { return None };
-        let handle = self.constant(*map)?;
-        let array = self.module.arrays.iter().find(|a| a.handle == handle)?;
-        let key = self.own_pointer(*key, 4)?;
-        self.reads(key, 4);
-        let stack = self.field(I64, std::mem::offset_of!(Vm, stack));
-        let flags = MemFlagsData::new().with_notrap();
-        let index = self.b.ins().load(I32, flags, stack, key);
-        let index = self.b.ins().uextend(I64, index);
-        let entries = self.iconst(I64, array.entries.into());
-        let inside = self.b.ins().icmp(IntCC::UnsignedLessThan, index, entries);
-        let stride = self.iconst(I64, array.stride.into());
-        let offset = self.b.ins().imul(index, stride);
-        let first = self.iconst(I64, array.values);
-        let element = self.b.ins().iadd(first, offset);
-        let null = self.iconst(I64, 0);
-        Some(self.b.ins().select(inside, element, null))
     }
 
     /// The function behind import `index`, if it was called.

@@ -29,33 +29,6 @@ pub struct Target<'a> {
     pub globals: &'a [u64],
     /// Bytes of guest memory.
     pub memory: u32,
-    /// Maps whose elements lie in order: look-ups in them become arithmetic.
-    pub arrays: &'a [Array],
-}
-
-/// An array in guest memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Array {
-    /// The map's handle.
-    pub handle: u64,
-    /// Guest pointer of element 0.
-    pub values: u64,
-    /// Bytes from one element to the next.
-    pub stride: u32,
-    /// How many elements there are.
-    pub entries: u32,
-}
-
-impl Array {
-    /// The array with these; `None` if the map is no array, whose `values` are 0.
-    pub fn new(handle: u64, values: u64, value_size: u32, entries: u32) -> Option<Self> {
-        (values != 0).then_some(Self {
-            handle,
-            values,
-            stride: value_size.next_multiple_of(8),
-            entries,
-        })
-    }
 }
 
 /// Why a module is not compiled.
@@ -109,7 +82,6 @@ mod tests {
         let target = Target {
             globals: &[],
             memory: 0x2_0000,
-            arrays: &[],
         };
         compile(&wat::parse_str(text).unwrap(), target)
     }

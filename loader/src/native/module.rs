@@ -12,7 +12,7 @@ use wasmparser::{
 };
 
 use super::function::ir_type;
-use super::{Array, Error, Target};
+use super::{Error, Target};
 
 /// What modules may have: as the other engines take it, without floats.
 fn features() -> WasmFeatures {
@@ -57,8 +57,6 @@ pub(super) struct Module<'a> {
     pub(super) called: BTreeSet<u32>,
     /// Bytes of memory.
     pub(super) memory: u32,
-    /// Arrays in it.
-    pub(super) arrays: &'a [Array],
 }
 
 impl<'a> Module<'a> {
@@ -75,7 +73,6 @@ impl<'a> Module<'a> {
             callbacks: Vec::new(),
             called: BTreeSet::new(),
             memory: target.memory,
-            arrays: target.arrays,
         };
         let mut values = target.globals.iter();
         for payload in Parser::new(0).parse_all(wasm) {

@@ -106,10 +106,11 @@ pub fn load(
             sandbox.set(map, element.index, &number.to_ne_bytes())?;
         }
     }
-    let placed = specs.iter().zip(&maps).map(|((name, _), map)| Placed {
+    let placed = specs.iter().zip(&maps).map(|((name, spec), map)| Placed {
         name: name.clone(),
         handle: map.handle,
         values: map.values,
+        entries: spec.max_entries,
     });
     let values = values::compute(input, &placed.collect::<Vec<_>>(), btf);
     let values = values.map_err(load::Error::Value)?;

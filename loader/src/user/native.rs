@@ -12,11 +12,10 @@ use abi::traps::Trap;
 use helpers::calls::Work;
 use helpers::imports::HostFunction;
 use helpers::native::{self, IMPORTS, Image, NONE, RETURN, STACK, TRAP, Vm};
-use helpers::space::Space;
 
 use super::engine::{Instance, State, Trapped, import};
 use super::{Base, Error, UserHost};
-use crate::native::{Array, Target, compile};
+use crate::native::{Target, compile};
 
 /// A site that is not known.
 const NO_SITE: u32 = u32::MAX;
@@ -309,26 +308,10 @@ impl Native {
     }
 }
 
-/// The maps whose elements lie in order.
-fn arrays(space: &Space) -> Vec<Array> {
-    let maps = (0..space.map_count()).filter_map(|index| Some((index, space.map(index)?)));
-    maps.filter_map(|(index, map)| {
-        let (spec, values) = (map.spec(), layout::guest_ptr(map.first_value()?));
-        let handle = layout::map_handle(index);
-        Array::new(handle, values, spec.value_size, spec.max_entries)
-    })
-    .collect()
-}
-
 impl Instance for Native {
     fn load(&mut self, wasm: &[u8], globals: &[u64], state: Arc<State>) -> Result<(), Error> {
         let memory = self.memory.size as u32;
-        let arrays = arrays(&state.space);
-        let target = Target {
-            globals,
-            memory,
-            arrays: &arrays,
-        };
+        let target = Target { globals, memory };
         let bytes = compile(wasm, target).map_err(refused)?;
         let image = Image::read(&bytes).map_err(refused)?;
         let mut imports = Vec::new();

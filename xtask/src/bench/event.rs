@@ -9,8 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{Measured, Mode, Plan, guest_bench, measured, profile, quantile};
-use crate::demo;
+use super::{Measured, Mode, Plan, guest_bench, measured, profile, quantile, release};
 use crate::exec::{command, output, root};
 use crate::kernels::Kernel;
 use crate::progress::{say, step};
@@ -46,7 +45,7 @@ fn amount(mode: Mode, quick: bool) -> (u32, u32) {
 /// Measures in `mode`, which is one that measures events; of a profile, nothing is left to tell.
 pub(super) fn run(plan: &Plan, mode: Mode) -> Result<Option<Measured>> {
     let empty = empty_kprobe(plan.kernel)?;
-    let program = demo::build("wprobe-diff-tests", "guest-bench")?;
+    let program = release("guest-bench")?;
     let (rounds, calls) = amount(mode, plan.quick);
     let mut words = vec![
         mode.name().to_owned(),
