@@ -1,6 +1,7 @@
 //! What the tools of libbpf-tools decide in their `main()`: which programs, where, with which values; and how their data is
 //! shown. The table is `loader/tools.toml`.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -111,7 +112,8 @@ impl Profile {
     /// Adds its decisions to `choice`: what a person chose stands.
     pub fn complete(&self, choice: &mut Choice) -> Result<(), NoPlace> {
         choice.usual.clone_from(&self.programs);
-        let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+        // Reading them takes a tenth of a second.
+        let symbols = LazyCell::new(|| fs::read_to_string("/proc/kallsyms").unwrap_or_default());
         for (program, sections) in &self.places {
             let is_it = |(name, _): &(String, String)| name == program;
             let is_out = !choice.programs.is_empty() && !choice.programs.contains(program);

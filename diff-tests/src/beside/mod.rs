@@ -21,6 +21,8 @@ use counts::Counts;
 
 /// How long Debian's tool may take until it is attached, and until it has ended.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it prints nothing that has nothing more to print.
+const SETTLE: Duration = Duration::from_millis(300);
 /// Rows that are shown of those that only one of the two printed.
 const SHOWN: usize = 5;
 
@@ -219,6 +221,19 @@ impl Theirs {
         Ok(false)
     }
 
+    /// Waits until it prints no more: at its end it leaves out what it has not read yet.
+    fn settle(&self) -> Result<()> {
+        let mut printed = None;
+        loop {
+            let len = fs::metadata(&self.printed)?.len();
+            if printed == Some(len) {
+                return Ok(());
+            }
+            printed = Some(len);
+            thread::sleep(SETTLE);
+        }
+    }
+
     fn end(mut self) -> Result<String> {
         let pid = self.child.id() as libc::pid_t;
         // SAFETY: a signal to a child that nobody has waited for.
@@ -260,8 +275,10 @@ pub fn compare(row: &Row, runtime: &str) -> Result<String> {
         thread::sleep(Duration::from_millis(20));
     }
     let ours = ours.end()?;
-    if matches!(row.what, What::Counts { .. }) {
-        thread::sleep(counts::INTERVAL);
+    match row.what {
+        What::Rows { .. } => theirs.settle()?,
+        What::Counts { .. } => thread::sleep(counts::INTERVAL),
+        What::Histograms => {}
     }
     let theirs = theirs.end()?;
     match &row.what {
