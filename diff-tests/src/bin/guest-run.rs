@@ -115,9 +115,11 @@ fn both(name: &str, runtime: &str, kernel: &str) -> Result<Said> {
     }
     let row = beside::tools().find(|row| row.name == name);
     let row = row.with_context(|| format!("{name} has no row in beside"))?;
+    let said = beside::compare(row, runtime)?;
+    let (short, example) = said.split_at(said.find(", such as").unwrap_or(said.len()));
     Ok(Said {
-        short: beside::compare(row, runtime)?,
-        more: String::new(),
+        short: short.to_owned(),
+        more: example.to_owned(),
     })
 }
 
