@@ -2,7 +2,8 @@
 //!
 //! The file list is the pipeline: `object` (ELF, BTF, maps, relocations) → `isa` (the instruction
 //! table) → `cfg` (blocks, dominators, structure) → `types` (what registers point to, and how wide they are) → `lower`
-//! (one function per lowering shape) → `emit` (the module) → `check` (the result, verified).
+//! (one function per lowering shape) → `emit` (the module) → `check` (the result, verified). Beside it, `events` reads from the
+//! code what the events are that it sends.
 //!
 //! Pure: bytes in, bytes out; no I/O, no `unsafe`, no knowledge of a runtime. What a translated
 //! module looks like is `ARCHITECTURE.md` and the crate `wprobe-abi`.
@@ -16,6 +17,7 @@ mod cfg;
 mod check;
 mod emit;
 mod error;
+mod events;
 mod isa;
 mod listing;
 mod lower;
@@ -121,6 +123,12 @@ pub fn check_programs(object: &[u8], name: &str, options: &Options) -> Result<Ve
 pub fn list(object: &[u8], name: &str, options: &Options) -> Result<Vec<Listing>> {
     let parsed = object::Object::parse(object, options).map_err(|e| e.in_object(name))?;
     Ok(listing::list(&parsed))
+}
+
+/// What the events are that an object's maps send, as far as its code tells: in C's notation, a `struct` a map, named as the map.
+pub fn events(object: &[u8], name: &str, options: &Options) -> Result<String> {
+    let parsed = object::Object::parse(object, options).map_err(|e| e.in_object(name))?;
+    events::recover(&parsed)
 }
 
 /// Translates a bare program; `name` is what messages and the manifest call it.

@@ -309,6 +309,44 @@ mod tests {
         }
     }
 
+    /// The layouts were written from the tools' source: what is recovered from their code has the same members at the same
+    /// places. Some it cannot name, and arrays and unions can look like several members.
+    #[test]
+    fn what_is_recovered_from_code_agrees() {
+        let members = |layout: &Layout| -> Vec<(String, u32)> {
+            let id = layout.event("events").map(|(id, _)| id);
+            let ty = id.and_then(|id| layout.btf().get(id));
+            let members = ty.into_iter().flat_map(|ty| ty.members());
+            let member = |m: bpf2wasm::btf::Member<'_>| (m.name.to_owned(), m.bit_offset / 8);
+            members.map(member).collect()
+        };
+        let (mut tools, mut known, mut found) = (0, 0, 0);
+        for (tool, text) in SHIPPED {
+            let file = std::fs::read(format!("/usr/sbin/{tool}")).unwrap();
+            let objects = bpf2wasm::embedded_objects(&file).unwrap();
+            let recovered = bpf2wasm::events(objects[0].bytes, tool, &Default::default()).unwrap();
+            let recovered = Layout::parse(&recovered).unwrap_or_else(|e| panic!("{tool}: {e}"));
+            let shipped = Layout::parse(text).unwrap();
+            if let (Some((_, size)), Some((_, shipped))) =
+                (recovered.event("events"), shipped.event("events"))
+            {
+                assert_eq!(size, shipped, "{tool}");
+                tools += 1;
+            }
+            let recovered = members(&recovered);
+            for (name, at) in members(&shipped) {
+                let same = recovered.iter().find(|(other, _)| *other == name);
+                if let Some((_, other)) = same {
+                    assert_eq!(*other, at, "{tool}: {name}");
+                }
+                known += 1;
+                found += usize::from(same.is_some());
+            }
+        }
+        assert!(tools >= 18, "{tools} tools");
+        assert!(found * 10 >= known * 7, "{found} of {known} members");
+    }
+
     #[test]
     fn what_is_no_layout_is_refused_with_its_line() {
         for (text, why) in [

@@ -17,6 +17,7 @@
 //! [`Probe`] is what is not yet running; [`Running`] is what is, until it is dropped. What a tool's own `main()` would have
 //! decided is decided by its [`Profile`], and a person's word goes before that.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -142,13 +143,41 @@ impl Probe {
         let manifest = self.input.manifest.as_ref();
         let maps = manifest.map_or(&[][..], |manifest| &manifest.maps);
         let btf = self.input.btf();
-        let maps = maps.iter().filter(|map| is_stream(map));
-        maps.map(|map| self.stream(&map.name, btf.as_ref()))
+        let recovered = LazyCell::new(|| self.recovered());
+        let stream = |map: &Map| {
+            let name = map.name.clone();
+            let ty = self.ty(&name, btf.as_ref())?;
+            Ok(match (&ty, &*recovered) {
+                (None, Some((layout, text))) => Stream {
+                    ty: layout
+                        .event(&name)
+                        .map(|(id, _)| (layout.btf().clone(), id)),
+                    recovered: Some(text.clone()),
+                    map: name,
+                },
+                _ => Stream {
+                    map: name,
+                    ty,
+                    recovered: None,
+                },
+            })
+        };
+        maps.iter()
+            .filter(|map| is_stream(map))
+            .map(stream)
             .collect()
     }
 
-    /// Of which type map `name` sends events.
-    fn stream(&self, name: &str, btf: Option<&Btf>) -> Result<Stream> {
+    /// What events are by the code that fills them, where the object is at hand.
+    fn recovered(&self) -> Option<(Layout, String)> {
+        let object = self.input.object.as_deref()?;
+        // Of what cannot be told, the bytes are shown.
+        let text = bpf2wasm::events(object, &self.input.name, &Default::default()).ok()?;
+        Some((Layout::parse(&text).ok()?, text))
+    }
+
+    /// Of which type map `name` sends events, where somebody says so.
+    fn ty(&self, name: &str, btf: Option<&Btf>) -> Result<Option<(Btf, u32)>> {
         let in_object = |ty: &str| {
             let id = btf?.find(ty, Kind::Struct)?.id;
             Some((btf?.clone(), id))
@@ -171,10 +200,7 @@ impl Probe {
                 names.into_iter().find_map(in_object)
             }
         };
-        Ok(Stream {
-            map: name.to_owned(),
-            ty,
-        })
+        Ok(ty)
     }
 }
 
@@ -185,6 +211,8 @@ pub struct Stream {
     pub map: String,
     /// Where its type is.
     pub ty: Option<(Btf, u32)>,
+    /// The type in C's notation, if nobody says what it is and it was recovered from the code.
+    pub recovered: Option<String>,
 }
 
 /// What a program sent.

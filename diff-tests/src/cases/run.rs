@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Case;
-use crate::workload::system;
-use crate::{beside, guest, run, tool};
+use crate::workload::{syscalls, system};
+use crate::{beside, corpus, guest, run, tool};
 
 /// The tests of this area.
 pub const CASES: &[Case] = &[
@@ -23,6 +23,7 @@ pub const CASES: &[Case] = &[
     ("run::tables_are_alike_on_both_runtimes", tables),
     ("run::the_example_runs_on_both_runtimes", example),
     ("run::events_of_what_stays_loaded", events),
+    ("run::events_of_an_unknown_type_are_recovered", recovered),
     ("run::a_place_that_refuses_is_named", refused),
 ];
 
@@ -133,6 +134,55 @@ fn events() -> Result<()> {
     ensure!(ours.count() > 1, "{text}");
     let last = lines.last().context("a last line")?;
     ensure!(last["name"] == "sigsnoop" && last["lost"] == 0, "{text}");
+    Ok(())
+}
+
+/// An object whose BTF does not say what it sends, and that nobody has a layout for.
+fn recovered() -> Result<()> {
+    let path = guest::scratch("recovered")?.join("events.bpf.o");
+    fs::write(&path, corpus::object("events")?)?;
+    for runtime in ["native", "kernel-wasm"] {
+        let mut child = Command::new(guest::wprobe()?)
+            .arg("run")
+            .arg(&path)
+            .args([
+                "--runtime",
+                runtime,
+                "--duration",
+                "3",
+                "--json",
+                "--explain",
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let directory = guest::scratch("recovered-made")?;
+        while child.try_wait()?.is_none() {
+            syscalls::mkdir(&directory, 1, 0o750)?;
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let output = child.wait_with_output()?;
+        let (text, said) = (
+            String::from_utf8(output.stdout)?,
+            String::from_utf8(output.stderr)?,
+        );
+        ensure!(
+            said.contains("struct made {\n    __u64 time;\n    __u32 pid;\n    __u16 mode;\n    char comm[16];"),
+            "{said}"
+        );
+        let first = text.lines().next().context("an event")?;
+        let first: Value = serde_json::from_str(first)?;
+        let data = &first["data"];
+        let path = directory.join("d0");
+        let path: String = path.to_string_lossy().chars().take(31).collect();
+        ensure!(
+            data["pid"] == std::process::id()
+                && data["mode"] == 0o750
+                && data["comm"] == "guest-tests"
+                && data["path"] == path,
+            "{runtime}: {first}"
+        );
+    }
     Ok(())
 }
 

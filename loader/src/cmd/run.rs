@@ -79,6 +79,10 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     for (name, value) in set.iter().filter(|_| args.which.explain) {
         eprintln!("  set       {name} = {value}  (as the tool does, unless --set says otherwise)");
     }
+    let mut recovered = running.streams.iter().filter_map(|s| s.recovered.as_ref());
+    if let Some(text) = recovered.next().filter(|_| args.which.explain) {
+        eprintln!("  events    as the code fills them (--layout FILE says otherwise):\n{text}");
+    }
     let interval = running.profile.interval.map(Duration::from_secs_f64);
     let tables = running.streams.is_empty() || args.interval.is_some();
     let mut screen = Screen::new(json, tables);

@@ -1,0 +1,379 @@
+//! What registers and spilled words hold, as far as events care: forward dataflow over one function.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::cfg::Blocks;
+use crate::isa::insn::{FP, Insn, Operand, REGISTERS, Ref};
+use crate::isa::table::Shape;
+use crate::object::Function;
+
+/// Helpers by what they give or write.
+mod id {
+    pub(super) const MAP_LOOKUP: i64 = 1;
+    pub(super) const PROBE_READ: i64 = 4;
+    pub(super) const KTIME: i64 = 5;
+    pub(super) const PID_TGID: i64 = 14;
+    pub(super) const UID_GID: i64 = 15;
+    pub(super) const COMM: i64 = 16;
+    pub(super) const PERF_OUTPUT: i64 = 25;
+    pub(super) const PROBE_READ_STR: i64 = 45;
+    pub(super) const READ_USER: i64 = 112;
+    pub(super) const READ_KERNEL: i64 = 113;
+    pub(super) const READ_USER_STR: i64 = 114;
+    pub(super) const READ_KERNEL_STR: i64 = 115;
+    pub(super) const KTIME_BOOT: i64 = 125;
+    pub(super) const RING_OUTPUT: i64 = 130;
+    pub(super) const RING_RESERVE: i64 = 131;
+    pub(super) const RING_SUBMIT: i64 = 132;
+}
+
+/// What a word is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value {
+    /// A known number.
+    Number(i64),
+    /// A map, by index.
+    Map(usize),
+    /// So far into a buffer.
+    At(usize, i64),
+    /// What a helper gave, by what people call it.
+    Named(&'static str),
+    /// Both halves of what a helper gave: the upper one's name, and the lower one's.
+    Halves(&'static str, &'static str),
+    /// Anything.
+    Other,
+}
+
+/// The frame's number among buffers; others are calls that gave them: [`FRAME`] and the call's index.
+const FRAME: usize = 0;
+
+/// What is written to a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Content {
+    /// Zeros, which what follows may overwrite.
+    Zero,
+    /// A number, of a name if it has one.
+    Number(Option<&'static str>),
+    /// Text, of a name if it has one.
+    Text(Option<&'static str>),
+    /// Bytes.
+    Bytes,
+}
+
+/// A write: where, how many bytes, what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Write {
+    pub(super) at: i64,
+    pub(super) size: i64,
+    pub(super) content: Content,
+    /// The instruction's slot.
+    pub(super) slot: u32,
+}
+
+/// An event that a function sends: through which map, and what it wrote to it.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) map: usize,
+    /// Its bytes; `None` if that depends.
+    pub(super) size: Option<i64>,
+    /// In no order, from the event's start on.
+    pub(super) writes: Vec<Write>,
+}
+
+/// The registers, the words in the frame, and what was written last to each place of each buffer.
+#[derive(Clone, PartialEq)]
+struct State {
+    regs: [Value; REGISTERS],
+    spilled: BTreeMap<i64, Value>,
+    writes: BTreeSet<(usize, Write)>,
+}
+
+impl State {
+    fn entry() -> Self {
+        let mut regs = [Value::Other; REGISTERS];
+        regs[usize::from(FP)] = Value::At(FRAME, 0);
+        State {
+            regs,
+            spilled: BTreeMap::new(),
+            writes: BTreeSet::new(),
+        }
+    }
+
+    fn reg(&self, register: u8) -> Value {
+        self.regs[usize::from(register)]
+    }
+}
+
+/// Every event that `function` sends.
+pub(super) fn sent(function: &Function, blocks: &Blocks) -> Vec<Sent> {
+    let mut flow = Flow::new(function);
+    let mut states: Vec<Option<State>> = vec![None; blocks.list.len()];
+    states[0] = Some(State::entry());
+    let mut pending = vec![true; blocks.list.len()];
+    while pending.contains(&true) {
+        for (number, block) in blocks.list.iter().enumerate() {
+            if !core::mem::take(&mut pending[number]) {
+                continue;
+            }
+            let Some(mut state) = states[number].clone() else {
+                continue;
+            };
+            for index in block.first..block.end {
+                flow.step(index, &mut state);
+            }
+            for to in block.exit.targets() {
+                pending[to] |= flow.join(&mut states[to], &state);
+            }
+        }
+    }
+    // What was noted on the way may be of values that were not known to differ yet.
+    flow.outputs.clear();
+    for (block, state) in blocks.list.iter().zip(&mut states) {
+        for state in state.iter_mut() {
+            for index in block.first..block.end {
+                flow.step(index, state);
+            }
+        }
+    }
+    flow.outputs
+}
+
+struct Flow<'f> {
+    function: &'f Function,
+    /// Which buffer each one is the same as: by control flow, a pointer is to either.
+    same: Vec<usize>,
+    /// Records of rings that were reserved: map and bytes, by buffer.
+    reserved: BTreeMap<usize, (usize, Option<i64>)>,
+    outputs: Vec<Sent>,
+}
+
+impl<'f> Flow<'f> {
+    fn new(function: &'f Function) -> Self {
+        Flow {
+            function,
+            same: (0..=function.insns.len()).collect(),
+            reserved: BTreeMap::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    fn root(&self, mut buffer: usize) -> usize {
+        while self.same[buffer] != buffer {
+            buffer = self.same[buffer];
+        }
+        buffer
+    }
+
+    fn joined(&mut self, a: Value, b: Value) -> Value {
+        match (a, b) {
+            (a, b) if a == b => a,
+            (Value::At(a, at), Value::At(b, other)) if at == other => {
+                let (a, b) = (self.root(a), self.root(b));
+                let (a, b) = (a.min(b), a.max(b));
+                self.same[b] = a;
+                Value::At(a, at)
+            }
+            // Null joins any pointer: nobody writes there.
+            (Value::Number(0), at @ Value::At(..)) | (at @ Value::At(..), Value::Number(0)) => at,
+            _ => Value::Other,
+        }
+    }
+
+    /// Joins `state` into what is known at a block's start; whether that changed.
+    fn join(&mut self, known: &mut Option<State>, state: &State) -> bool {
+        let Some(known) = known else {
+            *known = Some(state.clone());
+            return true;
+        };
+        let before = known.clone();
+        for (mine, other) in known.regs.iter_mut().zip(state.regs) {
+            *mine = self.joined(*mine, other);
+        }
+        known
+            .spilled
+            .retain(|at, mine| match state.spilled.get(at) {
+                Some(other) => {
+                    *mine = self.joined(*mine, *other);
+                    *mine != Value::Other
+                }
+                None => false,
+            });
+        *known != before
+    }
+
+    fn step(&mut self, index: usize, state: &mut State) {
+        let insn = &self.function.insns[index];
+        match insn.row.shape {
+            Shape::Constant => {
+                state.regs[usize::from(insn.dst)] = match insn.reference {
+                    Some(Ref::Map(map)) => Value::Map(map),
+                    None => Value::Number(insn.imm),
+                    Some(_) => Value::Other,
+                }
+            }
+            Shape::Move | Shape::Binary(..) => arithmetic(insn, state),
+            Shape::Load(_) => {
+                let spilled = match state.reg(insn.src) {
+                    Value::At(FRAME, at) if insn.bytes() == 8 => {
+                        state.spilled.get(&(at + i64::from(insn.off))).copied()
+                    }
+                    _ => None,
+                };
+                state.regs[usize::from(insn.dst)] = spilled.unwrap_or(Value::Other);
+            }
+            Shape::Store => self.store(insn, state),
+            Shape::Helper if insn.reference.is_none() => self.helper(index, insn, state),
+            Shape::Helper | Shape::Kfunc | Shape::Local | Shape::Packet => {
+                state.regs[..6].fill(Value::Other);
+            }
+            _ if insn.overwrites(insn.dst) => state.regs[usize::from(insn.dst)] = Value::Other,
+            _ => {}
+        }
+    }
+
+    fn store(&mut self, insn: &Insn, state: &mut State) {
+        let Value::At(buffer, at) = state.reg(insn.dst) else {
+            return;
+        };
+        let at = at + i64::from(insn.off);
+        let size = i64::from(insn.bytes());
+        let value = match insn.operand() {
+            Operand::Reg(register) => state.reg(register),
+            Operand::Imm(imm) => Value::Number(imm),
+        };
+        let content = match (value, size) {
+            (Value::Number(0), _) => Content::Zero,
+            (Value::Named(name), _) => Content::Number(Some(name)),
+            (Value::Halves(_, lower), 4) => Content::Number(Some(lower)),
+            _ => Content::Number(None),
+        };
+        self.write(state, buffer, at, size, content, insn.slot);
+        if buffer == FRAME {
+            state.spilled.retain(|spilled, _| (spilled - at).abs() >= 8);
+            if size == 8 && value != Value::Other {
+                state.spilled.insert(at, value);
+            }
+        }
+    }
+
+    /// Notes a write; what it covers is gone.
+    fn write(
+        &self,
+        state: &mut State,
+        buffer: usize,
+        at: i64,
+        size: i64,
+        content: Content,
+        slot: u32,
+    ) {
+        let root = self.root(buffer);
+        state.writes.retain(|(other, write)| {
+            self.root(*other) != root || write.at < at || write.at + write.size > at + size
+        });
+        let write = Write {
+            at,
+            size,
+            content,
+            slot,
+        };
+        state.writes.insert((root, write));
+    }
+
+    fn helper(&mut self, index: usize, insn: &Insn, state: &mut State) {
+        let before = state.regs;
+        let number = |register: u8| match before[usize::from(register)] {
+            Value::Number(number) => Some(number),
+            _ => None,
+        };
+        let written = match insn.imm {
+            id::PROBE_READ | id::READ_USER | id::READ_KERNEL => {
+                let content = match number(2) {
+                    Some(1 | 2 | 4 | 8) => Content::Number(None),
+                    _ => Content::Bytes,
+                };
+                Some((number(2), content))
+            }
+            id::PROBE_READ_STR | id::READ_USER_STR | id::READ_KERNEL_STR => {
+                Some((number(2), Content::Text(None)))
+            }
+            id::COMM => Some((number(2), Content::Text(Some("comm")))),
+            _ => None,
+        };
+        if let (Some((Some(size), content)), Value::At(buffer, at)) = (written, state.reg(1)) {
+            self.write(state, buffer, at, size, content, insn.slot);
+            if buffer == FRAME {
+                let clobbered = at..at + size;
+                state
+                    .spilled
+                    .retain(|at, _| !(*at < clobbered.end && at + 8 > clobbered.start));
+            }
+        }
+        let output = match insn.imm {
+            id::PERF_OUTPUT => Some((state.reg(2), state.reg(4), number(5))),
+            id::RING_OUTPUT => Some((state.reg(1), state.reg(2), number(3))),
+            _ => None,
+        };
+        match (output, state.reg(1)) {
+            (Some((Value::Map(map), Value::At(buffer, at), size)), _) => {
+                self.send(state, map, (buffer, at), size);
+            }
+            (None, Value::Map(map)) if insn.imm == id::RING_RESERVE => {
+                self.reserved.insert(index + 1, (map, number(2)));
+            }
+            (None, Value::At(buffer, 0)) if insn.imm == id::RING_SUBMIT => {
+                let root = self.root(buffer);
+                let reserved = self.reserved.iter();
+                let records = reserved.filter(|(record, _)| self.root(**record) == root);
+                for (map, size) in records.map(|(_, of)| *of).collect::<Vec<_>>() {
+                    self.send(state, map, (buffer, 0), size);
+                }
+            }
+            _ => {}
+        }
+        state.regs[..6].fill(Value::Other);
+        state.regs[0] = match insn.imm {
+            id::MAP_LOOKUP | id::RING_RESERVE => Value::At(index + 1, 0),
+            id::KTIME | id::KTIME_BOOT => Value::Named("time"),
+            id::PID_TGID => Value::Halves("pid", "tid"),
+            id::UID_GID => Value::Halves("gid", "uid"),
+            _ => Value::Other,
+        };
+    }
+
+    /// Notes that `size` bytes at `from`, a place in a buffer, are sent through `map`.
+    fn send(&mut self, state: &State, map: usize, from: (usize, i64), size: Option<i64>) {
+        let root = self.root(from.0);
+        let here = state.writes.iter();
+        let here = here.filter(|(buffer, _)| self.root(*buffer) == root);
+        let writes = here.map(|(_, write)| Write {
+            at: write.at - from.1,
+            ..*write
+        });
+        let writes = writes.collect();
+        self.outputs.push(Sent { map, size, writes });
+    }
+}
+
+fn arithmetic(insn: &Insn, state: &mut State) {
+    let dst = state.reg(insn.dst);
+    let src = match insn.operand() {
+        _ if insn.is_relocated() => Value::Other,
+        Operand::Reg(register) => state.reg(register),
+        Operand::Imm(imm) => Value::Number(imm),
+    };
+    let value = match (insn.is_wide(), insn.row.mnemonic, dst, src) {
+        (true, "mov", _, src) => src,
+        (false, "mov", _, Value::Number(n)) => Value::Number(n & 0xffff_ffff),
+        (false, "mov", _, Value::Halves(_, lower)) => Value::Named(lower),
+        (true, "add", Value::At(buffer, at), Value::Number(n)) => Value::At(buffer, at + n),
+        (true, "add", Value::Number(n), Value::At(buffer, at)) => Value::At(buffer, at + n),
+        (true, "sub", Value::At(buffer, at), Value::Number(n)) => Value::At(buffer, at - n),
+        (true, "rsh", Value::Halves(upper, _), Value::Number(32)) => Value::Named(upper),
+        // Another unit of it.
+        (_, "div", Value::Named("time"), Value::Number(_)) => Value::Named("time"),
+        _ => Value::Other,
+    };
+    state.regs[usize::from(insn.dst)] = value;
+}
