@@ -138,6 +138,13 @@ impl Outcome {
     pub fn misses(&self) -> u64 {
         self.native.misses + self.wasm.misses
     }
+
+    /// How many runs more one had than the other. Not all that a kernel leaves out does it count: a tracepoint's program
+    /// does not run while perf's recursion context or `bpf_prog_active` is taken on that CPU, on a real-time kernel
+    /// maybe by a task that has to wait.
+    pub fn uneven(&self) -> u64 {
+        self.native.timed.abs_diff(self.wasm.timed)
+    }
 }
 
 /// Differences that are shown.
@@ -158,7 +165,14 @@ impl fmt::Display for Outcome {
             self.runs,
             self.events
         )?;
-        for (count, what) in [(self.misses(), "misses"), (self.traps, "traps")] {
+        // Between one's reading and the other's runs go on, which is of no account where nothing differs.
+        let uneven = if self.equal() { 0 } else { self.uneven() };
+        let counts = [
+            (self.misses(), "misses"),
+            (self.traps, "traps"),
+            (uneven, "runs of one runtime only"),
+        ];
+        for (count, what) in counts {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }
