@@ -28,13 +28,14 @@ target=$(cd "$target" && pwd)
 step() { echo "  kmod: $*"; }
 
 # Flags of kernel code: no red zone, no PIC, retpolines and return thunks, endbr at entries.
+# Loops whose length is not known turn once or twice here: unrolled, they cost more than they save.
 # -Zplt: without it calls go through GOTPCREL relocations, which the module loader rejects.
 rust_archive() {
     local flags=(
         -Crelocation-model=static -Ccode-model=kernel -Cno-redzone=y -Cforce-unwind-tables=n
         -Ctarget-cpu=x86-64 -Cjump-tables=n -Csymbol-mangling-version=v0 -Zplt=yes
         -Zfunction-return=thunk-extern -Zretpoline-external-thunk -Zcf-protection=branch
-        -Zemit-stack-sizes=yes
+        -Zemit-stack-sizes=yes -Cllvm-args=-unroll-runtime=false
     )
     (cd "$kmod" && env -u CARGO -u RUSTC_WRAPPER -u RUSTUP_TOOLCHAIN -u CARGO_ENCODED_RUSTFLAGS \
         RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \

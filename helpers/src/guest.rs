@@ -145,6 +145,31 @@ impl<'m> GuestSlice<'m> {
         (self.len == 8 && address.is_aligned()).then(|| unsafe { AtomicU64::from_ptr(address) })
     }
 
+    /// The range as aligned words, if it is nothing but that.
+    #[inline]
+    pub(crate) fn as_words(self) -> Option<&'m [AtomicU64]> {
+        let address = self.start.as_ptr().cast::<AtomicU64>();
+        // SAFETY: so many aligned words inside guest memory, which is only accessed atomically.
+        let words = || unsafe { core::slice::from_raw_parts(address, self.len / 8) };
+        (address as usize | self.len).is_multiple_of(8).then(words)
+    }
+
+    /// The range as aligned 32-bit words, if it is nothing but that.
+    #[inline]
+    pub(crate) fn as_words32(self) -> Option<&'m [AtomicU32]> {
+        let address = self.start.as_ptr().cast::<AtomicU32>();
+        // SAFETY: as in `as_words`.
+        let words = || unsafe { core::slice::from_raw_parts(address, self.len / 4) };
+        (address as usize | self.len).is_multiple_of(4).then(words)
+    }
+
+    /// The range as bytes.
+    #[inline]
+    fn bytes(self) -> &'m [AtomicU8] {
+        // SAFETY: so many bytes inside guest memory, which is only accessed atomically.
+        unsafe { core::slice::from_raw_parts(self.start.as_ptr().cast(), self.len) }
+    }
+
     /// How many bytes precede the first aligned word, and how many words there are from there on.
     fn words_within(self, len: usize) -> (usize, usize) {
         let before = (self.start.as_ptr() as usize).wrapping_neg() % 8;
@@ -162,55 +187,108 @@ impl<'m> GuestSlice<'m> {
     }
 
     /// Copies as many bytes out as both sides have, word by word where aligned.
+    #[inline]
     pub fn read(self, to: &mut [u8]) {
-        let len = self.len.min(to.len());
-        let (before, words) = self.words_within(len);
-        let byte = |(at, to): (usize, &mut u8)| *to = self.byte(at).load(Relaxed);
-        let (first, rest) = to[..len].split_at_mut(before);
-        (0..).zip(first).for_each(byte);
-        let (middle, last) = rest.split_at_mut(words * 8);
-        for (at, chunk) in (before..).step_by(8).zip(middle.chunks_exact_mut(8)) {
-            // SAFETY: one of the words counted.
-            let word = unsafe { self.cell(at) }.load(Relaxed);
-            chunk.copy_from_slice(&word.to_ne_bytes());
+        let from = self.first(to.len());
+        let to = &mut to[..from.len];
+        match from.as_words() {
+            Some(words) => {
+                let each = words.iter().zip(to.as_chunks_mut::<8>().0);
+                each.for_each(|(word, to)| *to = word.load(Relaxed).to_ne_bytes());
+            }
+            None => from.read_bytes(to),
         }
-        (before + words * 8..).zip(last).for_each(byte);
+    }
+
+    /// As [`Self::read`], of as many bytes.
+    fn read_bytes(self, to: &mut [u8]) {
+        let (before, words) = self.words_within(self.len);
+        let (first, rest) = to.split_at_mut(before);
+        let (middle, last) = rest.split_at_mut(words * 8);
+        let bytes = |from: Self, to: &mut [u8]| {
+            let each = from.bytes().iter().zip(to);
+            each.for_each(|(byte, to)| *to = byte.load(Relaxed));
+        };
+        bytes(self, first);
+        let at = before + words * 8;
+        if words > 0 {
+            self.from(before).first(words * 8).read(middle);
+        }
+        bytes(self.from(at), last);
     }
 
     /// Copies as many bytes in as both sides have, word by word where aligned.
+    #[inline]
     pub fn write(self, from: &[u8]) {
-        let len = self.len.min(from.len());
-        let (before, words) = self.words_within(len);
-        let byte = |(at, from): (usize, &u8)| self.byte(at).store(*from, Relaxed);
-        let (first, rest) = from[..len].split_at(before);
-        (0..).zip(first).for_each(byte);
-        let (middle, last) = rest.split_at(words * 8);
-        for (at, chunk) in (before..).step_by(8).zip(middle.as_chunks::<8>().0) {
-            // SAFETY: one of the words counted.
-            unsafe { self.cell(at) }.store(u64::from_ne_bytes(*chunk), Relaxed);
+        let to = self.first(from.len());
+        let from = &from[..to.len];
+        match to.as_words() {
+            Some(words) => {
+                let each = words.iter().zip(from.as_chunks::<8>().0);
+                each.for_each(|(word, from)| word.store(u64::from_ne_bytes(*from), Relaxed));
+            }
+            None => to.write_halves(from),
         }
-        (before + words * 8..).zip(last).for_each(byte);
+    }
+
+    /// As [`Self::write`], of as many bytes: numbers and names are often half aligned.
+    fn write_halves(self, from: &[u8]) {
+        match self.as_words32() {
+            Some(halves) => {
+                let each = halves.iter().zip(from.as_chunks::<4>().0);
+                each.for_each(|(half, from)| half.store(u32::from_ne_bytes(*from), Relaxed));
+            }
+            None => self.write_bytes(from),
+        }
+    }
+
+    /// As [`Self::write`], of as many bytes.
+    fn write_bytes(self, from: &[u8]) {
+        let (before, words) = self.words_within(self.len);
+        let (first, rest) = from.split_at(before);
+        let (middle, last) = rest.split_at(words * 8);
+        let bytes = |to: Self, from: &[u8]| {
+            let each = to.bytes().iter().zip(from);
+            each.for_each(|(to, byte)| to.store(*byte, Relaxed));
+        };
+        bytes(self, first);
+        if words > 0 {
+            self.from(before).first(words * 8).write(middle);
+        }
+        bytes(self.from(before + words * 8), last);
     }
 
     /// Copies as many bytes from `from` as both have. The ranges may overlap where this one begins no later.
+    #[inline]
     pub fn copy_from(self, from: GuestSlice<'_>) {
-        let len = self.len.min(from.len);
+        let (to, from) = (self.first(from.len), from.first(self.len));
+        match (to.as_words(), from.as_words()) {
+            (Some(to), Some(from)) => {
+                let each = to.iter().zip(from);
+                each.for_each(|(to, word)| to.store(word.load(Relaxed), Relaxed));
+            }
+            _ => to.copy_bytes_from(from),
+        }
+    }
+
+    /// As [`Self::copy_from`], of as many bytes.
+    fn copy_bytes_from(self, from: GuestSlice<'_>) {
+        let bytes = |to: Self, from: GuestSlice<'_>| {
+            let each = to.bytes().iter().zip(from.bytes());
+            each.for_each(|(to, byte)| to.store(byte.load(Relaxed), Relaxed));
+        };
         let distance = (self.start.as_ptr() as usize).wrapping_sub(from.start.as_ptr() as usize);
         let (before, words) = match distance % 8 {
-            0 => self.words_within(len),
-            _ => (len, 0),
+            0 => self.words_within(self.len),
+            _ => (self.len, 0),
         };
-        let byte = |at: usize| self.byte(at).store(from.byte(at).load(Relaxed), Relaxed);
-        (0..before).for_each(byte);
-        let last = before + words * 8;
-        let mut at = before;
-        while at < last {
-            // SAFETY: one of the words counted; those of `from` are aligned where ours are.
-            let (to, word) = unsafe { (self.cell(at), from.cell(at)) };
-            to.store(word.load(Relaxed), Relaxed);
-            at += 8;
+        bytes(self.first(before), from);
+        if words > 0 {
+            let (to, from) = (self.from(before), from.from(before));
+            to.first(words * 8).copy_from(from);
         }
-        (last..len).for_each(byte);
+        let last = before + words * 8;
+        bytes(self.from(last), from.from(last));
     }
 
     /// Sets every byte to zero.

@@ -33,7 +33,7 @@ use core::fmt;
 /// What an image begins with.
 pub const MAGIC: [u8; 8] = *b"wprobe\0N";
 /// Version of everything this file says.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes of a SHA-256.
 pub const DIGEST: usize = 32;
 /// Bytes of the header.

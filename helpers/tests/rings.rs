@@ -121,6 +121,7 @@ impl Scene {
         let run = Run {
             host: &self.host,
             space: &self.space,
+            cpu: self.host.cpu(),
             context: 0,
             cookie: 0,
             tail_calls: 0,

@@ -19,19 +19,23 @@
 /* Addresses on their way into a buffer. */
 struct walk {
 	u64 *to;
-	u32 room;
 	u32 skip;
+	/* how many are seen at most */
+	u32 end;
 	u32 seen;
 };
+
+#define WALK(buffer, skipped, room) \
+	{ .to = (buffer), .skip = (skipped), .end = min_t(u32, (skipped) + (room), MAX_DEPTH) }
 
 /* Whether there is room for more. */
 static bool full(const struct walk *walk)
 {
-	return walk->seen >= MAX_DEPTH || walk->seen >= walk->skip + walk->room;
+	return walk->seen >= walk->end;
 }
 
 /* Whether it was taken. */
-static bool store(struct walk *walk, u64 address)
+static __always_inline bool store(struct walk *walk, u64 address)
 {
 	if (full(walk))
 		return false;
@@ -47,38 +51,45 @@ static long stored(const struct walk *walk)
 	return walk->seen < walk->skip ? -EFAULT : (long)(walk->seen - walk->skip);
 }
 
-/*
- * Registers to unwind from: those that were saved whole, or what perf_arch_fetch_caller_regs() notes of a caller,
- * whose frame the noting function's own lies under. perf unwinds from itself to there; on an engine's stack nobody
- * could.
- */
-static bool whole(const struct pt_regs *regs, struct pt_regs *all)
-{
-	*all = *regs;
-	if (regs->flags & X86_EFLAGS_FIXED)
-		return true;
-	all->flags = X86_EFLAGS_FIXED;
-	all->sp = regs->sp + 2 * sizeof(u64);
-	return !copy_from_kernel_nofault(&all->bp, (void *)regs->sp, sizeof(all->bp));
-}
-
-static void walk_kernel(struct walk *walk, const struct pt_regs *regs, u64 frames)
+static void unwind(struct walk *walk, struct pt_regs *regs)
 {
 	struct unwind_state state;
-	struct pt_regs all;
 
-	while (frames--)
-		if (!store(walk, (u64)wprobe_hit))
-			return;
-	if (user_mode(regs) || !store(walk, regs->ip) || !whole(regs, &all))
-		return;
-	for (unwind_start(&state, current, &all, NULL); !unwind_done(&state);
+	for (unwind_start(&state, current, regs, NULL); !unwind_done(&state);
 	     unwind_next_frame(&state)) {
 		unsigned long address = unwind_get_return_address(&state);
 
 		if (!address || !store(walk, address))
 			return;
 	}
+}
+
+/*
+ * From what perf_arch_fetch_caller_regs() notes of a caller, whose frame the noting function's own lies under. perf
+ * unwinds from itself to there; on an engine's stack nobody could.
+ */
+static noinline void unwind_caller(struct walk *walk, const struct pt_regs *regs)
+{
+	struct pt_regs all = *regs;
+
+	all.flags = X86_EFLAGS_FIXED;
+	all.sp = regs->sp + 2 * sizeof(u64);
+	if (!copy_from_kernel_nofault(&all.bp, (void *)regs->sp, sizeof(all.bp)))
+		unwind(walk, &all);
+}
+
+static void walk_kernel(struct walk *walk, const struct pt_regs *regs, u64 frames)
+{
+	while (frames--)
+		if (!store(walk, (u64)wprobe_hit))
+			return;
+	if (user_mode(regs) || !store(walk, regs->ip))
+		return;
+	/* set in all registers that were saved whole */
+	if (regs->flags & X86_EFLAGS_FIXED)
+		unwind(walk, (struct pt_regs *)regs);
+	else
+		unwind_caller(walk, regs);
 }
 
 /* Two words at a user address. */
@@ -134,7 +145,7 @@ static void walk_user(struct walk *walk, const struct pt_regs *regs)
 /* How many addresses of the current task's stack were stored, or -EFAULT. */
 long wp_stack(const struct wprobe_hit *hit, bool user, u32 skip, u64 *to, u32 room)
 {
-	struct walk walk = { .to = to, .room = room, .skip = skip };
+	struct walk walk = WALK(to, skip, room);
 	const struct pt_regs *regs = hit ? hit->regs : NULL;
 
 	if (user && !(regs && user_mode(regs)))
@@ -153,7 +164,7 @@ long wp_stack(const struct wprobe_hit *hit, bool user, u32 skip, u64 *to, u32 ro
  */
 long wp_task_stack(u64 address, bool user, u32 skip, u64 *to, u32 room)
 {
-	struct walk walk = { .to = to, .room = room, .skip = skip };
+	struct walk walk = WALK(to, skip, room);
 	struct unwind_state state;
 	struct task_struct *task;
 	long error = 0;

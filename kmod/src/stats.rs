@@ -24,12 +24,18 @@ impl Timing {
         Self { id }
     }
 
+    /// Whether there is one.
+    #[inline]
+    pub(crate) fn is_wanted() -> bool {
+        TIMINGS.0.load(Relaxed) != 0
+    }
+
     /// When a run begins, if there is one; else 0.
     #[inline]
     pub(crate) fn begin() -> u64 {
-        match TIMINGS.0.load(Relaxed) {
-            0 => 0,
-            _ => services::ktime(),
+        match Self::is_wanted() {
+            false => 0,
+            true => services::ktime(),
         }
     }
 }

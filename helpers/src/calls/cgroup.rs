@@ -6,8 +6,8 @@ use abi::traps::Trap;
 use super::Run;
 use crate::host::{Errno, Host, Result0};
 
-pub(super) fn get_current_cgroup_id<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Result0 {
-    Ok(run.host.cgroup_id(None))
+pub(super) fn get_current_cgroup_id<H: Host>(host: &H) -> u64 {
+    host.cgroup_id(None)
 }
 
 pub(super) fn get_current_ancestor_cgroup_id<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {

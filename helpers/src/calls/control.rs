@@ -60,7 +60,7 @@ pub(super) fn for_each_map_elem<H: Host>(
     }
     // Empty buckets are passed over without a call.
     run.work.bytes(map.spec().max_entries.into())?;
-    let cpu = run.host.cpu();
+    let cpu = run.cpu;
     let key = layout::key_base(cpu, run.depth.min(layout::CALLBACK_DEPTH - 1));
     let size = u64::from(map.spec().key_size);
     let place = run.space.memory().at(key, size).ok_or(Trap::BadPointer)?;

@@ -1,5 +1,7 @@
 //! Helpers on maps.
 
+use core::mem::MaybeUninit;
+
 use abi::layout::{guest_ptr, map_handle};
 use abi::map_types::MapType;
 use abi::traps::Trap;
@@ -8,23 +10,29 @@ use super::{Run, r0};
 use crate::host::Host;
 use crate::maps::{Key, Map, Value};
 
-/// Reads the key behind `pointer`. A map's key size is at most [`crate::maps::MAX_KEY`], so it fits.
+/// Reads the key behind `pointer` into `room`. A map's key size is at most [`crate::maps::MAX_KEY`], so it fits.
 #[inline]
-fn read_key<H>(run: &Run<'_, H>, map: &Map, pointer: u64, key: &mut Key) -> Result<(), Trap> {
+fn read_key<'r, H>(
+    run: &Run<'_, H>,
+    map: &Map,
+    pointer: u64,
+    room: &'r mut MaybeUninit<Key>,
+) -> Result<&'r Key, Trap> {
     let bytes = run.slice(pointer, u64::from(map.spec().key_size))?;
-    key.read_guest(bytes).map_err(|_| Trap::BadMap)
+    Key::read_guest(room, bytes).map_err(|_| Trap::BadMap)
 }
 
+#[inline(always)]
 pub(super) fn lookup_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
     let map = run.space.map_of(args[0])?;
-    let mut key = Key::empty();
-    read_key(run, map, args[1], &mut key)?;
+    let mut room = Key::room();
+    let key = read_key(run, map, args[1], &mut room)?;
     if map.spec().is_of_maps() {
         // Whether the handle is one is checked where it is used, as with any handle.
-        let inner = map.inner(run.space.memory(), &key);
+        let inner = map.inner(run.space.memory(), key);
         return Ok(inner.map_or(0, map_handle));
     }
-    Ok(map.lookup(run.host.cpu(), &key).map_or(0, guest_ptr))
+    Ok(map.lookup(run.cpu, key).map_or(0, guest_ptr))
 }
 
 /// The map behind `handle`, whose elements a program may change (`check_map_func_compatibility`).
@@ -36,17 +44,18 @@ fn changeable<'a, H>(run: &Run<'a, H>, handle: u64) -> Result<&'a Map, Trap> {
     Ok(map)
 }
 
+#[inline(always)]
 pub(super) fn update_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
     let [map, key_at, value_at, flags, _] = args;
     let map = changeable(run, map)?;
-    let mut key = Key::empty();
-    read_key(run, map, key_at, &mut key)?;
+    let mut room = Key::room();
+    let key = read_key(run, map, key_at, &mut room)?;
     let memory = run.space.memory();
     let value = run.slice(value_at, u64::from(map.spec().value_size))?;
     Ok(r0(map.update(
         memory,
-        run.host.cpu(),
-        &key,
+        run.cpu,
+        key,
         Value::Guest(value),
         flags,
     )))
@@ -54,16 +63,16 @@ pub(super) fn update_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u
 
 pub(super) fn delete_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
     let map = changeable(run, args[0])?;
-    let mut key = Key::empty();
-    read_key(run, map, args[1], &mut key)?;
-    Ok(r0(map.delete(run.host.cpu(), &key)))
+    let mut room = Key::room();
+    let key = read_key(run, map, args[1], &mut room)?;
+    Ok(r0(map.delete(run.cpu, key)))
 }
 
 /// A null pointer for a CPU that is not possible, as the kernel.
 pub(super) fn lookup_percpu_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {
     let map = run.space.map_of(args[0])?;
-    let mut key = Key::empty();
-    read_key(run, map, args[1], &mut key)?;
+    let mut room = Key::room();
+    let key = read_key(run, map, args[1], &mut room)?;
     let cpu = args[2] as u32;
     if !map.spec().is_percpu() {
         return Err(Trap::BadMap);
@@ -71,7 +80,7 @@ pub(super) fn lookup_percpu_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> R
     if cpu >= run.space.cpus() {
         return Ok(0);
     }
-    Ok(map.lookup(cpu, &key).map_or(0, guest_ptr))
+    Ok(map.lookup(cpu, key).map_or(0, guest_ptr))
 }
 
 pub(super) fn push_elem<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result<u64, Trap> {

@@ -34,7 +34,7 @@ pub use kfunc::{KFUNCS, kfunc};
 pub use packet::packet_load;
 pub use probe::probe_load;
 pub use take::{Action, AsValue, Take, only};
-pub use work::Work;
+pub use work::{CALL, Work};
 
 /// One run of one program, as its helpers see it.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub struct Run<'a, H> {
     pub host: &'a H,
     /// The program's sandbox.
     pub space: &'a Space,
+    /// The CPU it is on.
+    pub cpu: u32,
     /// Address of the native context (`struct pt_regs` of a kprobe), 0 if there is none.
     pub context: u64,
     /// Value of `bpf_get_attach_cookie()`.
@@ -73,28 +75,24 @@ impl<'a, H> Run<'a, H> {
 pub type Implementation<H> = fn(&Run<'_, H>, [u64; 5]) -> Result<u64, Trap>;
 
 /// Has the implementation of helper `id` taken; `None` if this crate has none.
+// Of what most programs call, `take` gets a closure: its own, which is compiled into what it makes of it. A function would
+// be everybody's, and called.
+#[expect(clippy::redundant_closure, reason = "see above")]
 pub fn take_implementation<H: Host, T: Take<H>>(id: u32, take: T) -> Option<T::Taken> {
     Some(match id {
         TAIL_CALL => take.tail_call(),
-        1 => take.call(map::lookup_elem),
-        2 => take.call(map::update_elem),
+        1 => take.call(|run, args| map::lookup_elem(run, args)),
+        2 => take.call(|run, args| map::update_elem(run, args)),
         3 => take.call(map::delete_elem),
         4 => take.call(probe::read),
-        5 => take.call(time::ktime_get_ns),
         6 => take.call(format::trace_printk),
-        7 => take.call(time::get_prandom_u32),
         8 => take.call(task::get_smp_processor_id),
-        14 => take.call(task::get_current_pid_tgid),
-        15 => take.call(task::get_current_uid_gid),
-        16 => take.call(task::get_current_comm),
+        16 => take.call(|run, args| task::get_current_comm(run, args)),
         25 => take.call(event::perf_event_output),
-        27 => take.call(stack::get_stackid),
-        35 | 158 => take.call(task::get_current_task),
+        27 => take.call(|run, args| stack::get_stackid(run, args)),
         37 => take.call(cgroup::current_task_under_cgroup),
-        42 => take.call(task::get_numa_node_id),
         45 => take.call(probe::read_str),
         67 => take.call(stack::get_stack),
-        80 => take.call(cgroup::get_current_cgroup_id),
         87 => take.call(map::push_elem),
         88 => take.call(map::pop_elem),
         89 => take.call(map::peek_elem),
@@ -103,15 +101,13 @@ pub fn take_implementation<H: Host, T: Take<H>>(id: u32, take: T) -> Option<T::T
         105 => take.call(string::strtol),
         106 => take.call(string::strtoul),
         109 => take.call(task::send_signal),
-        112 => take.call(probe::read_user),
-        113 => take.call(probe::read_kernel),
-        114 => take.call(probe::read_user_str),
-        115 => take.call(probe::read_kernel_str),
+        112 => take.call(|run, args| probe::read_user(run, args)),
+        113 => take.call(|run, args| probe::read_kernel(run, args)),
+        114 => take.call(|run, args| probe::read_user_str(run, args)),
+        115 => take.call(|run, args| probe::read_kernel_str(run, args)),
         117 => take.call(task::send_signal_thread),
-        118 => take.call(time::jiffies64),
         120 => take.call(task::get_ns_current_pid_tgid),
         123 => take.call(cgroup::get_current_ancestor_cgroup_id),
-        125 => take.call(time::ktime_get_boot_ns),
         130 => take.call(event::ringbuf_output),
         131 => take.call(event::ringbuf_reserve),
         132 => take.call(event::ringbuf_submit),
@@ -124,7 +120,6 @@ pub fn take_implementation<H: Host, T: Take<H>>(id: u32, take: T) -> Option<T::T
         154 => take.call(task::this_cpu_ptr),
         156 => take.call(storage::task_storage_get),
         157 => take.call(storage::task_storage_delete),
-        160 => take.call(time::ktime_get_coarse_ns),
         165 => take.call(format::snprintf),
         174 => take.call(task::get_attach_cookie),
         175 => take.call(task::task_pt_regs),
@@ -134,12 +129,33 @@ pub fn take_implementation<H: Host, T: Take<H>>(id: u32, take: T) -> Option<T::T
         184 => take.call(function::get_func_ret),
         185 => take.call(function::get_func_arg_cnt),
         195 => take.call(map::lookup_percpu_elem),
-        208 => take.call(time::ktime_get_tai_ns),
         164 => take.callback(control::for_each_map_elem),
         181 => take.callback(control::bpf_loop),
+        _ => return take_reading(id, take),
+    })
+}
+
+/// Those of [`READING`].
+fn take_reading<H: Host, T: Take<H>>(id: u32, take: T) -> Option<T::Taken> {
+    Some(match id {
+        5 => take.reading(time::ktime_get_ns),
+        7 => take.reading(time::get_prandom_u32),
+        14 => take.reading(task::get_current_pid_tgid),
+        15 => take.reading(task::get_current_uid_gid),
+        35 | 158 => take.reading(task::get_current_task),
+        42 => take.reading(task::get_numa_node_id),
+        80 => take.reading(cgroup::get_current_cgroup_id),
+        118 => take.reading(time::jiffies64),
+        125 => take.reading(time::ktime_get_boot_ns),
+        160 => take.reading(time::ktime_get_coarse_ns),
+        208 => take.reading(time::ktime_get_tai_ns),
         _ => return None,
     })
 }
+
+/// Helpers that only read a number of the host, and can neither fail nor take long: native code need not be ready for
+/// their end of the run, and pays for them where it pays for itself.
+pub const READING: [u32; 12] = [5, 7, 14, 15, 35, 42, 80, 118, 125, 158, 160, 208];
 
 /// The implementation of helper `id` that returns; `None` if this crate has none.
 pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {

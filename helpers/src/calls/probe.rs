@@ -71,11 +71,13 @@ fn kernel_str<H: Host>(run: &Run<'_, H>, to: GuestSlice<'_>, address: u64) -> Re
     Ok(text + 1)
 }
 
+#[inline(always)]
 pub(super) fn read_kernel<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let to = destination(run, args)?;
     finish(to, kernel(run, to, args[2]).map(|()| 0))
 }
 
+#[inline(always)]
 pub(super) fn read_user<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let to = destination(run, args)?;
     finish(to, run.host.read_user(to, args[2]).map(|()| 0))
@@ -89,11 +91,13 @@ pub(super) fn copy_from_user<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Resul
     read_user(run, args)
 }
 
+#[inline(always)]
 pub(super) fn read_kernel_str<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let to = destination(run, args)?;
     finish(to, kernel_str(run, to, args[2]))
 }
 
+#[inline(always)]
 pub(super) fn read_user_str<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let to = destination(run, args)?;
     finish(to, run.host.read_user_str(to, args[2]))

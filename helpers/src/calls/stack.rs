@@ -17,6 +17,7 @@ fn walk(from: From, flags: u64) -> Walk {
     }
 }
 
+#[inline(always)]
 pub(super) fn get_stackid<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let [_, map, flags, ..] = args;
     let stacks = run.space.map_of(map)?.as_stack_trace();
@@ -27,7 +28,7 @@ pub(super) fn get_stackid<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 
     run.work.units(u64::from(stacks.depth()) * FRAME)?;
     let walk = walk(From::Context(run.context), flags);
     let host = run.host;
-    let id = stacks.id(run.space.memory(), host.cpu(), flags, |to| {
+    let id = stacks.id(run.space.memory(), run.cpu, flags, |to| {
         host.stack(walk, to)
     });
     Ok(id.map_or_else(Errno::as_r0, u64::from))

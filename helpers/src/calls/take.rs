@@ -13,6 +13,11 @@ pub trait Take<H>: Copy {
     where
         F: Fn(&Run<'_, H>, [u64; 5]) -> Result0 + Copy;
 
+    /// Takes one that reads a number of the host, and can neither fail nor take long: a call of it costs what a call does.
+    fn reading<F>(self, function: F) -> Self::Taken
+    where
+        F: Fn(&H) -> u64 + Copy;
+
     /// Takes one that calls functions of the module.
     fn callback<F>(self, function: F) -> Self::Taken
     where
@@ -46,6 +51,14 @@ impl<H: Host> Take<H> for AsValue {
     {
         // SAFETY: there is a value of the type, the one just given.
         Action::Call(|run, args| unsafe { only::<F>() }(run, args))
+    }
+
+    fn reading<F>(self, _: F) -> Action<H>
+    where
+        F: Fn(&H) -> u64 + Copy,
+    {
+        // SAFETY: as above.
+        Action::Call(|run, _| Ok(unsafe { only::<F>() }(run.host)))
     }
 
     fn callback<F>(self, _: F) -> Action<H>

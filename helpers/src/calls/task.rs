@@ -4,23 +4,23 @@ use super::{Run, r0};
 use crate::host::{Errno, Host, Result0};
 
 pub(super) fn get_smp_processor_id<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Result0 {
-    Ok(u64::from(run.host.cpu()))
+    Ok(u64::from(run.cpu))
 }
 
-pub(super) fn get_current_pid_tgid<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Result0 {
-    Ok(run.host.pid_tgid())
+pub(super) fn get_current_pid_tgid<H: Host>(host: &H) -> u64 {
+    host.pid_tgid()
 }
 
-pub(super) fn get_current_uid_gid<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Result0 {
-    Ok(run.host.uid_gid())
+pub(super) fn get_current_uid_gid<H: Host>(host: &H) -> u64 {
+    host.uid_gid()
 }
 
-pub(super) fn get_current_task<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Result0 {
-    Ok(run.host.task())
+pub(super) fn get_current_task<H: Host>(host: &H) -> u64 {
+    host.task()
 }
 
-pub(super) fn get_numa_node_id<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Result0 {
-    Ok(run.host.numa_node().into())
+pub(super) fn get_numa_node_id<H: Host>(host: &H) -> u64 {
+    host.numa_node().into()
 }
 
 /// 0 for a CPU that is not possible.
@@ -33,7 +33,7 @@ pub(super) fn per_cpu_ptr<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 
 }
 
 pub(super) fn this_cpu_ptr<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    Ok(run.host.per_cpu(args[0], run.host.cpu()))
+    Ok(run.host.per_cpu(args[0], run.cpu))
 }
 
 pub(super) fn task_pt_regs<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
@@ -71,6 +71,7 @@ pub(super) fn get_attach_cookie<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Resul
 }
 
 /// `strscpy_pad(buf, current->comm, size)`: cut with a NUL, or padded with zeros.
+#[inline(always)]
 pub(super) fn get_current_comm<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let buffer = run.slice(args[0], u64::from(args[1] as u32))?;
     let comm = run.host.comm();

@@ -8,29 +8,29 @@ use core::cell::Cell;
 use abi::traps::Trap;
 
 /// Units for a call, whatever it does.
-const CALL: u64 = 16;
+pub const CALL: u64 = 16;
 /// Bytes that are copied, compared or formatted for one unit.
 const BYTES: u64 = 16;
 
 /// The budget of a run while a helper works, in the engine's units: about one wasm instruction each.
 #[derive(Debug)]
 pub struct Work {
+    had: u64,
     left: Cell<u64>,
-    done: Cell<u64>,
 }
 
 impl Work {
     /// Work for one call, of a run that has `left` units.
     pub fn new(left: u64) -> Self {
         Self {
+            had: left,
             left: Cell::new(left),
-            done: Cell::new(0),
         }
     }
 
     /// What has been used up, for the engine to take off.
     pub fn done(&self) -> u64 {
-        self.done.get()
+        self.had - self.left.get()
     }
 
     /// Pays for the call itself.
@@ -50,8 +50,8 @@ impl Work {
     /// Pays for work of another kind.
     pub(super) fn units(&self, count: u64) -> Result<(), Trap> {
         let left = self.left.get().checked_sub(count);
-        self.done.set(self.done.get().saturating_add(count));
-        self.left.set(left.ok_or(Trap::Budget)?);
-        Ok(())
+        // What asks for more than there is has it all.
+        self.left.set(left.unwrap_or(0));
+        left.map(|_| ()).ok_or(Trap::Budget)
     }
 }

@@ -90,6 +90,7 @@ impl Elements {
     }
 
     /// Stores a guest's value for its CPU, or the control path's for all CPUs.
+    #[inline]
     pub(super) fn store(
         &self,
         memory: &GuestMemory,
@@ -99,13 +100,18 @@ impl Elements {
     ) -> Result<(), Errno> {
         match value {
             Value::Guest(from) => self.one(memory, element, cpu)?.copy_from(from),
-            Value::Host(from) => {
-                let each = from.chunks(self.stride() as usize);
-                for (cpu, value) in (0..self.copies).zip(each) {
-                    self.padded(memory, element, cpu)?.write(value);
-                }
-            }
+            Value::Host(from) => self.store_all(memory, element, from)?,
             Value::Zero => self.clear(memory, element)?,
+        }
+        Ok(())
+    }
+
+    /// Stores one value for each CPU.
+    #[cold]
+    fn store_all(&self, memory: &GuestMemory, element: u32, values: &[u8]) -> Result<(), Errno> {
+        let each = values.chunks(self.stride() as usize);
+        for (cpu, value) in (0..self.copies).zip(each) {
+            self.padded(memory, element, cpu)?.write(value);
         }
         Ok(())
     }
@@ -124,6 +130,7 @@ impl Elements {
         self.store(memory, element, cpu, value)
     }
 
+    #[cold]
     fn clear(&self, memory: &GuestMemory, element: u32) -> Result<(), Errno> {
         (0..self.copies).try_for_each(|cpu| {
             self.padded(memory, element, cpu)?.clear();

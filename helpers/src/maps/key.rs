@@ -4,6 +4,7 @@
 //! so that the hash and the bytes belong together.
 
 use core::mem::MaybeUninit;
+use core::sync::atomic::Ordering::Relaxed;
 
 use crate::guest::GuestSlice;
 use crate::host::Errno;
@@ -16,20 +17,17 @@ const MAX_WORDS: usize = MAX_KEY / 8;
 ///
 /// # Invariants
 ///
-/// The first `count` words are initialised.
+/// The first `count` words are initialised, and `count` is at most `MAX_WORDS`.
 pub struct Key {
-    words: [MaybeUninit<u64>; MAX_WORDS],
+    words: MaybeUninit<[u64; MAX_WORDS]>,
     count: usize,
 }
 
 impl Key {
-    /// A key of no bytes: room for one that is [read](Self::read_guest), for a key is too large to be moved about.
+    /// Room for a key that is [read](Self::read_guest) into it: one is too large to be moved about.
     #[inline]
-    pub fn empty() -> Self {
-        Self {
-            words: [MaybeUninit::uninit(); MAX_WORDS],
-            count: 0,
-        }
+    pub fn room() -> MaybeUninit<Self> {
+        MaybeUninit::uninit()
     }
 
     /// Copies a key out of guest memory.
@@ -38,19 +36,39 @@ impl Key {
     ///
     /// `E2BIG` if it is longer than [`MAX_KEY`].
     pub fn from_guest(from: GuestSlice<'_>) -> Result<Self, Errno> {
-        let mut key = Self::empty();
-        key.read_guest(from)?;
-        Ok(key)
+        let mut room = Self::room();
+        Self::read_guest(&mut room, from)?;
+        // SAFETY: it was read.
+        Ok(unsafe { room.assume_init() })
     }
 
-    /// Becomes a copy of a key in guest memory.
+    /// Copies a key out of guest memory into `room`.
     ///
     /// # Errors
     ///
     /// `E2BIG` if it is longer than [`MAX_KEY`].
     #[inline]
-    pub fn read_guest(&mut self, from: GuestSlice<'_>) -> Result<(), Errno> {
-        self.read_words(from.len(), |at| from.word_at(at))
+    pub fn read_guest<'r>(
+        room: &'r mut MaybeUninit<Self>,
+        from: GuestSlice<'_>,
+    ) -> Result<&'r Self, Errno> {
+        let len = from.len();
+        // Most keys are a word, or half of one.
+        let word = match (from.as_atomic64(), from.as_atomic32()) {
+            (Some(word), _) => word.load(Relaxed),
+            (None, Some(half)) => u64::from(half.load(Relaxed).to_le()).to_le(),
+            (None, None) => return Self::read_words(room, from),
+        };
+        Self::fill(room, len, core::iter::once(word))
+    }
+
+    #[inline(never)]
+    fn read_words<'r>(
+        room: &'r mut MaybeUninit<Self>,
+        from: GuestSlice<'_>,
+    ) -> Result<&'r Self, Errno> {
+        let len = from.len();
+        Self::fill(room, len, (0..len).step_by(8).map(|at| from.word_at(at)))
     }
 
     /// Copies a key out of host memory.
@@ -59,34 +77,45 @@ impl Key {
     ///
     /// `E2BIG` if it is longer than [`MAX_KEY`].
     pub fn from_host(from: &[u8]) -> Result<Self, Errno> {
-        let mut key = Self::empty();
-        key.read_words(from.len(), |at| {
-            let rest = &from[at..from.len().min(at + 8)];
+        let mut room = Self::room();
+        let words = from.chunks(8).map(|chunk| {
             let mut bytes = [0; 8];
-            bytes[..rest.len()].copy_from_slice(rest);
+            bytes[..chunk.len()].copy_from_slice(chunk);
             u64::from_ne_bytes(bytes)
-        })?;
-        Ok(key)
+        });
+        Self::fill(&mut room, from.len(), words)?;
+        // SAFETY: it was filled.
+        Ok(unsafe { room.assume_init() })
     }
 
+    /// Makes the key of `len` bytes that are in `words`.
     #[inline]
-    fn read_words(&mut self, len: usize, word_at: impl Fn(usize) -> u64) -> Result<(), Errno> {
+    fn fill(
+        room: &mut MaybeUninit<Self>,
+        len: usize,
+        words: impl Iterator<Item = u64>,
+    ) -> Result<&Self, Errno> {
         if len > MAX_KEY {
             return Err(Errno::E2BIG);
         }
-        let count = len.div_ceil(8);
-        for (i, word) in self.words[..count].iter_mut().enumerate() {
-            word.write(word_at(i * 8));
+        let key = room.as_mut_ptr();
+        let mut count = 0;
+        for word in words.take(MAX_WORDS) {
+            // SAFETY: inside the room, for count < MAX_WORDS: that many words are taken at most.
+            unsafe { (&raw mut (*key).words).cast::<u64>().add(count).write(word) };
+            count += 1;
         }
-        self.count = count;
-        Ok(())
+        // SAFETY: inside the room; with this all of it is initialised that has to be.
+        unsafe {
+            (&raw mut (*key).count).write(count);
+            Ok(room.assume_init_ref())
+        }
     }
 
     /// The words.
     pub fn words(&self) -> &[u64] {
-        let words = &self.words[..self.count];
-        // SAFETY: the first `count` words are initialised; MaybeUninit<u64> has the layout of u64.
-        unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), words.len()) }
+        // SAFETY: the first `count` words are initialised, of which there are at most as many.
+        unsafe { core::slice::from_raw_parts(self.words.as_ptr().cast(), self.count) }
     }
 
     /// The first four bytes as a number: an array's index.

@@ -200,6 +200,7 @@ impl Map {
     }
 
     /// Offset of `cpu`'s value under `key`.
+    #[inline]
     pub fn lookup(&self, cpu: u32, key: &Key) -> Option<u32> {
         if let Kind::Hash(hash) = &self.kind {
             return Some(hash.elements().offset(hash.touch(key)?, cpu));
@@ -246,6 +247,7 @@ impl Map {
     /// # Errors
     ///
     /// `EINVAL` (flags), `EEXIST`, `ENOENT`, `E2BIG`: as the kernel's map of this type.
+    #[inline]
     pub fn update(
         &self,
         memory: &GuestMemory,
@@ -255,8 +257,22 @@ impl Map {
         flags: u64,
     ) -> Result<(), Errno> {
         match &self.kind {
-            Kind::Array(array) => array.update(memory, cpu, key.index(), value, flags),
             Kind::Hash(hash) => hash.update(memory, cpu, key, value, flags),
+            _ => self.update_other(memory, cpu, key, value, flags),
+        }
+    }
+
+    /// [`Self::update`] of what is no hash, which programs change most.
+    fn update_other(
+        &self,
+        memory: &GuestMemory,
+        cpu: u32,
+        key: &Key,
+        value: Value<'_>,
+        flags: u64,
+    ) -> Result<(), Errno> {
+        match &self.kind {
+            Kind::Array(array) => array.update(memory, cpu, key.index(), value, flags),
             Kind::LpmTrie(trie) => trie.update(memory, key, value, flags),
             Kind::StackTrace(_) => Err(Errno::EINVAL),
             Kind::References(references) => references.update(key.index(), value.number(), flags),

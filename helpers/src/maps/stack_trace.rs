@@ -5,7 +5,8 @@
 //! one slot more, into which it walks; storing trades that for a free one. So a walk needs no other buffer.
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering::{self, Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::elements::Elements;
 use super::freelist::FreeList;
@@ -167,8 +168,10 @@ impl StackTrace {
         };
         let depth = slot.depth.load(Ordering::Relaxed) as usize;
         let held = self.elements.one(memory, number, 0)?.first(depth * 8);
-        let same = |at: usize| held.word_at(at) == stack.word_at(at);
-        Ok(held.len() == stack.len() && (0..stack.len()).step_by(8).all(same))
+        let (held, stack) = (held.as_words(), stack.as_words());
+        let (held, stack) = (held.unwrap_or_default(), stack.unwrap_or_default());
+        let same = |(a, b): (&AtomicU64, &AtomicU64)| a.load(Relaxed) == b.load(Relaxed);
+        Ok(held.len() == stack.len() && held.iter().zip(stack).all(same))
     }
 
     /// Puts `slot` into `bucket`; what was there becomes free.
@@ -226,28 +229,29 @@ impl StackTrace {
     }
 }
 
-/// The kernel's `jhash2()` of the 32-bit words, from 0: what makes an id the kernel's.
+/// The kernel's `jhash2()` of the 32-bit words, from 0: what makes an id the kernel's. Values of maps are aligned.
 fn jhash(stack: GuestSlice<'_>) -> u32 {
     const START: u32 = 0xdead_beef;
-    let count = stack.len() / 4;
-    let word = |at: usize| (stack.word_at(at / 2 * 8) >> (at % 2 * 32)) as u32;
-    let [mut a, mut b, mut c] = [START.wrapping_add((count as u32) << 2); 3];
-    let mut at = 0;
-    while count - at > 3 {
-        a = a.wrapping_add(word(at));
-        b = b.wrapping_add(word(at + 1));
-        c = c.wrapping_add(word(at + 2));
+    let words = stack.as_words32().unwrap_or_default();
+    let [mut a, mut b, mut c] = [START.wrapping_add((words.len() as u32) << 2); 3];
+    let mut rest = words;
+    let word = |words: &[AtomicU32], at: usize| words.get(at).map_or(0, |w| w.load(Relaxed));
+    while let [first, second, third, after @ ..] = rest
+        && !after.is_empty()
+    {
+        a = a.wrapping_add(first.load(Relaxed));
+        b = b.wrapping_add(second.load(Relaxed));
+        c = c.wrapping_add(third.load(Relaxed));
         (a, b, c) = mix(a, b, c);
-        at += 3;
+        rest = after;
     }
-    if count == at {
+    if rest.is_empty() {
         return c;
     }
-    let rest = |n: usize| if at + n < count { word(at + n) } else { 0 };
     finish(
-        a.wrapping_add(rest(0)),
-        b.wrapping_add(rest(1)),
-        c.wrapping_add(rest(2)),
+        a.wrapping_add(word(rest, 0)),
+        b.wrapping_add(word(rest, 1)),
+        c.wrapping_add(word(rest, 2)),
     )
 }
 

@@ -14,9 +14,12 @@ use abi::layout::guest_ptr;
 use abi::map_types::MapType;
 use abi::traps::Trap;
 use host::{KERNEL, KnownHost, OTHER_TASK, TRACED, USER};
-use wprobe_helpers::calls::{Run, Work, implementation, packet_load, probe_load};
+use wprobe_helpers::calls::{
+    Callback, READING, Run, Take, Work, implementation, packet_load, probe_load,
+    take_implementation,
+};
 use wprobe_helpers::guest::GuestMemory;
-use wprobe_helpers::host::Errno;
+use wprobe_helpers::host::{Errno, Host};
 use wprobe_helpers::maps::MapSpec;
 use wprobe_helpers::space::Space;
 
@@ -34,6 +37,7 @@ fn run(space: &Space) -> Run<'_, KnownHost> {
     Run {
         host: &KnownHost,
         space,
+        cpu: KnownHost.cpu(),
         context: KERNEL,
         cookie: 77,
         tail_calls: 0,
@@ -189,6 +193,47 @@ fn destinations_outside_guest_memory_trap() {
                 Err(Trap::BadPointer)
             );
         }
+    }
+}
+
+/// Tells the implementations that read a number of the host from others.
+#[derive(Clone, Copy)]
+struct IsReading;
+
+impl Take<KnownHost> for IsReading {
+    type Taken = bool;
+
+    fn call<F>(self, _: F) -> bool
+    where
+        F: Fn(&Run<'_, KnownHost>, [u64; 5]) -> Result<u64, Trap> + Copy,
+    {
+        false
+    }
+
+    fn reading<F>(self, _: F) -> bool
+    where
+        F: Fn(&KnownHost) -> u64 + Copy,
+    {
+        true
+    }
+
+    fn callback<F>(self, _: F) -> bool
+    where
+        F: Fn(&Run<'_, KnownHost>, [u64; 5], Callback<'_>) -> Result<u64, Trap> + Copy,
+    {
+        false
+    }
+
+    fn tail_call(self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn those_that_only_read_are_known_to_the_compiler() {
+    for id in 0..300 {
+        let is_reading = take_implementation(id, IsReading).unwrap_or(false);
+        assert_eq!(is_reading, READING.contains(&id), "{id}");
     }
 }
 

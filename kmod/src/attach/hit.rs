@@ -14,7 +14,7 @@ use super::shim::{self, Hit};
 use crate::cpu::{self, Cpu, Running};
 use crate::engine::Function;
 use crate::engine::native::Rest;
-use crate::engine::slot::{Flow, RunState, Slot};
+use crate::engine::slot::{Flow, RunState, Slot, SlotGuard};
 use crate::engine::trap::{self, Stop};
 use crate::module::Module;
 use crate::program::{Buffer, Entry, Program, Run, SyscallCall};
@@ -54,6 +54,7 @@ pub(crate) struct Attachment {
     stats: &'static Stats,
     fuel: u64,
     /// Words of the context that are copied.
+    /// [`CONTEXT_WORDS`] at most.
     words: usize,
     /// Their bits; empty: all of each.
     masks: Box<[u64]>,
@@ -111,12 +112,42 @@ impl Attachment {
     /// # Safety
     ///
     /// The hit is one of the place this attachment was made for.
+    // Nothing but the last thing done is a call, so that no registers need be saved.
     #[inline]
     pub(crate) unsafe fn hit(&self, hit: &Hit, cpu: u32) -> Rest {
+        if !self.masks.is_empty() {
+            // SAFETY: the caller's promise.
+            return unsafe { self.hit_masked(hit, cpu) };
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.begin(hit, cpu, copy) }
+    }
+
+    /// As [`Self::hit`], where not all bits of each word are wanted.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::hit`].
+    #[inline(never)]
+    unsafe fn hit_masked(&self, hit: &Hit, cpu: u32) -> Rest {
+        let copy = |to: &[AtomicU64], words: &[u64]| {
+            let each = to.iter().zip(words).zip(&self.masks);
+            each.for_each(|((to, word), mask)| to.store(*word & *mask, Relaxed));
+        };
+        // SAFETY: the caller's promise.
+        unsafe { self.begin(hit, cpu, copy) }
+    }
+
+    /// As [`Self::hit`]; `copy` copies the context.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::hit`].
+    #[inline(always)]
+    unsafe fn begin(&self, hit: &Hit, cpu: u32, copy: impl Fn(&[AtomicU64], &[u64])) -> Rest {
         let Some(ready) = self.ready.get(cpu as usize) else {
             // SAFETY: the caller's promise.
-            unsafe { self.hit_arguments(hit, cpu) };
-            return Rest::NOTHING;
+            return unsafe { self.hit_arguments(hit, cpu) };
         };
         let Some(running) = Running::begin_on(ready.cpu, cpu) else {
             ready.counters.miss();
@@ -131,32 +162,43 @@ impl Attachment {
             return Rest::NOTHING;
         };
         running.using(ready.slot, Some(self.stats));
-        // SAFETY: the caller's promise.
-        unsafe { self.copy(hit, ready) };
-        let began = Timing::begin();
+        // SAFETY: no more are copied (`Self::new`); the place's probe hands over that many at least (`place::context`).
+        let words = unsafe {
+            core::hint::assert_unchecked(self.words <= CONTEXT_WORDS);
+            core::slice::from_raw_parts(hit.words, self.words)
+        };
+        copy(&ready.context[..words.len()], words);
+        if let Some(info) = self.info {
+            ready.context[INFO_AT].store(info, Relaxed);
+        }
         ready.counters.run();
         let state = store.data_mut();
         state.context = core::ptr::from_ref(hit) as u64;
         state.cookie = self.cookie;
-        match ready.function {
-            Function::Native(function) => {
-                state.began = began;
-                let rest = function.prepare(state, self.fuel);
-                store.keep();
-                running.keep();
-                rest
-            }
-            Function::Wasmi(_) => {
-                let mut fuel = self.fuel;
-                let argument = state.argument;
-                let result = ready.function.run(&mut store, argument, &mut fuel);
-                if let Err(stop) = result {
-                    self.stopped(ready, &mut store, stop, fuel);
-                }
-                ready.counters.end(began);
-                Rest::NOTHING
-            }
+        let Function::Native(function) = ready.function else {
+            return self.interpret(ready, running, store);
+        };
+        let rest = function.prepare(state, self.fuel);
+        store.keep();
+        running.keep();
+        if Timing::is_wanted() {
+            return rest.timed();
         }
+        rest
+    }
+
+    /// Runs wasm; nothing is left to be done.
+    #[inline(never)]
+    fn interpret(&self, ready: &Ready, _running: Running, mut store: SlotGuard<'_>) -> Rest {
+        let began = Timing::begin();
+        let argument = store.data_mut().argument;
+        let mut fuel = self.fuel;
+        let result = ready.function.run(&mut store, argument, &mut fuel);
+        if let Err(stop) = result {
+            self.stopped(ready, &mut store, stop, fuel);
+        }
+        ready.counters.end(began);
+        Rest::NOTHING
     }
 
     /// Native code that [`Self::hit`] left to be run has been run.
@@ -167,39 +209,27 @@ impl Attachment {
     #[inline]
     pub(crate) unsafe fn ran(&self, state: *mut RunState) {
         // SAFETY: the state is this run's; its CPU has an entry, in which the run began.
-        let (ready, cpu, began, stopped) = unsafe {
+        let (ready, cpu, is_plain) = unsafe {
             let cpu = (*state).vm.cpu as u32;
             let ready = self.ready.get_unchecked(cpu as usize);
-            (ready, cpu, (*state).began, (*state).trap.is_some())
+            (ready, cpu, (*state).trap.is_none() && (*state).began == 0)
         };
         // SAFETY: both were kept when the run was left over.
-        let (_running, mut store) = unsafe { (Running::go_on(ready.cpu, cpu), ready.slot.go_on()) };
-        if stopped {
-            let fuel = store.data_mut().vm.fuel;
+        let (running, store) = unsafe { (Running::go_on(ready.cpu, cpu), ready.slot.go_on()) };
+        if !is_plain {
+            self.finish(ready, running, store);
+        }
+    }
+
+    /// As [`Self::ran`], of a run that was timed or ended early.
+    #[cold]
+    fn finish(&self, ready: &Ready, _running: Running, mut store: SlotGuard<'_>) {
+        let state = store.data_mut();
+        let (began, fuel) = (core::mem::take(&mut state.began), state.vm.fuel);
+        if state.trap.is_some() {
             self.stopped(ready, &mut store, Stop::Noted, fuel);
         }
         ready.counters.end(began);
-    }
-
-    /// Copies the context of a hit, as far as the program reads it.
-    ///
-    /// # Safety
-    ///
-    /// As [`Self::hit`].
-    #[inline]
-    unsafe fn copy(&self, hit: &Hit, ready: &Ready) {
-        // SAFETY: the place's probe hands over that many words at least (`place::context`).
-        let words = unsafe { core::slice::from_raw_parts(hit.words, self.words) };
-        let to = ready.context.iter().zip(words);
-        if self.masks.is_empty() {
-            to.for_each(|(to, word)| to.store(*word, Relaxed));
-        } else {
-            let to = to.zip(&self.masks);
-            to.for_each(|((to, word), mask)| to.store(*word & *mask, Relaxed));
-        }
-        if let Some(info) = self.info {
-            ready.context[INFO_AT].store(info, Relaxed);
-        }
     }
 
     /// After the engine has stopped, with `fuel` left: goes on with the programs that took over, and notes a trap.
@@ -227,13 +257,14 @@ impl Attachment {
     ///
     /// As [`Self::hit`].
     #[cold]
-    unsafe fn hit_arguments(&self, hit: &Hit, cpu: u32) {
+    unsafe fn hit_arguments(&self, hit: &Hit, cpu: u32) -> Rest {
         let program = self.program();
         let Some(counters) = program.stats.cpu(cpu) else {
-            return;
+            return Rest::NOTHING;
         };
         let Some(running) = Running::begin(cpu) else {
-            return counters.miss();
+            counters.miss();
+            return Rest::NOTHING;
         };
         let (
             Entry::Arguments {
@@ -244,14 +275,15 @@ impl Attachment {
             Some(own),
         ) = (&program.entry, &self.module.own)
         else {
-            return;
+            return Rest::NOTHING;
         };
         if program.stats.is_disabled() {
-            return;
+            return Rest::NOTHING;
         }
         // SAFETY: a syscall's probe hands over registers.
         let Some(args) = (unsafe { shim::syscall_args(hit.regs) }) else {
-            return counters.miss();
+            counters.miss();
+            return Rest::NOTHING;
         };
         let run = Run {
             running: &running,
@@ -268,7 +300,21 @@ impl Attachment {
             string: self.string,
         };
         run.with_arguments(&own.slot, &call, args);
+        Rest::NOTHING
     }
+}
+
+/// Copies the words of a context, of which there are none, a few, or a whole `struct pt_regs`.
+#[inline(always)]
+fn copy(mut to: &[AtomicU64], mut words: &[u64]) {
+    while let ([a, b, c, d, to_rest @ ..], [e, f, g, h, rest @ ..]) = (to, words) {
+        for (to, word) in [(a, e), (b, f), (c, g), (d, h)] {
+            to.store(*word, Relaxed);
+        }
+        (to, words) = (to_rest, rest);
+    }
+    let each = to.iter().zip(words);
+    each.for_each(|(to, word)| to.store(*word, Relaxed));
 }
 
 /// What hits of a translated program need, by CPU.

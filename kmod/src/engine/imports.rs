@@ -269,6 +269,7 @@ fn run<'a>(state: &RunState, space: &'a Space, work: &'a Work) -> Run<'a, Kernel
     Run {
         host: &Kernel,
         space,
+        cpu: state.vm.cpu as u32,
         context: state.context,
         cookie: state.cookie,
         tail_calls: state.flow.tail_calls,

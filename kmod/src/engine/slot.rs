@@ -31,7 +31,7 @@ pub(crate) struct RunState {
     pub(crate) vm: Vm,
     /// What a hit calls native code with: the pointer to the context.
     pub(crate) argument: u64,
-    /// When the run of native code began, if its time is measured.
+    /// When the run of native code began, if its time is measured; else 0.
     pub(crate) began: u64,
     /// The sandbox's memory and maps; none for an exclusive module. The sandbox drops its stores before them.
     pub(crate) space: Option<&'static Space>,

@@ -58,6 +58,8 @@ impl Shape {
     }
 }
 
+/// How many instructions back a bound of an address is looked for.
+const DEPTH: u32 = 6;
 /// Offsets that an instruction has room for.
 const MAX_OFFSET: u64 = i32::MAX as u64;
 
@@ -132,6 +134,9 @@ impl Function<'_, '_> {
             return;
         }
         let memory = u64::from(self.module.memory);
+        if self.most(address, DEPTH) + end <= memory {
+            return;
+        }
         let Some(last) = memory.checked_sub(end) else {
             let always = self.b.ins().icmp(IntCC::Equal, address, address);
             self.trap_if(always, Trap::OutOfBounds);
@@ -141,6 +146,48 @@ impl Function<'_, '_> {
         let outside = self.b.ins().icmp(IntCC::UnsignedGreaterThan, address, last);
         self.trap_if(outside, Trap::OutOfBounds);
         self.checked.insert(key, end);
+    }
+
+    /// A number that `value` is never above, as far as `depth` instructions tell: indices are often masked.
+    fn most(&self, value: Value, depth: u32) -> u64 {
+        let dfg = &self.b.func.dfg;
+        let value = dfg.resolve_aliases(value);
+        let top = u64::MAX >> (64 - dfg.value_type(value).bits().min(64));
+        let (Some(depth), ValueDef::Result(inst, _)) = (depth.checked_sub(1), dfg.value_def(value))
+        else {
+            return top;
+        };
+        let most = |value| self.most(value, depth);
+        let most = match dfg.insts[inst] {
+            InstructionData::UnaryImm {
+                opcode: Opcode::Iconst,
+                ..
+            } => self.constant(value),
+            InstructionData::Unary {
+                opcode: Opcode::Uextend | Opcode::Ireduce,
+                arg,
+            } => Some(most(arg)),
+            InstructionData::Binary {
+                opcode,
+                args: [a, b],
+            } => match opcode {
+                Opcode::Band => Some(most(a).min(most(b))),
+                Opcode::Iadd => most(a).checked_add(most(b)),
+                Opcode::Imul => most(a).checked_mul(most(b)),
+                Opcode::Ushr => self
+                    .constant(b)
+                    .filter(|by| *by < u64::from(dfg.value_type(value).bits()))
+                    .map(|by| most(a) >> by),
+                Opcode::Ishl => {
+                    let by = self.constant(b).filter(|by| *by < 32);
+                    by.and_then(|by| most(a).checked_mul(1 << by))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        // What does not fit the type has wrapped.
+        most.filter(|most| *most <= top).unwrap_or(top)
     }
 
     /// The value that `address` is the lower half of, or itself.

@@ -12,6 +12,8 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Variable};
+use helpers::calls::CALL;
+use helpers::imports::is_reading;
 use helpers::native::Vm;
 use wasmparser::{FuncType, FunctionBody, Operator, ValType};
 
@@ -105,7 +107,11 @@ pub(super) fn translate(
 
 /// What a body costs outside its loops, and a turn of each of them; which locals are set once at most, and that outside
 /// of all blocks.
-fn survey(body: &FunctionBody<'_>, locals: usize) -> Result<(Vec<u64>, Vec<bool>), Error> {
+fn survey(
+    module: &Module<'_>,
+    body: &FunctionBody<'_>,
+    locals: usize,
+) -> Result<(Vec<u64>, Vec<bool>), Error> {
     let mut costs = vec![0];
     let mut sets = vec![0; locals];
     // Of each open instruction, the loop that pays for what is in it.
@@ -121,6 +127,12 @@ fn survey(body: &FunctionBody<'_>, locals: usize) -> Result<(Vec<u64>, Vec<bool>
             }
             Operator::End => {
                 open.pop();
+            }
+            Operator::Call { function_index } => {
+                let import = module.imports.get(function_index as usize);
+                if import.is_some_and(|import| is_reading(import.module, import.name)) {
+                    costs[payer] += CALL * UNIT;
+                }
             }
             Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
                 sets[local_index as usize] += if open.len() == 1 { 1 } else { 2 };
@@ -151,7 +163,7 @@ impl<'m, 'f> Function<'m, 'f> {
             let (count, ty) = local?;
             types.extend(std::iter::repeat_n(ir_type(ty)?, count as usize));
         }
-        let (costs, steady) = survey(body, types.len())?;
+        let (costs, steady) = survey(module, body, types.len())?;
         let is_called = module.called.contains(&index);
         let entry = b.create_block();
         b.append_block_params_for_function_params(entry);

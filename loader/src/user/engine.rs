@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use abi::layout::CALLBACK_DEPTH;
 use abi::traps::Trap;
 use helpers::calls::{self, CallbackImplementation, Run, Work};
-use helpers::host::Errno;
+use helpers::host::{Errno, Host};
 use helpers::imports::{Action, HostFunction, host_function};
 use helpers::space::Space;
 
@@ -107,6 +107,7 @@ impl State {
         let run = Run {
             host: &self.host,
             space: &self.space,
+            cpu: self.host.cpu(),
             context: 0,
             cookie: 0,
             tail_calls: self.tail_calls.load(Relaxed),

@@ -28,6 +28,13 @@ impl Take<Kernel> for AsGlue {
         returning::<F>
     }
 
+    fn reading<F>(self, _: F) -> Glue
+    where
+        F: Fn(&Kernel) -> u64 + Copy,
+    {
+        reading::<F>
+    }
+
     fn callback<F>(self, _: F) -> Glue
     where
         F: Fn(&Run<'_, Kernel>, [u64; 5], Callback<'_>) -> Result0 + Copy,
@@ -71,6 +78,8 @@ unsafe fn paid(state: *mut RunState, action: impl FnOnce(&Run<'_, Kernel>) -> Re
         host: &Kernel,
         space,
         // SAFETY: as above.
+        cpu: unsafe { (*state).vm.cpu } as u32,
+        // SAFETY: as above.
         context: unsafe { (*state).context },
         // SAFETY: as above.
         cookie: unsafe { (*state).cookie },
@@ -95,6 +104,19 @@ where
     let state = vm.cast::<RunState>();
     // SAFETY: the caller's promise; there is such a function, for `AsGlue` was given it.
     unsafe { result(state, paid(state, |run| only::<F>()(run, [a, b, c, d, e]))) }
+}
+
+/// Native code has paid for it (`helpers::calls::READING`).
+///
+/// # Safety
+///
+/// As [`returning`].
+unsafe extern "C" fn reading<F>(_: *mut Vm, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64
+where
+    F: Fn(&Kernel) -> u64 + Copy,
+{
+    // SAFETY: as in `returning`.
+    unsafe { only::<F>()(&Kernel) }
 }
 
 /// # Safety
