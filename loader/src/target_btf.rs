@@ -31,6 +31,8 @@ pub(crate) struct TargetBtf {
     bytes: Vec<u8>,
     path: PathBuf,
     mended: bool,
+    /// Its types, where they were read already.
+    parsed: Option<Btf>,
 }
 
 impl TargetBtf {
@@ -42,6 +44,7 @@ impl TargetBtf {
             bytes,
             path,
             mended: false,
+            parsed: None,
         };
         if reads_syscall_records(manifest) {
             target.mend()?;
@@ -49,8 +52,9 @@ impl TargetBtf {
         Ok(target)
     }
 
-    pub(crate) fn parse(&self) -> Result<Btf, Error> {
-        Btf::parse(&self.bytes).map_err(|e| Error::ParseBtf(self.path.clone(), e))
+    pub(crate) fn types(self) -> Result<Btf, Error> {
+        self.parsed
+            .map_or_else(|| parse(&self.bytes, &self.path), Ok)
     }
 
     /// A file of the mended BTF, if anything had to be.
@@ -65,7 +69,7 @@ impl TargetBtf {
     }
 
     fn mend(&mut self) -> Result<(), Error> {
-        let btf = self.parse()?;
+        let btf = parse(&self.bytes, &self.path)?;
         let header = |at: usize| btf_word(&self.bytes, at) as usize;
         let types = header(4) + header(8);
         let mut patches = Vec::new();
@@ -81,6 +85,7 @@ impl TargetBtf {
             }
         }
         self.mended = !patches.is_empty();
+        self.parsed = Some(btf).filter(|_| !self.mended);
         for (at, bits) in patches {
             let Some(word) = self.bytes.get_mut(at..at + 4) else {
                 return Err(Error::ParseBtf(self.path.clone(), BtfError::Sections));
@@ -89,6 +94,10 @@ impl TargetBtf {
         }
         Ok(())
     }
+}
+
+fn parse(bytes: &[u8], path: &Path) -> Result<Btf, Error> {
+    Btf::parse(bytes).map_err(|e| Error::ParseBtf(path.to_owned(), e))
 }
 
 /// The path by which another library opens `file`.
@@ -126,6 +135,7 @@ mod tests {
             bytes: btf.bytes(),
             path: PathBuf::new(),
             mended: false,
+            parsed: None,
         }
     }
 
@@ -143,5 +153,7 @@ mod tests {
         let btf = Btf::parse(&fs::read(path_of(&file)).unwrap()).unwrap();
         assert_eq!(offsets(&btf, "trace_event_raw_sys_enter"), [0, 64, 128]);
         assert_eq!(offsets(&btf, "other"), [0, 128, 192]);
+        let types = target.types().unwrap();
+        assert_eq!(offsets(&types, "trace_event_raw_sys_enter"), [0, 64, 128]);
     }
 }

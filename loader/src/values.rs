@@ -129,7 +129,7 @@ fn relocations<'m>(
         return Ok(HashMap::new());
     }
     let local = input.btf().ok_or(Error::NoBtf)?;
-    let target = TargetBtf::read(target, manifest)?.parse()?;
+    let target = TargetBtf::read(target, manifest)?.types()?;
     let target = core_values::Target::new(&target);
     let values = core_values::evaluate(&local, &manifest.relocations, &target);
     let named = manifest

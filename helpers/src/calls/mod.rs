@@ -77,7 +77,6 @@ pub type Implementation<H> = fn(&Run<'_, H>, [u64; 5]) -> Result<u64, Trap>;
 /// Has the implementation of helper `id` taken; `None` if this crate has none.
 // Of what most programs call, `take` gets a closure: its own, which is compiled into what it makes of it. A function would
 // be everybody's, and called.
-#[expect(clippy::redundant_closure, reason = "see above")]
 pub fn take_implementation<H: Host, T: Take<H>>(id: u32, take: T) -> Option<T::Taken> {
     Some(match id {
         TAIL_CALL => take.tail_call(),

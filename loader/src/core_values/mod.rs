@@ -15,6 +15,7 @@ mod spec;
 mod type_match;
 mod value;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -106,30 +107,33 @@ impl std::error::Error for Error {}
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// A kernel's BTF, indexed for candidate searches.
+/// A kernel's BTF, and what was found in it.
 #[derive(Debug)]
 pub struct Target<'a> {
     btf: &'a Btf,
-    /// Ids by name without flavour, upwards.
-    by_name: HashMap<&'a str, Vec<u32>>,
+    /// Ids by name without flavour, upwards, of the names that were asked for: an index of all takes longer than an object
+    /// takes to load.
+    by_name: RefCell<HashMap<String, Vec<u32>>>,
 }
 
 impl<'a> Target<'a> {
-    /// Indexes `btf`.
+    /// To search in `btf`.
     pub fn new(btf: &'a Btf) -> Self {
-        let mut by_name: HashMap<&str, Vec<u32>> = HashMap::new();
-        for ty in btf.types().filter(|t| !t.name.is_empty()) {
-            by_name.entry(essential(ty.name)).or_default().push(ty.id);
+        Target {
+            btf,
+            by_name: RefCell::default(),
         }
-        Target { btf, by_name }
     }
 
     /// Types that `local` may stand for.
     fn candidates(&self, local: &Type<'_>) -> Vec<u32> {
-        let ids = self
-            .by_name
-            .get(essential(local.name))
-            .map_or(&[][..], Vec::as_slice);
+        let name = essential(local.name);
+        let mut by_name = self.by_name.borrow_mut();
+        let ids = by_name.entry(name.to_owned()).or_insert_with(|| {
+            let types = self.btf.types_beginning(name);
+            let same = types.filter(|ty| essential(ty.name) == name);
+            same.map(|ty| ty.id).collect()
+        });
         let fits = |id: &&u32| {
             self.btf
                 .get(**id)

@@ -1,11 +1,13 @@
 //! `cargo xtask bench --scaling`: instructions that a probe adds to an event as maps, loaded programs and busy CPUs become more, as
 //! `guest-bench` counts them in a guest with one CPU and in one with two.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Measured, Plan, guest_bench, measured, release, sharing};
+use super::{Measured, Plan, guest_bench, measured, quantile, release, sharing};
 
 /// What grows, and what is attached.
 const TITLES: &[(&str, &str)] = &[
@@ -39,11 +41,80 @@ pub(super) fn run(plan: &Plan) -> Result<Measured> {
         add(&mut curves, &report)?;
         kernel = report["kernel"].clone();
     }
+    let rates = rates(plan, &program)?;
     let sharing = sharing::run(plan, &program)?;
     Ok(Measured {
-        text: table(&curves) + &sharing::table(&sharing),
-        json: json!({ "kernel": kernel, "unit": "instructions", "curves": curves, "shared": sharing }),
+        text: table(&curves) + &rates_table(&rates) + &sharing::table(&sharing),
+        json: json!({
+            "kernel": kernel, "unit": "instructions", "curves": curves, "rates": rates, "shared": sharing,
+        }),
     })
+}
+
+/// Events a second under a runtime's program.
+#[derive(Debug, Serialize)]
+struct Rate {
+    what: String,
+    runtime: String,
+    /// On one CPU and on two, in the median.
+    one: f64,
+    two: f64,
+    /// The median of two's in parts of one's, of turns next to each other.
+    ratio: f64,
+}
+
+/// Measures in a guest whose CPUs run at the same time, each on one of this machine's.
+fn rates(plan: &Plan, program: &Path) -> Result<Vec<Rate>> {
+    let (rounds, calls) = if plan.quick {
+        (5, 20_000)
+    } else {
+        (31, 50_000)
+    };
+    let words = ["rates".to_owned(), rounds.to_string(), calls.to_string()];
+    let mut guest = guest_bench(plan, program, words.to_vec())?;
+    guest.cpus = 2;
+    let report = measured(&guest)?;
+    let rows = report["rows"].as_array().context("rows")?;
+    rows.iter().map(rate).collect()
+}
+
+fn rate(row: &Value) -> Result<Rate> {
+    let text = |key: &str| row[key].as_str().map(str::to_owned).context("a name");
+    let list = |key: &str| -> Result<Vec<f64>> {
+        let numbers = row[key].as_array().context("rates")?;
+        numbers
+            .iter()
+            .map(|n| n.as_f64().context("a rate"))
+            .collect()
+    };
+    let median = |mut numbers: Vec<f64>| {
+        numbers.sort_by(f64::total_cmp);
+        quantile(&numbers, 0.5).context("no turns")
+    };
+    let (one, two) = (list("one")?, list("all")?);
+    let ratios = one.iter().zip(&two).map(|(one, two)| two / one).collect();
+    Ok(Rate {
+        what: text("what")?,
+        runtime: text("runtime")?,
+        one: median(one)?,
+        two: median(two)?,
+        ratio: median(ratios)?,
+    })
+}
+
+fn rates_table(rates: &[Rate]) -> String {
+    let mut text = format!(
+        "{:<36}{:>12}{:>12}{:>9}\n",
+        "events a second, on", "1 CPU", "2 CPUs", "ratio"
+    );
+    for rate in rates {
+        let name = format!("{} {}", rate.what, rate.runtime);
+        text += &format!(
+            "    {name:<32}{:>12.0}{:>12.0}{:>9.2}\n",
+            rate.one, rate.two, rate.ratio
+        );
+    }
+    text
 }
 
 /// Adds the points of `report` to the curves that they are of.
@@ -104,5 +175,13 @@ mod tests {
         assert_eq!(curves.len(), 1);
         assert_eq!(curves[0].points, [(1, 5.0), (2, 6.0), (50, 7.0)]);
         assert!(table(&curves).contains("programs, all of them here"));
+    }
+
+    #[test]
+    fn a_ratio_is_of_turns_next_to_each_other() {
+        let row = json!({ "what": "w", "runtime": "r", "one": [1.0, 10.0, 2.0], "all": [2.0, 15.0, 4.0] });
+        let rate = rate(&row).expect("sound");
+        assert_eq!((rate.one, rate.two, rate.ratio), (2.0, 4.0, 2.0));
+        assert!(rates_table(&[rate]).contains("2.00"));
     }
 }

@@ -195,6 +195,32 @@ impl Btf {
         (1..self.len()).filter_map(|id| self.get(id))
     }
 
+    /// All types whose names begin like this.
+    pub fn types_beginning<'b>(&'b self, with: &'b str) -> impl Iterator<Item = Type<'b>> {
+        let begins = move |id: &u32| self.name_begins(*id, with.as_bytes());
+        let ids = (1..self.len()).filter(begins);
+        ids.filter_map(|id| self.get(id))
+    }
+
+    /// Looks at no more of the name than it must.
+    fn name_begins(&self, id: u32, with: &[u8]) -> bool {
+        let base = self.base.as_ref();
+        let Some(slot) = id.checked_sub(self.first) else {
+            return base.is_some_and(|base| base.name_begins(id, with));
+        };
+        let Some(at) = self.offsets.get(slot as usize) else {
+            return false;
+        };
+        let name = self.word(*at as usize);
+        match name.checked_sub(self.first_string) {
+            Some(at) => {
+                let rest = self.strings.get(at as usize..);
+                rest.is_some_and(|rest| rest.starts_with(with))
+            }
+            None => base.is_some_and(|base| base.string(name).as_bytes().starts_with(with)),
+        }
+    }
+
     /// Type `id`.
     pub fn get(&self, id: u32) -> Option<Type<'_>> {
         if id == 0 {

@@ -3,6 +3,7 @@
 //! `guest-bench wall|instructions|profile EMPTY_KPROBE_KO ROUNDS CALLS [PROGRAM…]`: one lseek(2) under each kind of probe ([`event`]).
 //! `guest-bench footprint ROUNDS [TOOL…]`: memory of loaded tools, and how soon they see something ([`footprint`]).
 //! `guest-bench scaling|cpus full|quick`: what an event costs as things grow ([`scaling`]).
+//! `guest-bench rates ROUNDS CALLS`: events a second on one CPU and on all ([`scaling`]).
 //! `guest-bench sharing CALLS`: events on all CPUs, for QEMU to look at ([`sharing`]).
 
 mod event;
@@ -22,6 +23,7 @@ const USAGE: &str =
     "usage: guest-bench wall|instructions|profile EMPTY_KPROBE_KO ROUNDS CALLS [PROGRAM…]
        guest-bench footprint ROUNDS [TOOL…]
        guest-bench scaling|cpus full|quick
+       guest-bench rates ROUNDS CALLS
        guest-bench sharing CALLS";
 
 fn main() -> Result<()> {
@@ -46,6 +48,7 @@ fn main() -> Result<()> {
         }
         ["footprint", rounds, tools @ ..] => footprint::run(number(rounds)?, tools)?,
         [mode @ ("scaling" | "cpus"), amount] => scaling::run(*mode == "cpus", *amount == "quick")?,
+        ["rates", rounds, calls] => scaling::rates(number(rounds)? as usize, number(calls)?)?,
         ["sharing", calls] => sharing::run(number(calls)?)?,
         _ => bail!("{USAGE}"),
     };

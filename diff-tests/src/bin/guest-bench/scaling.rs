@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use diff_tests::workload::on_every_cpu;
@@ -90,8 +90,15 @@ impl Subject {
 
 /// Makes events on each CPU at once, so many on each.
 pub(crate) fn on_all(calls: u64) -> io::Result<()> {
-    on_every_cpu(|_| {
-        seek(&File::open("/proc/self/exe")?, calls);
+    on_first(usize::MAX, calls)
+}
+
+/// Makes events on the first `cpus` CPUs at once, so many on each.
+fn on_first(cpus: usize, calls: u64) -> io::Result<()> {
+    on_every_cpu(|cpu| {
+        if cpu < cpus {
+            seek(&File::open("/proc/self/exe")?, calls);
+        }
         Ok(())
     })
 }
@@ -198,6 +205,38 @@ fn cpus(bare: &Bare) -> Result<Vec<Value>> {
 fn point(what: &str, runtime: Runtime, x: usize, added: f64) -> Value {
     eprintln!("{what} {} {x}: {added:.0}", runtime.name());
     json!({ "what": what, "runtime": runtime.name(), "x": x, "added": added })
+}
+
+/// Events a second on one CPU and on all, for `rounds` turns of each.
+pub(crate) fn rates(rounds: usize, calls: u64) -> Result<Value> {
+    guest::device()?;
+    let all = std::thread::available_parallelism()?.get();
+    let rate = |cpus: usize| {
+        let begin = Instant::now();
+        on_first(cpus, calls)?;
+        anyhow::Ok((calls * cpus as u64) as f64 / begin.elapsed().as_secs_f64())
+    };
+    let measure = || {
+        on_all(calls / 10)?;
+        // In turns, for the machine is not always equally fast.
+        let turns = (0..rounds).map(|_| Ok((rate(1)?, rate(all)?)));
+        let (one, all): (Vec<f64>, Vec<f64>) = turns.collect::<Result<_>>()?;
+        anyhow::Ok((one, all))
+    };
+    let mut rows = Vec::new();
+    let mut row = |what: &str, runtime: &str, (one, all): (Vec<f64>, Vec<f64>)| {
+        eprintln!("{what} {runtime}");
+        rows.push(json!({ "what": what, "runtime": runtime, "one": one, "all": all }));
+    };
+    row("no probe", "", measure()?);
+    for (what, subject) in Subject::shared() {
+        for runtime in RUNTIMES {
+            let _loaded = subject.start(runtime)?;
+            sleep(SETTLED);
+            row(what, runtime.name(), measure()?);
+        }
+    }
+    Ok(json!({ "cpus": all, "rows": rows }))
 }
 
 /// As things grow, or, `of_cpus`, on as many CPUs as there are.
