@@ -72,7 +72,7 @@ fn rates(plan: &Plan, program: &Path) -> Result<Vec<Rate>> {
     };
     let words = ["rates".to_owned(), rounds.to_string(), calls.to_string()];
     let mut guest = guest_bench(plan, program, words.to_vec())?;
-    guest.cpus = 2;
+    (guest.parallel, guest.cpus) = (true, 2);
     let report = measured(&guest)?;
     let rows = report["rows"].as_array().context("rows")?;
     rows.iter().map(rate).collect()

@@ -44,6 +44,8 @@ pub(crate) struct Guest {
     pub(crate) command: Vec<String>,
     /// Its clock counts executed instructions, one a nanosecond, whatever else the machine does.
     pub(crate) counted: bool,
+    /// Its CPUs run at the same time; no module is unloaded in it (`ARCHITECTURE.md`).
+    pub(crate) parallel: bool,
     /// A socket for QEMU's monitor.
     pub(crate) monitor: Option<PathBuf>,
     /// A plugin of QEMU's, and its arguments.
@@ -144,6 +146,7 @@ impl Guest {
             timeout: Duration::from_secs(900),
             command,
             counted: false,
+            parallel: false,
             monitor: None,
             plugin: None,
         }
@@ -219,7 +222,10 @@ impl Guest {
         let mut qemu = command(["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]);
         qemu.args([
             "-accel",
-            "tcg,thread=single",
+            match self.parallel {
+                true => "tcg,thread=multi",
+                false => "tcg,thread=single",
+            },
             "-cpu",
             "max",
             "-no-reboot",

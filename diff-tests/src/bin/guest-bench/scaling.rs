@@ -28,7 +28,9 @@ const QUICK: (u32, usize) = (10_000, 10);
 /// What was there before is gone by then: much is freed in the background.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// Parts that events are counted in.
+/// Events that are counted on each CPU.
+const CALLS: u64 = 10_000;
+/// Parts that they are counted in.
 const SAMPLES: u64 = 10;
 
 /// Where programs are that are attached, and see nothing.
@@ -124,6 +126,7 @@ struct Bare {
 
 impl Bare {
     fn measure(calls: u64) -> Result<Self> {
+        sleep(SETTLED);
         let cost = cost(calls)?;
         Ok(Self { calls, cost })
     }
@@ -242,7 +245,7 @@ pub(crate) fn rates(rounds: usize, calls: u64) -> Result<Value> {
 /// As things grow, or, `of_cpus`, on as many CPUs as there are.
 pub(crate) fn run(of_cpus: bool, quick: bool) -> Result<Value> {
     guest::device()?;
-    let bare = Bare::measure(if quick { 2_000 } else { 10_000 })?;
+    let bare = Bare::measure(CALLS)?;
     let mut points = cpus(&bare)?;
     if !of_cpus {
         points.extend(sizes(&bare, quick)?);
