@@ -158,3 +158,57 @@ fn unknown_imports_are_refused_by_name() {
         assert!(error.contains("wasi.exit"), "{error}");
     }
 }
+
+#[test]
+fn addresses_are_checked_unless_they_cannot_leave_memory() {
+    let mut addresses = vec![
+        // A sum or a product that wraps, a shift by nothing, halves that hide what is above them.
+        "(i32.add (i32.and (local.get $low) (i32.const 0xfc)) (i32.const 0x10000))".to_owned(),
+        "(i32.add (i32.and (local.get $low) (i32.const -16)) (i32.const 32))".to_owned(),
+        "(i32.shr_u (local.get $low) (i32.const 16))".to_owned(),
+        "(i32.shr_u (local.get $low) (i32.const 32))".to_owned(),
+        "(i32.shl (i32.and (local.get $low) (i32.const 7)) (i32.const 4))".to_owned(),
+        "(i32.shl (i32.and (local.get $low) (i32.const 0xffff)) (i32.const 20))".to_owned(),
+        "(i32.mul (i32.and (local.get $low) (i32.const 0xffff)) (i32.const 0x10001))".to_owned(),
+        "(i32.mul (i32.and (local.get $low) (i32.const 15)) (i32.const 12))".to_owned(),
+        "(i32.wrap_i64 (i64.shr_u (local.get $x) (i64.const 30)))".to_owned(),
+        "(i32.wrap_i64 (i64.and (local.get $x) (i64.const 0x1000000ff)))".to_owned(),
+        "(i32.wrap_i64 (i64.add (i64.and (local.get $x) (i64.const 0xffffffff)) (i64.const 0x100000000)))".to_owned(),
+        "(i32.wrap_i64 (i64.mul (i64.and (local.get $x) (i64.const 0xff)) (i64.const 0x1000001)))".to_owned(),
+    ];
+    // Around the end of memory, wherever that is.
+    addresses.extend((12..30).map(|bits| {
+        let mask = (1u32 << bits) - 1;
+        format!("(i32.and (local.get $low) (i32.const {mask}))")
+    }));
+    let mut outcomes = Vec::new();
+    for (address, offset) in addresses.iter().flat_map(|a| [(a, 0), (a, 1), (a, 65_535)]) {
+        let body = format!(
+            "(local $x i64) (local $low i32)
+             (local.set $x (i64.load (i32.wrap_i64 (local.get $ctx))))
+             (local.set $low (i32.wrap_i64 (local.get $x)))
+             (drop (i32.load offset={offset} {address}))
+             (i64.const 1)"
+        );
+        for x in [
+            0,
+            1,
+            0xff,
+            0xffff,
+            u64::from(u32::MAX) - 32,
+            u64::from(u32::MAX),
+            1 << 32,
+            u64::MAX,
+        ] {
+            let [wasmi, wasmtime, native] = run(&body, &x.to_le_bytes());
+            assert_eq!(wasmi, wasmtime, "{address} + {offset} of {x:#x}");
+            assert_eq!(
+                native.as_ref().ok(),
+                wasmtime.as_ref().ok(),
+                "{address} + {offset} of {x:#x}"
+            );
+            outcomes.push(native.is_ok());
+        }
+    }
+    assert!(outcomes.contains(&true) && outcomes.contains(&false));
+}
