@@ -8,13 +8,16 @@ use abi::layout::STACK_SIZE;
 use crate::cfg::{Blocks, CallGraph, Structured, structure};
 use crate::error::{Error, FlowError, Result};
 use crate::object::Object;
-use crate::types::{Entry, Facts, Input, Live, Scope, Webs, infer, live, webs};
+use crate::types::{
+    Constants, Entry, Facts, Input, Live, Scope, Webs, constants, infer, live, webs,
+};
 
 /// What is known about one function.
 pub(crate) struct Analysis {
     pub(crate) blocks: Blocks,
     pub(crate) structured: Structured,
     pub(crate) facts: Facts,
+    pub(crate) constants: Constants,
     pub(crate) live: Live,
     pub(crate) webs: Webs,
     /// How many arguments a call passes.
@@ -54,7 +57,8 @@ impl Analysed {
                 continue;
             };
             let function = &object.functions[index];
-            let live = live(function, &blocks, &facts.bases, &params);
+            let constants = constants(function, &blocks, &facts, &params);
+            let live = live(function, &blocks, &facts, &constants, &params);
             params[index] = if function.program.is_some() {
                 1
             } else {
@@ -64,6 +68,7 @@ impl Analysed {
                 function,
                 blocks: &blocks,
                 facts: &facts,
+                constants: &constants,
                 live: &live,
                 params: &params,
             });
@@ -74,6 +79,7 @@ impl Analysed {
                 site: 0,
                 blocks,
                 facts,
+                constants,
                 live,
                 webs,
             });
@@ -126,6 +132,7 @@ impl Analysed {
 /// Blocks and pointer classes of every reachable function, callers first.
 fn forward(object: &Object<'_>, graph: &CallGraph) -> Result<Vec<Option<(Blocks, Facts)>>> {
     let functions = &object.functions;
+    let arrays = object.looked_up_arrays();
     let entry = |f: &crate::object::Function| {
         f.program
             .as_ref()
@@ -139,7 +146,7 @@ fn forward(object: &Object<'_>, graph: &CallGraph) -> Result<Vec<Option<(Blocks,
             return Err(error.clone());
         }
         let blocks = Blocks::new(&function.insns).map_err(|e| e.in_program(&function.name))?;
-        let facts = infer(function, &blocks, &entries[index]);
+        let facts = infer(function, &blocks, &entries[index], &arrays);
         for (callee, entry) in &facts.calls {
             entries[*callee].join(entry);
         }

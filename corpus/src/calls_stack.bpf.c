@@ -28,6 +28,15 @@ int own(void *ctx)
 	return 0;
 }
 
+/* Since Linux 6.12 there is a kernel stack, which begins in the tracepoint's own handler. */
+SEC("tp/syscalls/sys_enter_getpgid")
+int event(void *ctx)
+{
+	CALL(bpf_get_stack(ctx, bytes, BYTES, 1));
+	CALL(bpf_get_stack(ctx, bytes, BYTES, BPF_F_USER_STACK));
+	return 0;
+}
+
 /* Natively the kernel stack begins in the helper itself: what is beyond the probe is the same. */
 SEC("fentry/__x64_sys_getpgid")
 int tasks(void *ctx)

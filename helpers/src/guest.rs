@@ -112,37 +112,17 @@ impl<'m> GuestSlice<'m> {
         Self::new(start, self.len - at)
     }
 
-    fn byte(&self, at: usize) -> &AtomicU8 {
-        assert!(at < self.len);
-        // SAFETY: at < len, so the byte is inside guest memory, which is only accessed atomically.
-        unsafe { AtomicU8::from_ptr(self.start.as_ptr().add(at)) }
+    /// The range as bytes.
+    #[inline]
+    fn bytes(self) -> &'m [AtomicU8] {
+        // SAFETY: so many bytes inside guest memory, which is only accessed atomically.
+        unsafe { core::slice::from_raw_parts(self.start.as_ptr().cast(), self.len) }
     }
 
-    /// The eight bytes at `at`, if they are there and aligned.
-    fn word(&self, at: usize) -> Option<&AtomicU64> {
-        if at.checked_add(8)? > self.len {
-            return None;
-        }
-        // SAFETY: at + 8 <= len.
-        let address = unsafe { self.start.as_ptr().add(at) }.cast::<u64>();
-        // SAFETY: inside guest memory, which is only accessed atomically; alignment is checked.
-        address
-            .is_aligned()
-            .then(|| unsafe { AtomicU64::from_ptr(address) })
-    }
-
-    /// The range as one atomic 32-bit cell, if it is four aligned bytes.
-    pub fn as_atomic32(self) -> Option<&'m AtomicU32> {
-        let address = self.start.as_ptr().cast::<u32>();
-        // SAFETY: four aligned bytes inside guest memory, which is only accessed atomically.
-        (self.len == 4 && address.is_aligned()).then(|| unsafe { AtomicU32::from_ptr(address) })
-    }
-
-    /// The range as one atomic 64-bit cell, if it is eight aligned bytes.
-    pub fn as_atomic64(self) -> Option<&'m AtomicU64> {
-        let address = self.start.as_ptr().cast::<u64>();
-        // SAFETY: eight aligned bytes inside guest memory, which is only accessed atomically.
-        (self.len == 8 && address.is_aligned()).then(|| unsafe { AtomicU64::from_ptr(address) })
+    /// The bytes before the first aligned word, the words, and the bytes behind them.
+    fn parts(self) -> (&'m [AtomicU8], &'m [AtomicU64], &'m [AtomicU8]) {
+        // SAFETY: bytes that are only accessed atomically may be, eight at a time.
+        unsafe { self.bytes().align_to() }
     }
 
     /// The range as aligned words, if it is nothing but that.
@@ -163,27 +143,16 @@ impl<'m> GuestSlice<'m> {
         (address as usize | self.len).is_multiple_of(4).then(words)
     }
 
-    /// The range as bytes.
+    /// The range as one atomic 32-bit cell, if it is four aligned bytes.
     #[inline]
-    fn bytes(self) -> &'m [AtomicU8] {
-        // SAFETY: so many bytes inside guest memory, which is only accessed atomically.
-        unsafe { core::slice::from_raw_parts(self.start.as_ptr().cast(), self.len) }
+    pub fn as_atomic32(self) -> Option<&'m AtomicU32> {
+        self.as_words32()?.as_array::<1>().map(|[cell]| cell)
     }
 
-    /// How many bytes precede the first aligned word, and how many words there are from there on.
-    fn words_within(self, len: usize) -> (usize, usize) {
-        let before = (self.start.as_ptr() as usize).wrapping_neg() % 8;
-        (before.min(len), len.saturating_sub(before) / 8)
-    }
-
-    /// The cell of an aligned word.
-    ///
-    /// # Safety
-    ///
-    /// The eight bytes at `at` are inside, and aligned.
-    unsafe fn cell(&self, at: usize) -> &AtomicU64 {
-        // SAFETY: the caller's promise; guest memory is only accessed atomically.
-        unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(at).cast()) }
+    /// The range as one atomic 64-bit cell, if it is eight aligned bytes.
+    #[inline]
+    pub fn as_atomic64(self) -> Option<&'m AtomicU64> {
+        self.as_words()?.as_array::<1>().map(|[cell]| cell)
     }
 
     /// Copies as many bytes out as both sides have, word by word where aligned.
@@ -202,19 +171,14 @@ impl<'m> GuestSlice<'m> {
 
     /// As [`Self::read`], of as many bytes.
     fn read_bytes(self, to: &mut [u8]) {
-        let (before, words) = self.words_within(self.len);
-        let (first, rest) = to.split_at_mut(before);
-        let (middle, last) = rest.split_at_mut(words * 8);
-        let bytes = |from: Self, to: &mut [u8]| {
-            let each = from.bytes().iter().zip(to);
-            each.for_each(|(byte, to)| *to = byte.load(Relaxed));
-        };
-        bytes(self, first);
-        let at = before + words * 8;
-        if words > 0 {
-            self.from(before).first(words * 8).read(middle);
-        }
-        bytes(self.from(at), last);
+        let (before, words, after) = self.parts();
+        let (first, rest) = to.split_at_mut(before.len());
+        let (middle, last) = rest.split_at_mut(words.len() * 8);
+        let bytes = |(to, byte): (&mut u8, &AtomicU8)| *to = byte.load(Relaxed);
+        first.iter_mut().zip(before).for_each(bytes);
+        let each = middle.as_chunks_mut::<8>().0.iter_mut().zip(words);
+        each.for_each(|(to, word)| *to = word.load(Relaxed).to_ne_bytes());
+        last.iter_mut().zip(after).for_each(bytes);
     }
 
     /// Copies as many bytes in as both sides have, word by word where aligned.
@@ -244,104 +208,114 @@ impl<'m> GuestSlice<'m> {
 
     /// As [`Self::write`], of as many bytes.
     fn write_bytes(self, from: &[u8]) {
-        let (before, words) = self.words_within(self.len);
-        let (first, rest) = from.split_at(before);
-        let (middle, last) = rest.split_at(words * 8);
-        let bytes = |to: Self, from: &[u8]| {
-            let each = to.bytes().iter().zip(from);
-            each.for_each(|(to, byte)| to.store(*byte, Relaxed));
-        };
-        bytes(self, first);
-        if words > 0 {
-            self.from(before).first(words * 8).write(middle);
-        }
-        bytes(self.from(before + words * 8), last);
+        let (before, words, after) = self.parts();
+        let (first, rest) = from.split_at(before.len());
+        let (middle, last) = rest.split_at(words.len() * 8);
+        let bytes = |(to, byte): (&AtomicU8, &u8)| to.store(*byte, Relaxed);
+        before.iter().zip(first).for_each(bytes);
+        let each = words.iter().zip(middle.as_chunks::<8>().0);
+        each.for_each(|(to, word)| to.store(u64::from_ne_bytes(*word), Relaxed));
+        after.iter().zip(last).for_each(bytes);
     }
 
     /// Copies as many bytes from `from` as both have. The ranges may overlap where this one begins no later.
     #[inline]
     pub fn copy_from(self, from: GuestSlice<'_>) {
         let (to, from) = (self.first(from.len), from.first(self.len));
-        match (to.as_words(), from.as_words()) {
-            (Some(to), Some(from)) => {
-                let each = to.iter().zip(from);
-                each.for_each(|(to, word)| to.store(word.load(Relaxed), Relaxed));
-            }
-            _ => to.copy_bytes_from(from),
-        }
+        let Some(words) = to.as_words() else {
+            return to.copy_bytes_from(from);
+        };
+        let Some(from) = from.as_words() else {
+            return to.copy_bytes_from(from);
+        };
+        let each = words.iter().zip(from);
+        each.for_each(|(to, word)| to.store(word.load(Relaxed), Relaxed));
     }
 
     /// As [`Self::copy_from`], of as many bytes.
     fn copy_bytes_from(self, from: GuestSlice<'_>) {
-        let bytes = |to: Self, from: GuestSlice<'_>| {
-            let each = to.bytes().iter().zip(from.bytes());
+        let bytes = |to: &[AtomicU8], from: &[AtomicU8]| {
+            let each = to.iter().zip(from);
             each.for_each(|(to, byte)| to.store(byte.load(Relaxed), Relaxed));
         };
-        let distance = (self.start.as_ptr() as usize).wrapping_sub(from.start.as_ptr() as usize);
-        let (before, words) = match distance % 8 {
-            0 => self.words_within(self.len),
-            _ => (self.len, 0),
-        };
-        bytes(self.first(before), from);
-        if words > 0 {
-            let (to, from) = (self.from(before), from.from(before));
-            to.first(words * 8).copy_from(from);
+        let (before, words, after) = self.parts();
+        let (from_before, from_words, from_after) = from.parts();
+        // Ranges of one length; or else they are aligned differently.
+        if (before.len(), words.len()) != (from_before.len(), from_words.len()) {
+            let rest = self.copy_halves_from(from);
+            return bytes(&self.bytes()[rest..], &from.bytes()[rest..]);
         }
-        let last = before + words * 8;
-        bytes(self.from(last), from.from(last));
+        bytes(before, from_before);
+        let each = words.iter().zip(from_words);
+        each.for_each(|(to, word)| to.store(word.load(Relaxed), Relaxed));
+        bytes(after, from_after);
+    }
+
+    /// As [`Self::copy_bytes_from`], what is half aligned on both sides, as in a ring behind a length: all but the last bytes.
+    /// How many were copied.
+    fn copy_halves_from(self, from: GuestSlice<'_>) -> usize {
+        let len = self.len & !3;
+        let (to, from) = (self.first(len).as_words32(), from.first(len).as_words32());
+        let (Some(to), Some(from)) = (to, from) else {
+            return 0;
+        };
+        // Four at a time, for records are long.
+        let ((to, to_rest), (from, from_rest)) = (to.as_chunks::<4>(), from.as_chunks::<4>());
+        for (to, from) in to.iter().zip(from) {
+            // All are read before any is written; ranges may overlap.
+            let halves = from.each_ref().map(|half| half.load(Relaxed));
+            to.iter()
+                .zip(halves)
+                .for_each(|(to, half)| to.store(half, Relaxed));
+        }
+        let each = to_rest.iter().zip(from_rest);
+        each.for_each(|(to, half)| to.store(half.load(Relaxed), Relaxed));
+        len
     }
 
     /// Sets every byte to zero.
     pub fn clear(self) {
-        let (before, words) = self.words_within(self.len);
-        let byte = |at: usize| self.byte(at).store(0, Relaxed);
-        (0..before).for_each(byte);
-        let last = before + words * 8;
-        for at in (before..last).step_by(8) {
-            // SAFETY: one of the words counted.
-            unsafe { self.cell(at) }.store(0, Relaxed);
-        }
-        (last..self.len).for_each(byte);
+        let (before, words, after) = self.parts();
+        before.iter().for_each(|byte| byte.store(0, Relaxed));
+        words.iter().for_each(|word| word.store(0, Relaxed));
+        after.iter().for_each(|byte| byte.store(0, Relaxed));
     }
 
     /// Sets the byte at `at`, if there is one.
     pub fn set(self, at: usize, value: u8) {
-        if at < self.len {
-            self.byte(at).store(value, Relaxed);
+        if let Some(byte) = self.bytes().get(at) {
+            byte.store(value, Relaxed);
         }
     }
 
     /// How many bytes precede the first NUL, if there is one.
     pub fn find_nul(self) -> Option<usize> {
-        let is_nul = |at: &usize| self.byte(*at).load(Relaxed) == 0;
-        let (before, words) = self.words_within(self.len);
-        if let Some(at) = (0..before).find(is_nul) {
+        let is_nul = |byte: &AtomicU8| byte.load(Relaxed) == 0;
+        let (before, words, after) = self.parts();
+        if let Some(at) = before.iter().position(is_nul) {
             return Some(at);
         }
-        let last = before + words * 8;
-        for at in (before..last).step_by(8) {
-            // SAFETY: one of the words counted.
-            let word = u64::from_le(unsafe { self.cell(at) }.load(Relaxed));
+        for (at, word) in (before.len()..).step_by(8).zip(words) {
+            let word = u64::from_le(word.load(Relaxed));
             // The lowest bit that this sets is in the first byte that is zero.
             let zeros = word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
             if zeros != 0 {
                 return Some(at + zeros.trailing_zeros() as usize / 8);
             }
         }
-        (last..self.len).find(is_nul)
+        let last = self.len - after.len();
+        after.iter().position(is_nul).map(|at| last + at)
     }
 
     /// The eight bytes from `at` on as a number; bytes past the end read as zero.
     pub fn word_at(self, at: usize) -> u64 {
-        if let Some(word) = self.word(at) {
+        let word = self.from(at).first(8);
+        if let Some(word) = word.as_atomic64() {
             return word.load(Relaxed);
         }
         let mut bytes = [0; 8];
-        for (i, byte) in bytes.iter_mut().enumerate() {
-            if at + i < self.len {
-                *byte = self.byte(at + i).load(Relaxed);
-            }
-        }
+        let each = bytes.iter_mut().zip(word.bytes());
+        each.for_each(|(to, byte)| *to = byte.load(Relaxed));
         u64::from_ne_bytes(bytes)
     }
 }

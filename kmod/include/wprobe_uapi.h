@@ -142,16 +142,14 @@ struct wprobe_module_load {
 	__u8 name[WPROBE_NAME_SIZE]; /* in: its name, NUL-terminated */
 	__u64 wasm; /* in: address of the wasm bytes */
 	__u64 wasm_size; /* in: how many */
-	__u64 globals; /* in: address of the values of its imported i64 globals, u64 each, in import order */
-	__u32 globals_count; /* in: how many */
 	__u32 trap_limit; /* in: traps of one program after which it is disabled; 0: never */
+	__u32 flags; /* in: 0 */
 	__u64 fuel; /* in: execution budget of one run; 0: the default */
 	__u64 log; /* in: address of a buffer for the reason of a refusal, NUL-terminated text */
 	__u64 log_size; /* in: its size */
-	__u64 flags; /* in: 0 */
 	__u64 native; /* in: address of native code to run in place of the wasm, which asks for CAP_SYS_MODULE; 0: none */
 	__u64 native_size; /* in: its size */
-}; /* 144 bytes */
+}; /* 128 bytes */
 
 /* Attaches a program. The link is active until it is gone. */
 struct wprobe_link_create {

@@ -54,21 +54,21 @@ SYM_FUNC_START(wprobe_catch_hit)
 	pushq %rbx
 	call wprobe_rs_hit
 	testq %rax, %rax
-	jnz 2f
-1:	movq (%rbx), %rsp
+	jnz 1f
+	movq (%rbx), %rsp
 	LEAVE
-2:	pushq %rax
+1:	pushq %rax
 	pushq %rax
 	LET_RUN %rax %rcx
 	movq %rax, %rdi
 	movq ARGUMENT(%rax), %rsi
 	CALL_NOSPEC rdx
-	popq %rsi
-	popq %rsi
-	popq %rbx
-	popq %rdi
+	movq (%rsp), %rsi
+	movq 16(%rsp), %rbx
+	movq 24(%rsp), %rdi
 	call wprobe_rs_ran
-	jmp 1b
+	movq (%rbx), %rsp
+	LEAVE
 SYM_FUNC_END(wprobe_catch_hit)
 STACK_FRAME_NON_STANDARD wprobe_catch_hit
 

@@ -20,7 +20,7 @@ static __always_inline void wprobe_hit_here(struct wprobe_probe *probe, const st
 					    const void *words)
 {
 	struct wprobe_hit hit = {
-		.regs = regs, .words = words, .frames = probe->ops->frames,
+		.regs = regs, .words = words, .probe = probe,
 	};
 	unsigned long flags;
 

@@ -153,7 +153,7 @@ long wp_stack(const struct wprobe_hit *hit, bool user, u32 skip, u64 *to, u32 ro
 	if (regs && user)
 		walk_user(&walk, regs);
 	else if (regs)
-		walk_kernel(&walk, regs, hit->frames);
+		walk_kernel(&walk, regs, hit->probe->ops->frames);
 	return stored(&walk);
 }
 

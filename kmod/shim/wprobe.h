@@ -45,14 +45,15 @@ struct wprobe_limits {
 	u64 cpus;
 };
 
+struct wprobe_probe;
+
 /* What a probe hands over. */
 struct wprobe_hit {
 	/* where a stack is unwound from, or NULL */
 	const struct pt_regs *regs;
 	/* the program's context, as many words as its attachment copies */
 	const void *words;
-	/* see struct wprobe_probe_ops */
-	u64 frames;
+	const struct wprobe_probe *probe;
 };
 
 /*

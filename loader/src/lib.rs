@@ -13,6 +13,8 @@
 pub mod attach;
 mod btf_builder;
 pub mod btf_value;
+pub mod cache;
+pub mod constants;
 pub mod core_values;
 pub mod device;
 pub mod diff;
@@ -20,6 +22,7 @@ pub mod doctor;
 pub mod globals;
 pub mod interface;
 pub mod inventory;
+mod kallsyms;
 pub mod kconfig;
 pub mod layout;
 pub mod load;

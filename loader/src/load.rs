@@ -1,5 +1,6 @@
 //! From an input to a module in a sandbox with its maps, in the order ARCHITECTURE.md gives.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -8,9 +9,10 @@ use abi::manifest::{DATA_SECTION, DataKind, DataSection, Manifest, Map, MapInit}
 use abi::map_types::MapType;
 use helpers::maps;
 
+use crate::cache::Cache;
+use crate::constants;
 use crate::device::{self, Device, MapSpec, Module, ModuleSpec, Sandbox};
-use crate::native::cache::Cache;
-use crate::native::{self, Target};
+use crate::native;
 use crate::open::Input;
 use crate::settings::{self, Settings};
 use crate::values;
@@ -85,6 +87,8 @@ pub enum Error {
     Setting(settings::Error),
     /// An import without a value.
     Value(values::Error),
+    /// A value that does not fit its import.
+    Constant(constants::Error),
     /// It was not compiled.
     Native(native::Error),
     /// The device refused.
@@ -98,6 +102,7 @@ impl fmt::Display for Error {
             Error::Data(name) => write!(f, "data section {name}: its initial bytes are missing"),
             Error::Setting(e) => e.fmt(f),
             Error::Value(e) => e.fmt(f),
+            Error::Constant(e) => e.fmt(f),
             Error::Native(e) => e.fmt(f),
             Error::Device(e) => e.fmt(f),
         }
@@ -150,14 +155,19 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
     let placed: Vec<_> = maps.iter().map(device::Map::placed).collect();
     let values = values::compute(input, &placed, options.btf.as_deref()).map_err(Error::Value)?;
     let mut notes = values.notes;
+    // What imports of a hand-written module mean is for the device to say.
+    let wasm = match input.manifest {
+        Some(_) => constants::put_in(&input.wasm, &values.globals).map(Cow::Owned),
+        None => Ok(Cow::Borrowed(&input.wasm[..])),
+    };
+    let wasm = wasm.map_err(Error::Constant)?;
     let native = match options.engine(input) {
         Engine::Wasmi => Vec::new(),
-        Engine::Aot => native(&input.wasm, &values.globals, memory, &mut notes)?,
+        Engine::Aot => native(&wasm, memory, &mut notes)?,
     };
     let module = sandbox.load(&ModuleSpec {
         name: &input.name,
-        wasm: &input.wasm,
-        globals: &values.globals,
+        wasm: &wasm,
         trap_limit: options.trap_limit,
         fuel: options.fuel,
         native: &native,
@@ -178,20 +188,14 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
 }
 
 /// The native code of `wasm`, from the cache where there is one.
-fn native(
-    wasm: &[u8],
-    globals: &[u64],
-    memory: u64,
-    notes: &mut Vec<String>,
-) -> Result<Vec<u8>, Error> {
+fn native(wasm: &[u8], memory: u64, notes: &mut Vec<String>) -> Result<Vec<u8>, Error> {
     let large = || Error::Native(native::Error::TooLarge(format!("{memory} bytes of memory")));
     let memory = u32::try_from(memory).map_err(|_| large())?;
-    let target = Target { globals, memory };
     let image = match Cache::open() {
-        Ok(cache) => cache.image(wasm, target),
+        Ok(cache) => native::cache::image(&cache, wasm, memory),
         Err(why) => {
             notes.push(format!("native code is not kept: {why}"));
-            native::compile(wasm, target)
+            native::compile(wasm, memory)
         }
     };
     image.map_err(Error::Native)

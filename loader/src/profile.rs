@@ -3,12 +3,12 @@
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::attach::Choice;
+use crate::kallsyms::{Functions, address};
 use crate::open::Input;
 use crate::settings::Settings;
 
@@ -112,15 +112,14 @@ impl Profile {
     /// Adds its decisions to `choice`: what a person chose stands.
     pub fn complete(&self, choice: &mut Choice) -> Result<(), NoPlace> {
         choice.usual.clone_from(&self.programs);
-        // Reading them takes a tenth of a second.
-        let symbols = LazyCell::new(|| fs::read_to_string("/proc/kallsyms").unwrap_or_default());
+        let functions: LazyCell<_> = LazyCell::new(Functions::read);
         for (program, sections) in &self.places {
             let is_it = |(name, _): &(String, String)| name == program;
             let is_out = !choice.programs.is_empty() && !choice.programs.contains(program);
             if is_out || choice.sections.iter().any(is_it) {
                 continue;
             }
-            let here = sections.iter().find(|section| is_here(section, &symbols));
+            let here = sections.iter().find(|section| is_here(section, &functions));
             let section = here.ok_or_else(|| NoPlace {
                 program: program.clone(),
                 sections: sections.clone(),
@@ -134,7 +133,7 @@ impl Profile {
     pub fn preset(&self, settings: &mut Settings) {
         let value = |(name, value): (&String, &String)| {
             let value = match value.strip_prefix('&') {
-                Some(symbol) => format!("{:#x}", address(symbol)?),
+                Some(symbol) => format!("{:#x}", address(symbol).ok()?.filter(|a| *a != 0)?),
                 None => value.clone(),
             };
             Some((name.clone(), value))
@@ -151,29 +150,17 @@ fn table() -> BTreeMap<String, Profile> {
 }
 
 /// Whether the function or file that `section` names is here; what else it may name is looked for when it is attached.
-fn is_here(section: &str, symbols: &str) -> bool {
+fn is_here(section: &str, functions: &LazyCell<Option<Functions>>) -> bool {
     match section.split_once('/') {
-        Some(("kprobe" | "kretprobe" | "fentry" | "fexit", function)) => symbols
-            .lines()
-            .filter_map(|line| line.split_whitespace().nth(2))
-            .any(|symbol| symbol == function),
+        Some(("kprobe" | "kretprobe" | "fentry" | "fexit", function)) => functions
+            .as_ref()
+            .is_some_and(|functions| functions.count(function) > 0),
         Some(("uprobe" | "uretprobe" | "usdt", place)) => {
             let path = place.split(':').next().unwrap_or_default();
             Path::new(path).exists()
         }
         _ => true,
     }
-}
-
-/// Where kernel symbol `name` is; `None` if that is not known, or hidden.
-fn address(name: &str) -> Option<u64> {
-    let symbols = fs::read_to_string("/proc/kallsyms").ok()?;
-    let words = |line: &str| {
-        let mut words = line.split_whitespace();
-        let address = words.next()?;
-        (words.nth(1) == Some(name)).then(|| u64::from_str_radix(address, 16).ok())?
-    };
-    symbols.lines().find_map(words).filter(|a| *a != 0)
 }
 
 #[cfg(test)]

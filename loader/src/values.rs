@@ -5,15 +5,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use abi::imports::{CORE, KSYM, MAP, MAP_ENTRIES, MAP_VALUE, POISON};
+use abi::imports::{CORE, KSYM, MAP, MAP_APART, MAP_ENTRIES, MAP_VALUE, POISON};
 use abi::manifest::{DataSection, Extern, ExternKind, Manifest, Symbol};
 use bpf2wasm::btf::{BtfError, Kind};
 
 use crate::core_values;
+use crate::kallsyms;
 use crate::kconfig::Kconfig;
 use crate::open::Input;
 use crate::target_btf::TargetBtf;
@@ -64,7 +64,7 @@ impl std::error::Error for Error {}
 /// Values, and what a person may want to know about them.
 #[derive(Clone, Debug, Default)]
 pub struct Values {
-    /// One for each imported i64 global.
+    /// One for each imported value.
     pub globals: Vec<u64>,
     /// Relocations without a value, as `name: why`; they are poison.
     pub notes: Vec<String>,
@@ -81,14 +81,14 @@ pub struct Placed {
     pub values: u64,
     /// How many elements it has room for.
     pub entries: u32,
+    /// Bytes from a CPU's elements to the next one's, where each has its own.
+    pub apart: u64,
 }
 
 /// Computes all of them. `btf` is the target's, by default the running kernel's.
 pub fn compute(input: &Input, maps: &[Placed], btf: Option<&Path>) -> Result<Values, Error> {
     let mut values = Values::default();
     let Some(manifest) = &input.manifest else {
-        // A hand-written module has no imports; one that has is for the runtime to refuse.
-        values.globals = vec![0; input.interface.values.len()];
         return Ok(values);
     };
     let relocations = relocations(input, manifest, btf, &mut values.notes)?;
@@ -105,9 +105,13 @@ pub fn compute(input: &Input, maps: &[Placed], btf: Option<&Path>) -> Result<Val
             MAP => map().map(|m| m.handle),
             MAP_VALUE => map().map(|m| m.values),
             MAP_ENTRIES => map().map(|m| u64::from(m.entries)),
+            MAP_APART => map().map(|m| m.apart),
             CORE => relocations.get(name.as_str()).copied(),
             KSYM => match manifest.externs.iter().find(|e| e.name == *name) {
-                Some(external) => Some(resolved(external, kernel_symbol(name)?)?.unwrap_or(0)),
+                Some(external) => Some(
+                    resolved(external, kallsyms::address(name).map_err(Error::Kallsyms)?)?
+                        .unwrap_or(0),
+                ),
                 None => None,
             },
             _ => None,
@@ -186,16 +190,6 @@ fn resolved<T>(external: &Extern, value: Option<T>) -> Result<Option<T>, Error> 
     }
 }
 
-/// The address of `name`.
-fn kernel_symbol(name: &str) -> Result<Option<u64>, Error> {
-    let symbols = fs::read_to_string("/proc/kallsyms").map_err(Error::Kallsyms)?;
-    Ok(symbols.lines().find_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let address = words.next()?;
-        (words.nth(1)? == name).then(|| u64::from_str_radix(address, 16).ok())?
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +211,10 @@ mod tests {
             refusal.to_string(),
             "extern x: this kernel has no such thing"
         );
-        assert!(kernel_symbol("no_such_symbol_at_all").unwrap().is_none());
+        assert!(
+            kallsyms::address("no_such_symbol_at_all")
+                .unwrap()
+                .is_none()
+        );
     }
 }

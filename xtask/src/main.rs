@@ -88,7 +88,7 @@ enum Task {
     },
     /// Measure what an event, a loaded tool, or computing costs: no probe, an empty one, native eBPF, wasm
     #[command(
-        after_help = "Examples:\n  cargo xtask bench --instructions --quick\n  cargo xtask bench --profile lseek_raw\n  cargo xtask bench --compute --json bench.json\n  cargo xtask bench --footprint opensnoop --kernel 6.1"
+        after_help = "Examples:\n  cargo xtask bench --instructions --quick\n  cargo xtask bench --profile raw_tp_counter\n  cargo xtask bench --compute --json bench.json\n  cargo xtask bench --footprint opensnoop --kernel 6.1"
     )]
     Bench(bench::Plan),
     /// Run tools natively and as wasm at the same time, and compare what they saw

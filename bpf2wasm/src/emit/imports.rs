@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use abi::imports as names;
 use abi::manifest::{Extern, ExternKind, Map};
+use abi::map_types::MapType;
 
 use super::body::Callee;
 use crate::object::Object;
@@ -20,6 +21,8 @@ pub(crate) struct Array {
     pub(crate) entries: u32,
     /// Bytes from one element to the next.
     pub(crate) stride: u32,
+    /// Of an array that each CPU has its own elements of, the global of how far apart they are.
+    pub(crate) apart: Option<u32>,
 }
 
 /// The indices of all imported i64 globals; `env.stack_base` is 0.
@@ -63,6 +66,8 @@ impl Globals {
                     .value_size
                     .checked_next_multiple_of(8)
                     .unwrap_or_default(),
+                apart: (map.map_type == MapType::PercpuArray as u32)
+                    .then(|| add(names::MAP_APART, &map.name)),
             };
             (index, array)
         };

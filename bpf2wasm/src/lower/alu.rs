@@ -128,7 +128,8 @@ impl Lower<'_> {
             }
             (operand, ..) => {
                 let width = self.width(insn);
-                let stays = operand == Operand::Reg(insn.dst) && self.held(insn.dst) == kept;
+                let is_there = self.known(insn.dst).is_none() && self.held(insn.dst) == kept;
+                let stays = operand == Operand::Reg(insn.dst) && is_there;
                 if !stays || width != kept {
                     self.operand(insn, width);
                     self.write(insn.dst, width);

@@ -1,6 +1,7 @@
 //! Calls: helpers, functions of the object, kernel functions.
 
 use abi::helpers;
+use abi::layout::{CPU_AREA, stack_base};
 use abi::traps::Trap;
 use wasm_encoder::Instruction as W;
 
@@ -53,6 +54,18 @@ impl Lower<'_> {
         Ok(())
     }
 
+    /// Pushes the number of the CPU, whose stack is the frame's.
+    fn cpu(&mut self) {
+        self.body.ops(&[
+            W::GlobalGet(0),
+            W::I32Const(stack_base(0) as i32),
+            W::I32Sub,
+            W::I32Const(CPU_AREA as i32),
+            W::I32DivU,
+            W::I64ExtendI32U,
+        ]);
+    }
+
     /// The array in which this instruction looks up what, if it does.
     fn array(&self) -> Option<(Array, Base)> {
         let lookup = self.input.facts.lookups.get(&self.index)?;
@@ -61,17 +74,32 @@ impl Lower<'_> {
 
     /// Computes where an array's element is; null behind the last.
     fn element(&mut self, array: Array, key: Base) {
-        let at = self.key_address(key);
-        self.body.op(&W::I64Load32U(at));
-        let index = self.temporary();
+        let index = match self.input.constants.key(self.index) {
+            Some(key) => {
+                let key = W::I64Const(key.into());
+                self.body.op(&key);
+                key
+            }
+            None => {
+                let at = self.key_address(key);
+                let index = self.temporary();
+                self.body.ops(&[W::I64Load32U(at), W::LocalTee(index)]);
+                W::LocalGet(index)
+            }
+        };
         self.body.ops(&[
-            W::LocalTee(index),
             W::I64Const(i64::from(array.stride)),
             W::I64Mul,
             W::GlobalGet(array.values),
             W::I64Add,
+        ]);
+        if let Some(apart) = array.apart {
+            self.cpu();
+            self.body.ops(&[W::GlobalGet(apart), W::I64Mul, W::I64Add]);
+        }
+        self.body.ops(&[
             W::I64Const(0),
-            W::LocalGet(index),
+            index,
             W::GlobalGet(array.entries),
             W::I64LtU,
             W::Select,

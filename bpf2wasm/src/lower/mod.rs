@@ -195,9 +195,18 @@ impl<'a> Lower<'a> {
         *local.get_or_insert_with(|| body.local(width.ty()))
     }
 
+    /// The number that the instruction finds in `register`, if it is known.
+    fn known(&self, register: u8) -> Option<i64> {
+        self.input.constants.register(self.index, register)
+    }
+
     /// The width in which the instruction finds `register`.
     fn held(&self, register: u8) -> Width {
-        match self.input.webs.reads_narrow(self.index, register) {
+        let narrow = match self.known(register) {
+            Some(number) => u32::try_from(number).is_ok(),
+            None => self.input.webs.reads_narrow(self.index, register),
+        };
+        match narrow {
             true => Width::Narrow,
             false => Width::Wide,
         }
@@ -241,6 +250,9 @@ impl<'a> Lower<'a> {
 
     /// Pushes `register`, which this instruction may read again.
     fn read(&mut self, register: u8, width: Width) {
+        if let Some(number) = self.known(register) {
+            return self.number(number, width);
+        }
         let held = self.held(register);
         let local = self.local(register, held);
         self.body.get(local);
@@ -252,7 +264,7 @@ impl<'a> Lower<'a> {
         let insn = self.insn();
         let last = !self.input.live.after(self.index, register) || insn.overwrites(register);
         let twice = insn.operand() == Operand::Reg(insn.dst);
-        if !last || twice || register == FP {
+        if !last || twice || register == FP || self.known(register).is_some() {
             return self.read(register, width);
         }
         let held = self.held(register);

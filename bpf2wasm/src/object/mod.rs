@@ -150,7 +150,8 @@ impl Object<'_> {
             let map = &self.maps[*index];
             // What only describes inner maps has no elements.
             let describes = |other: &Map| other.inner == Some(*index as u32);
-            let is_array = map.map_type == MapType::Array as u32 && map.data.is_none();
+            let types = [MapType::Array, MapType::PercpuArray].map(|ty| ty as u32);
+            let is_array = types.contains(&map.map_type) && map.data.is_none();
             is_array && map.key_size == 4 && !self.maps.iter().any(describes)
         };
         let maps = self.constants().filter_map(|r| match r {

@@ -1,6 +1,6 @@
 //! Forward dataflow: the class of every base register.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -101,7 +101,7 @@ pub(crate) struct Facts {
     pub(crate) context: Option<u32>,
     /// Calls and taken addresses of other functions, with what they are given.
     pub(crate) calls: Vec<(usize, Entry)>,
-    /// By instruction, the look-ups in a known map by a key in guest memory.
+    /// By instruction, the look-ups in a known array by a key in guest memory.
     pub(crate) lookups: BTreeMap<usize, Lookup>,
 }
 
@@ -114,12 +114,17 @@ pub(crate) struct Lookup {
     pub(crate) key: Base,
 }
 
-/// Infers classes to a fixed point.
-pub(crate) fn infer(function: &Function, blocks: &Blocks, entry: &Entry) -> Facts {
+/// Infers classes to a fixed point; `arrays` are the maps whose elements lie in order.
+pub(crate) fn infer(
+    function: &Function,
+    blocks: &Blocks,
+    entry: &Entry,
+    arrays: &BTreeSet<usize>,
+) -> Facts {
     let mut states: Vec<Option<State>> = vec![None; blocks.list.len()];
     states[0] = Some(State::entry(&entry.args));
     let mut pending = vec![true; blocks.list.len()];
-    let mut infer = Infer::new(function, entry.scope.unwrap_or(Scope::Plain));
+    let mut infer = Infer::new(function, entry.scope.unwrap_or(Scope::Plain), arrays);
     let mut steps = 0;
     while pending.contains(&true) {
         for (number, block) in blocks.list.iter().enumerate() {
@@ -160,11 +165,12 @@ fn join(known: &mut Option<State>, state: &State) -> bool {
 struct Infer<'a> {
     function: &'a Function,
     scope: Scope,
+    arrays: &'a BTreeSet<usize>,
     facts: Facts,
 }
 
 impl<'a> Infer<'a> {
-    fn new(function: &'a Function, scope: Scope) -> Self {
+    fn new(function: &'a Function, scope: Scope, arrays: &'a BTreeSet<usize>) -> Self {
         let count = function.insns.len();
         let facts = Facts {
             bases: vec![Class::Unset; count],
@@ -177,12 +183,13 @@ impl<'a> Infer<'a> {
         Infer {
             function,
             scope,
+            arrays,
             facts,
         }
     }
 
     fn reset(&mut self) {
-        *self = Infer::new(self.function, self.scope);
+        *self = Infer::new(self.function, self.scope, self.arrays);
     }
 
     /// The effects of a block's instructions.
@@ -382,7 +389,7 @@ impl<'a> Infer<'a> {
             _ => None,
         };
         match (state.reg(1), key) {
-            (Class::Map(Some(map)), Some(key)) => {
+            (Class::Map(Some(map)), Some(key)) if self.arrays.contains(&map) => {
                 self.facts.lookups.insert(index, Lookup { map, key });
             }
             _ => {

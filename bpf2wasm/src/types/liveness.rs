@@ -1,12 +1,13 @@
-//! Backward dataflow: which registers are still read. A computation whose result is not read counts as reading nothing.
+//! Backward dataflow: which registers are still read. A computation whose result is not read counts as reading nothing, and a
+//! register that holds a known number is not read.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
 use abi::imports::AtomicOp;
 
-use super::infer::fetched;
-use super::lattice::Class;
+use super::constants::Constants;
+use super::infer::{Facts, fetched};
 use super::uses::{Base, arity};
 use crate::cfg::Blocks;
 use crate::isa::insn::{Insn, Operand};
@@ -61,7 +62,13 @@ fn args(count: u32) -> Regs {
 }
 
 /// Finds what is live; `params` are the parameter counts of all functions that this one calls.
-pub(crate) fn live(function: &Function, blocks: &Blocks, bases: &[Class], params: &[u32]) -> Live {
+pub(crate) fn live(
+    function: &Function,
+    blocks: &Blocks,
+    facts: &Facts,
+    constants: &Constants,
+    params: &[u32],
+) -> Live {
     let mut after = vec![0; function.insns.len()];
     let mut entries: Vec<Regs> = vec![0; blocks.list.len()];
     let mut pending = vec![true; blocks.list.len()];
@@ -77,7 +84,8 @@ pub(crate) fn live(function: &Function, blocks: &Blocks, bases: &[Class], params
                 if is_pure(insn) && regs & bit(insn.dst) == 0 {
                     continue;
                 }
-                regs = regs & !written(insn) | read(insn, bases[index], params);
+                let read = read(insn, index, facts, params) & !constants.registers(index);
+                regs = regs & !written(insn) | read;
             }
             if core::mem::replace(&mut entries[number], regs) != regs {
                 blocks.preds(number).iter().for_each(|p| pending[*p] = true);
@@ -95,7 +103,8 @@ fn is_pure(insn: &Insn) -> bool {
     matches!(insn.row.form, Form::Binary | Form::Unary | Form::Wide)
 }
 
-fn written(insn: &Insn) -> Regs {
+/// The registers that an instruction writes.
+pub(super) fn written(insn: &Insn) -> Regs {
     match insn.row.form {
         Form::Binary | Form::Unary | Form::Wide | Form::Load | Form::AtomicLoad => bit(insn.dst),
         Form::Atomic => fetched(insn).map_or(0, bit),
@@ -104,12 +113,13 @@ fn written(insn: &Insn) -> Regs {
     }
 }
 
-fn read(insn: &Insn, base: Class, params: &[u32]) -> Regs {
+/// The registers that instruction `index` reads.
+pub(super) fn read(insn: &Insn, index: usize, facts: &Facts, params: &[u32]) -> Regs {
     let operand = match insn.operand() {
         Operand::Reg(register) => bit(register),
         Operand::Imm(_) => 0,
     };
-    let through = |register| match Base::of(base, insn) {
+    let through = |register| match Base::of(facts.bases[index], insn) {
         Base::Frame(_) => 0,
         _ => bit(register),
     };
@@ -123,7 +133,11 @@ fn read(insn: &Insn, base: Class, params: &[u32]) -> Regs {
             let cmpxchg = matches!(insn.row.shape, Shape::Atomic(AtomicOp::Cmpxchg, _));
             through(insn.dst) | operand | if cmpxchg { bit(0) } else { 0 }
         }
-        Form::Call => args(arity(insn, params)),
+        Form::Call => match facts.lookups.get(&index).map(|lookup| lookup.key) {
+            Some(Base::Frame(_)) => 0,
+            Some(_) => bit(2),
+            None => args(arity(insn, params)),
+        },
         Form::Bare => bit(0),
         Form::PacketAbs => bit(6),
         Form::PacketInd => bit(6) | bit(insn.src),

@@ -190,6 +190,9 @@ pub(super) fn effect(function: &Function, facts: &Facts, params: &[u32], index: 
             };
             Effect::default().writes(zero, native)
         }
+        _ if let Some(lookup) = facts.lookups.get(&index) => {
+            through(lookup.key, 2).writes(Zero::Never, Native::Wide)
+        }
         Shape::Helper | Shape::Local | Shape::Kfunc => {
             let passed = arity(insn, params) as u8;
             (1..=passed)

@@ -10,6 +10,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::constants::Constants;
 use super::infer::Facts;
 use super::liveness::{Live, Regs};
 use super::uses::{Demand, Native, Use, Zero, effect, result};
@@ -48,6 +49,7 @@ pub(crate) struct Input<'a> {
     pub(crate) function: &'a Function,
     pub(crate) blocks: &'a Blocks,
     pub(crate) facts: &'a Facts,
+    pub(crate) constants: &'a Constants,
     pub(crate) live: &'a Live,
     /// By function, how many arguments a call passes.
     pub(crate) params: &'a [u32],
@@ -254,6 +256,10 @@ impl Wants {
             let web = |register: u8| Some(sets.web(*registers.get(usize::from(register))?));
             let result = def.map(|node| sets.web(node));
             for (place, read) in effect.uses().enumerate() {
+                if let Some(number) = input.constants.register(index, read.register) {
+                    wants.note_number(number, place, effect.def.map(|d| d.zero), result);
+                    continue;
+                }
                 let operand = web(read.register);
                 wants.note_use(operand, read, result, &mut demands);
                 if read.native == Native::Same {
@@ -309,11 +315,25 @@ impl Wants {
         zeros: &mut Edges,
     ) {
         let Some(result) = result else { return };
-        if zero == Some(Zero::All) || zero == Some(Zero::First) && place == 0 {
+        if depends(zero, place) {
             match operand {
                 Some(operand) => zeros.add(operand, result),
                 None => self.dirty[result] = true,
             }
+        }
+    }
+
+    /// Notes whether the upper half of `result` depends on that of the known number at `place`.
+    fn note_number(
+        &mut self,
+        number: i64,
+        place: usize,
+        zero: Option<Zero>,
+        result: Option<usize>,
+    ) {
+        let Some(result) = result else { return };
+        if depends(zero, place) && u32::try_from(number).is_err() {
+            self.dirty[result] = true;
         }
     }
 
@@ -334,6 +354,11 @@ impl Wants {
         }
         pick(&score)
     }
+}
+
+/// Whether a result whose upper half is zero as `zero` says depends on that of the operand at `place`.
+fn depends(zero: Option<Zero>, place: usize) -> bool {
+    zero == Some(Zero::All) || zero == Some(Zero::First) && place == 0
 }
 
 /// How much an instruction would rather have an i32.

@@ -1,4 +1,4 @@
-;; refused: wrong type
+;; refused: a value that the loader did not put in
 ;; A map handle in 32 bits.
 (module
   (import "env" "memory" (memory 1))

@@ -1,4 +1,4 @@
-;; refused: only for a module that uses its sandbox
+;; refused: a value that the loader did not put in
 ;; Has its own memory, yet wants a map.
 (module
   (import "map" "hash" (global i64))

@@ -4,7 +4,7 @@ use abi::uapi::AttachPoint;
 use anyhow::{Context, Result, ensure};
 use loader::device::{Device, LinkSpec, ModuleSpec, text};
 use loader::load::Engine;
-use loader::native::{Target, compile};
+use loader::native::compile;
 use loader::resident::trap;
 
 use super::Case;
@@ -61,19 +61,14 @@ fn hostile() -> Result<()> {
     let device: Device = guest::device()?;
     let sandbox = device.create_sandbox("callbacks", 1 << 20)?;
     let wasm = corpus::module("callbacks")?;
-    let target = Target {
-        globals: &[],
-        memory: 1 << 20,
-    };
     let native = match Engine::preferred() {
-        Engine::Aot => compile(wasm, target)?,
+        Engine::Aot => compile(wasm, 1 << 20)?,
         Engine::Wasmi => Vec::new(),
     };
     let module = sandbox.load(&ModuleSpec {
         native: &native,
         name: "callbacks",
         wasm,
-        globals: &[],
         trap_limit: 0,
         fuel: 100_000,
     })?;

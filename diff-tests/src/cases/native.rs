@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use helpers::native::{HEADER, MAGIC, VERSION};
 use loader::device::{LinkSpec, ModuleSpec};
 use loader::load::Engine;
-use loader::native::{Target, compile};
+use loader::native::compile;
 
 use super::privileges::as_nobody;
 use super::{Case, vfsstat};
@@ -23,20 +23,12 @@ pub const CASES: &[Case] = &[
 
 const MEMORY: u32 = 1 << 20;
 
-fn target(memory: u32) -> Target<'static> {
-    Target {
-        globals: &[],
-        memory,
-    }
-}
-
 /// Loads `image` as the native code of `wasm`; why it is refused.
 fn refusal(wasm: &[u8], image: &[u8]) -> Result<String> {
     let sandbox = guest::device()?.create_sandbox("native", MEMORY.into())?;
     let loaded = sandbox.load(&ModuleSpec {
         name: "native",
         wasm,
-        globals: &[],
         trap_limit: 0,
         fuel: 0,
         native: image,
@@ -49,7 +41,7 @@ fn refusal(wasm: &[u8], image: &[u8]) -> Result<String> {
 
 fn refused() -> Result<()> {
     let wasm = corpus::module("callbacks")?;
-    let good = compile(wasm, target(MEMORY))?;
+    let good = compile(wasm, MEMORY)?;
     let changed = |at: usize, to: u8| {
         let mut bytes = good.clone();
         bytes[at] ^= to;
@@ -63,7 +55,7 @@ fn refused() -> Result<()> {
         (wasm, changed(good.len() - 1, 1), "damaged: checksum"),
         (wasm, changed(HEADER - 1, 1), "damaged: checksum"),
         (other, good.clone(), "another module's"),
-        (wasm, compile(wasm, target(2 * MEMORY))?, "bytes of memory"),
+        (wasm, compile(wasm, 2 * MEMORY)?, "bytes of memory"),
         (wasm, vec![0; 5 << 20], "limit max_module"),
     ];
     for (wasm, image, why) in cases {
@@ -98,11 +90,10 @@ fn shown() -> Result<()> {
     let device = guest::device()?;
     let sandbox = device.create_sandbox("native", MEMORY.into())?;
     let wasm = corpus::module("callbacks")?;
-    let image = compile(wasm, target(MEMORY))?;
+    let image = compile(wasm, MEMORY)?;
     let module = sandbox.load(&ModuleSpec {
         name: "native",
         wasm,
-        globals: &[],
         trap_limit: 0,
         fuel: 0,
         native: &image,

@@ -2,17 +2,18 @@
 
 use std::path::Path;
 
-use abi::imports::{ENV, MAP, MAP_ENTRIES, MAP_VALUE, MEMORY, VALUE_MODULES};
+use abi::imports::{ENV, MAP, MAP_APART, MAP_ENTRIES, MAP_VALUE, MEMORY, VALUE_MODULES};
 use abi::map_types::MapType;
 use abi::uapi::AttachPoint;
 use anyhow::Result;
 use helpers::maps::Inner;
 use loader::attach::{Choice, Plan};
+use loader::constants::put_in;
 use loader::device::{
     self, Device, Link, LinkSpec, Map, MapSpec, Module, ModuleSpec, Program, Sandbox, text,
 };
 use loader::load::Engine;
-use loader::native::{Target, compile};
+use loader::native::compile;
 use loader::open::Input;
 use loader::resident::trap;
 use wasmparser::{Import, Parser, Payload, TypeRef};
@@ -121,19 +122,26 @@ impl<'a> Rig<'a> {
             *self = Rig::new(self.device)?;
         }
         self.loads += 1;
-        let (sandbox, globals) = match is_shared(wasm) {
-            true => (&self.sandbox, self.globals(wasm)),
-            false => (&self.bare, Vec::new()),
+        let sandbox = match is_shared(wasm) {
+            true => &self.sandbox,
+            false => &self.bare,
         };
+        let values = self.values(wasm);
+        // What is no module, the device is to refuse.
+        let with_values = match is_shared(wasm) && !values.is_empty() {
+            true => put_in(wasm, &values).ok(),
+            false => None,
+        };
+        let wasm = with_values.as_deref().unwrap_or(wasm);
         let native = match Engine::preferred() {
-            Engine::Aot if is_shared(wasm) => native(wasm, &globals),
+            // What the compiler does not take is left to the interpreter, or to the device to refuse.
+            Engine::Aot if is_shared(wasm) => compile(wasm, SIZE as u32).unwrap_or_default(),
             _ => Vec::new(),
         };
         let loaded = sandbox.load(&ModuleSpec {
             native: &native,
             name: "hostile",
             wasm,
-            globals: &globals,
             trap_limit: 0,
             fuel: 0,
         });
@@ -154,14 +162,15 @@ impl<'a> Rig<'a> {
         fate(&module)
     }
 
-    /// The values of imported globals.
-    fn globals(&self, wasm: &[u8]) -> Vec<u64> {
+    /// The values that it imports.
+    fn values(&self, wasm: &[u8]) -> Vec<u64> {
         let value = |import: &Import<'_>| {
             let map = self.maps.iter().find(|map| map.name() == import.name);
             match (import.ty, import.module, map) {
                 (TypeRef::Global(_), MAP, Some(map)) => map.handle,
                 (TypeRef::Global(_), MAP_VALUE, Some(map)) => map.values,
                 (TypeRef::Global(_), MAP_ENTRIES, Some(map)) => map.info().max_entries.into(),
+                (TypeRef::Global(_), MAP_APART, Some(map)) => map.placed().apart,
                 _ => 0,
             }
         };
@@ -169,15 +178,6 @@ impl<'a> Rig<'a> {
         let values = imports.filter(|i| VALUE_MODULES.contains(&i.module));
         values.map(|import| value(&import)).collect()
     }
-}
-
-/// Native code of a module. What the compiler does not take is left to the interpreter, or to the device to refuse.
-fn native(wasm: &[u8], globals: &[u64]) -> Vec<u8> {
-    let target = Target {
-        globals,
-        memory: SIZE as u32,
-    };
-    compile(wasm, target).unwrap_or_default()
 }
 
 /// Whether a module uses its sandbox's memory.

@@ -13,8 +13,9 @@
 //! | `atomic` | `add32`, `xchg64`, … | func (i64 guest pointer, i64 operand) → i64 old | atomic read-modify-write, result zero-extended |
 //! | `atomic` | `cmpxchg{32,64}` | func (i64 pointer, i64 expected, i64 new) → i64 old | |
 //! | `map` | map name | global i64 | the map's handle; for a data section the guest pointer of its first byte |
-//! | `map_value` | map name | global i64 | guest pointer of element 0 of an array map |
+//! | `map_value` | map name | global i64 | guest pointer of element 0 of an array map, in a per-CPU one of CPU 0's |
 //! | `map_entries` | map name | global i64 | how many elements an array map has |
+//! | `map_apart` | map name | global i64 | bytes from a CPU's element of a per-CPU array map to the next CPU's |
 //! | `core` | see [`crate::manifest::CoreRelocation`] | global i64 | value of a CO-RE relocation, or [`resized`], or [`POISON`] |
 //! | `ksym` | extern's name | global i64 | address of a kernel symbol; an unresolved weak one is 0 |
 //! | `kfunc` | kernel function's name | func (i64 × 5) → i64 | |
@@ -25,8 +26,8 @@
 //! Functions whose address is taken (callbacks) are exported in the table [`CALLBACKS`], all as
 //! func (i64 × 5) → i64. Element 0 is null; the number a program passes for a callback is the index.
 //!
-//! The globals follow `env.stack_base` directly and without gaps, so a linker can replace all of
-//! them by defined constants without renumbering. Their values are supplied by position.
+//! The globals follow `env.stack_base` directly and without gaps. The loader makes those that are values constants of the
+//! module; no runtime knows them as imports.
 
 /// Memory, stack base and trap.
 pub const ENV: &str = "env";
@@ -46,6 +47,8 @@ pub const MAP: &str = "map";
 pub const MAP_VALUE: &str = "map_value";
 /// How many elements array maps have.
 pub const MAP_ENTRIES: &str = "map_entries";
+/// How far apart the CPUs' elements of per-CPU array maps are.
+pub const MAP_APART: &str = "map_apart";
 /// CO-RE relocation values.
 pub const CORE: &str = "core";
 /// Addresses of `.ksyms` externs.
@@ -54,7 +57,7 @@ pub const KSYM: &str = "ksym";
 pub const KFUNC: &str = "kfunc";
 
 /// The import modules whose globals are values that the loader computes.
-pub const VALUE_MODULES: &[&str] = &[MAP, MAP_VALUE, MAP_ENTRIES, CORE, KSYM];
+pub const VALUE_MODULES: &[&str] = &[MAP, MAP_VALUE, MAP_ENTRIES, MAP_APART, CORE, KSYM];
 
 /// The export of the function table, where a module has one.
 pub const CALLBACKS: &str = "callbacks";

@@ -194,20 +194,16 @@ uapi! {
         wasm: u64,
         #[doc = "in: how many"]
         wasm_size: u64,
-        #[doc = "in: address of the values of its imported i64 globals, u64 each, in import order"]
-        globals: u64,
-        #[doc = "in: how many"]
-        globals_count: u32,
         #[doc = "in: traps of one program after which it is disabled; 0: never"]
         trap_limit: u32,
+        #[doc = "in: 0"]
+        flags: u32,
         #[doc = "in: execution budget of one run; 0: the default"]
         fuel: u64,
         #[doc = "in: address of a buffer for the reason of a refusal, NUL-terminated text"]
         log: u64,
         #[doc = "in: its size"]
         log_size: u64,
-        #[doc = "in: 0"]
-        flags: u64,
         #[doc = "in: address of native code to run in place of the wasm, which asks for CAP_SYS_MODULE; 0: none"]
         native: u64,
         #[doc = "in: its size"]

@@ -15,7 +15,7 @@ pub(super) struct Elements {
     value_size: u32,
     /// Values of an element: 1, or one a CPU.
     copies: u32,
-    /// Bytes from a CPU's values to the next one's.
+    /// Bytes from a CPU's values to the next one's; 0 where all CPUs have the same.
     apart: u32,
 }
 
@@ -26,8 +26,11 @@ impl Elements {
             area,
             value_size,
             copies,
-            // Of a map with room for it, it fits.
-            apart: apart(value_size, count) as u32,
+            apart: match copies {
+                1 => 0,
+                // Of a map with room for it, it fits.
+                _ => apart(value_size, count) as u32,
+            },
         }
     }
 
@@ -41,8 +44,7 @@ impl Elements {
 
     /// Offset of `element`'s value for `cpu`.
     pub(super) fn offset(&self, element: u32, cpu: u32) -> u32 {
-        let copy = if self.copies == 1 { 0 } else { cpu };
-        self.area + copy * self.apart + element * self.stride()
+        self.area + cpu * self.apart + element * self.stride()
     }
 
     fn stride(&self) -> u32 {
@@ -139,7 +141,8 @@ impl Elements {
     }
 }
 
-fn apart(value_size: u32, count: u32) -> u64 {
+/// Bytes from a CPU's values to the next one's, in a per-CPU map of `count` elements.
+pub fn apart(value_size: u32, count: u32) -> u64 {
     let bytes = u64::from(value_size).next_multiple_of(8) * u64::from(count);
     bytes.next_multiple_of(LINE.into())
 }

@@ -28,6 +28,7 @@ use alloc::vec::Vec;
 use array::Array;
 use bloom_filter::BloomFilter;
 use elements::Elements;
+pub use elements::apart;
 use hash::Hash;
 pub use key::{Key, MAX_KEY};
 use lpm_trie::LpmTrie;
@@ -137,10 +138,10 @@ impl Map {
         &self.spec
     }
 
-    /// Offset of element 0, where elements lie in order and are the same for all CPUs.
+    /// Offset of element 0, of CPU 0 where there is one a CPU, if elements lie in order.
     pub fn first_value(&self) -> Option<u32> {
         match &self.kind {
-            Kind::Array(array) if !self.spec.is_percpu() => Some(array.elements().offset(0, 0)),
+            Kind::Array(array) => Some(array.elements().offset(0, 0)),
             _ => None,
         }
     }

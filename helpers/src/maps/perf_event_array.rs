@@ -130,8 +130,10 @@ impl PerfRing {
             at = self.put(at, &lost.to_ne_bytes())?;
             self.lost.store(0, Ordering::Relaxed);
         }
-        at = self.put(at, &header(RECORD_SAMPLE, MISC_KERNEL, sample))?;
-        at = self.put(at, &(raw as u32 - 4).to_ne_bytes())?;
+        let mut begin = [0; HEADER as usize + 4];
+        begin[..HEADER as usize].copy_from_slice(&header(RECORD_SAMPLE, MISC_KERNEL, sample));
+        begin[HEADER as usize..].copy_from_slice(&(raw as u32 - 4).to_ne_bytes());
+        at = self.put(at, &begin)?;
         let end = self.copy(at, data)?;
         self.publish(host, head, end.next_multiple_of(8))
     }

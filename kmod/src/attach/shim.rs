@@ -16,8 +16,8 @@ pub(crate) struct Hit {
     pub(super) regs: *const c_void,
     /// The program's context.
     pub(super) words: *const u64,
-    /// Frames of a native program, and of what calls it, at the inner end of a stack.
-    frames: u64,
+    /// Whose hit it is.
+    probe: *const RawProbe,
 }
 
 type Made = *mut *mut RawProbe;

@@ -27,13 +27,11 @@ use crate::user::Bytes;
 
 /// What a module on the sandbox's memory is linked with.
 #[derive(Clone, Copy)]
-pub(crate) struct Environment<'a> {
+pub(crate) struct Environment {
     /// The memory, in this store.
     pub(crate) memory: Memory,
     /// `env.stack_base`.
     pub(crate) stack_base: u32,
-    /// Values of the imported i64 globals, by position.
-    pub(crate) globals: &'a [u64],
 }
 
 /// Why an import was refused.
@@ -53,8 +51,6 @@ pub(crate) enum ImportError {
     },
     /// A memory larger than the sandbox's.
     Memory { needed: u64, limit: u64 },
-    /// Not as many values as imported globals.
-    Values { imported: usize, given: usize },
 }
 
 impl fmt::Display for ImportError {
@@ -69,9 +65,6 @@ impl fmt::Display for ImportError {
             Self::Memory { needed, limit } => {
                 let (needed, limit) = (Bytes(*needed), Bytes(*limit));
                 write!(f, "needs {needed} of memory, the sandbox has {limit}")
-            }
-            Self::Values { imported, given } => {
-                write!(f, "{imported} values are imported, {given} were given")
             }
         }
     }
@@ -98,29 +91,12 @@ pub(crate) fn missing(module: &Module) -> Vec<String> {
 pub(crate) fn resolve(
     module: &Module,
     store: &mut Store<RunState>,
-    environment: Option<Environment<'_>>,
+    environment: Option<Environment>,
 ) -> Result<Vec<Extern>, ImportError> {
-    let values = environment.map_or(&[][..], |e| e.globals);
-    let mut given = values.iter();
-    let mut imported = 0;
-    let mut externs = Vec::new();
-    for import in module.imports() {
-        let item = if names::VALUE_MODULES.contains(&import.module()) {
-            imported += 1;
-            let value = given.next().copied().unwrap_or_default();
-            value_global(store, &import, environment.is_some(), value)?
-        } else {
-            definition(store, &import, environment)?
-        };
-        externs.push(item);
-    }
-    if imported != values.len() {
-        return Err(ImportError::Values {
-            imported,
-            given: values.len(),
-        });
-    }
-    Ok(externs)
+    module
+        .imports()
+        .map(|import| definition(store, &import, environment))
+        .collect()
 }
 
 fn unknown(import: &ImportType<'_>, what: &'static str) -> ImportError {
@@ -174,22 +150,10 @@ fn global(
     typed(import, item, ExternType::Global(ty))
 }
 
-fn value_global(
-    store: &mut Store<RunState>,
-    import: &ImportType<'_>,
-    shared: bool,
-    value: u64,
-) -> Result<Extern, ImportError> {
-    if !shared {
-        return Err(unknown(import, OWN_MEMORY));
-    }
-    global(store, import, Val::I64(value as i64))
-}
-
 fn definition(
     store: &mut Store<RunState>,
     import: &ImportType<'_>,
-    environment: Option<Environment<'_>>,
+    environment: Option<Environment>,
 ) -> Result<Extern, ImportError> {
     if import.module() == names::ENV && import.name() == names::TRAP {
         let trap = Func::wrap(&mut *store, env_trap);
@@ -236,6 +200,9 @@ fn what_is_missing(module: &str) -> &'static str {
     match module {
         names::BPF => "unknown helper",
         names::ATOMIC => "unknown atomic operation",
+        module if names::VALUE_MODULES.contains(&module) => {
+            "a value that the loader did not put in"
+        }
         _ => "unknown",
     }
 }

@@ -120,7 +120,7 @@ pub(crate) fn load(
 ) -> Result<Object, Errno> {
     let args: uapi::ModuleLoad = call.read()?;
     let name = user::text(&args.name)?;
-    if args.flags != 0 || args.globals_count as usize > MAX_IMPORTS {
+    if args.flags != 0 {
         return Err(Errno::EINVAL);
     }
     let log = Log::new(args.log, args.log_size);
@@ -132,13 +132,12 @@ pub(crate) fn load(
         }
     }
     let wasm = user::bytes(args.wasm, args.wasm_size as usize)?;
-    let globals = globals(&args)?;
     let budget = Budget {
         fuel: fuel(args.fuel, &limits).map_err(|e| refused(log, &e))?,
         trap_limit: args.trap_limit,
     };
     let built = match args.native_size {
-        0 => build(sandbox, &wasm, &globals, budget.fuel),
+        0 => build(sandbox, &wasm, budget.fuel),
         size => native::build(sandbox, &wasm, &user::bytes(args.native, size as usize)?),
     };
     let built = built.map_err(|e| refused(log, &e))?;
@@ -170,14 +169,6 @@ fn fuel(asked: u64, limits: &Limits) -> Result<u64, LoadError> {
     }
 }
 
-fn globals(args: &uapi::ModuleLoad) -> Result<Vec<u64>, Errno> {
-    let bytes = user::bytes(args.globals, args.globals_count as usize * 8)?;
-    let words = bytes.chunks_exact(8);
-    Ok(words
-        .map(|word| word.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)))
-        .collect())
-}
-
 /// What came of a module's bytes.
 struct Built {
     /// The number of the first in its sandbox; 0 for an exclusive module's.
@@ -189,7 +180,7 @@ struct Built {
     missing: Vec<String>,
 }
 
-fn build(sandbox: &Sandbox, wasm: &[u8], globals: &[u64], fuel: u64) -> Result<Built, LoadError> {
+fn build(sandbox: &Sandbox, wasm: &[u8], fuel: u64) -> Result<Built, LoadError> {
     if !sandbox.count_load() {
         return Err(LoadError::TooMany);
     }
@@ -201,12 +192,12 @@ fn build(sandbox: &Sandbox, wasm: &[u8], globals: &[u64], fuel: u64) -> Result<B
         let code = compile(&*lock(first)?, wasm)?;
         if imports::shares_memory(&code) {
             let charges = charge(&sandbox.account, &code, shared.cpus.len())?;
-            let built = build_shared(&sandbox.account, shared, wasm, globals, code)?;
+            let built = build_shared(&sandbox.account, shared, wasm, code)?;
             charges.into_iter().for_each(Charge::keep);
             return Ok(built);
         }
     }
-    build_exclusive(&sandbox.account, wasm, globals, fuel)
+    build_exclusive(&sandbox.account, wasm, fuel)
 }
 
 fn lock(cpu: &CpuSlot) -> Result<SlotGuard<'_>, LoadError> {
@@ -238,7 +229,6 @@ fn build_shared(
     account: &Account,
     shared: &Shared,
     wasm: &[u8],
-    globals: &[u64],
     first: Code,
 ) -> Result<Built, LoadError> {
     let missing = imports::missing(&first);
@@ -253,7 +243,6 @@ fn build_shared(
         let environment = Environment {
             memory: cpu.memory,
             stack_base: layout::stack_base(index),
-            globals,
         };
         let instance = instantiate(account, &code, &mut store, Some(environment))?;
         // The same names, in the same order, in each store.
@@ -307,7 +296,7 @@ fn instantiate(
     account: &Account,
     code: &Code,
     store: &mut Store<RunState>,
-    environment: Option<Environment<'_>>,
+    environment: Option<Environment>,
 ) -> Result<Instance, LoadError> {
     let items = imports::resolve(code, store, environment).map_err(LoadError::Import)?;
     store.data_mut().limiter.reopen();
@@ -344,19 +333,7 @@ fn why(account: &Account, state: &mut RunState, error: Error) -> LoadError {
     }
 }
 
-fn build_exclusive(
-    account: &Account,
-    wasm: &[u8],
-    globals: &[u64],
-    fuel: u64,
-) -> Result<Built, LoadError> {
-    if !globals.is_empty() {
-        let given = globals.len();
-        return Err(LoadError::Import(ImportError::Values {
-            imported: 0,
-            given,
-        }));
-    }
+fn build_exclusive(account: &Account, wasm: &[u8], fuel: u64) -> Result<Built, LoadError> {
     let engine = engine(Start::Allowed);
     let limit = account.left(Resource::Memory) as usize;
     let slot = Slot::new(&engine, None, limit, Vm::default()).map_err(LoadError::Instantiate)?;

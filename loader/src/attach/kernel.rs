@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bpf2wasm::btf::{Btf, Kind};
 
+use crate::kallsyms::Functions;
 use crate::values::KERNEL_BTF;
 
 /// Arguments of a tracepoint or function, as `LinkCreate` has them.
@@ -18,7 +19,7 @@ pub(super) type Sizes = [u8; abi::uapi::LINK_ARGS];
 #[derive(Debug, Default)]
 pub(super) struct Kernel {
     btf: OnceCell<Result<Btf, String>>,
-    symbols: OnceCell<Option<String>>,
+    functions: OnceCell<Option<Functions>>,
 }
 
 /// How often a kernel has a function of some name.
@@ -35,10 +36,11 @@ pub(super) enum Symbol {
 impl Kernel {
     /// Whether `name` means a function.
     pub(super) fn symbol(&self, name: &str) -> Symbol {
-        let read = || fs::read_to_string("/proc/kallsyms").ok();
-        match self.symbols.get_or_init(read) {
-            Some(list) => find(list, name),
-            None => Symbol::Fine,
+        let functions = self.functions.get_or_init(Functions::read);
+        match functions.as_ref().map(|functions| functions.count(name)) {
+            None | Some(1) => Symbol::Fine,
+            Some(0) => Symbol::Missing,
+            Some(count) => Symbol::Ambiguous(count),
         }
     }
 
@@ -129,35 +131,6 @@ fn sizes(btf: &Btf, id: u32, skip: usize) -> Option<Result<Sizes, String>> {
     Some(Ok(sizes))
 }
 
-/// How often function `name` stands in the text of `/proc/kallsyms`; `MODULE:NAME` is one of a module's.
-fn find(list: &str, name: &str) -> Symbol {
-    let (module, name) = match name.split_once(':') {
-        Some((module, name)) => (Some(format!("[{module}]")), name),
-        None => (None, name),
-    };
-    let is_it = |line: &str| {
-        let mut words = line.split_ascii_whitespace().skip(1);
-        let is_function = words.next().is_some_and(|kind| "tTwW".contains(kind));
-        let has_name = words.next() == Some(name);
-        let place = words.next();
-        is_function && has_name && module.as_deref().is_none_or(|m| place == Some(m))
-    };
-    // A search for the name first: there are 200,000 lines.
-    let count = list
-        .match_indices(name)
-        .filter(|(at, _)| {
-            let start = list[..*at].rfind('\n').map_or(0, |newline| newline + 1);
-            let end = list[*at..].find('\n').map_or(list.len(), |end| at + end);
-            list.as_bytes().get(at.wrapping_sub(1)) == Some(&b' ') && is_it(&list[start..end])
-        })
-        .count();
-    match count {
-        0 => Symbol::Missing,
-        1 => Symbol::Fine,
-        count => Symbol::Ambiguous(count),
-    }
-}
-
 /// Where tracefs may be.
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
@@ -194,24 +167,6 @@ pub(super) fn record(format: &str) -> Option<(u32, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const KALLSYMS: &str = "ffffffff81000000 T vfs_read
-ffffffff81000010 t vfs_reader
-ffffffff81000020 d vfs_write
-ffffffff81000030 t show
-ffffffffc1000040 t show\t[ext4]
-ffffffffc1000050 t my_vfs_read\t[ext4]
-";
-
-    #[test]
-    fn functions_are_counted_by_whole_names() {
-        assert_eq!(find(KALLSYMS, "vfs_read"), Symbol::Fine);
-        assert_eq!(find(KALLSYMS, "vfs_write"), Symbol::Missing);
-        assert_eq!(find(KALLSYMS, "read"), Symbol::Missing);
-        assert_eq!(find(KALLSYMS, "show"), Symbol::Ambiguous(2));
-        assert_eq!(find(KALLSYMS, "ext4:show"), Symbol::Fine);
-        assert_eq!(find(KALLSYMS, "xfs:show"), Symbol::Missing);
-    }
 
     #[test]
     fn a_record_ends_with_its_last_field() {

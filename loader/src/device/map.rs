@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use abi::map_types::MapType;
 use abi::uapi::{self, MapElement, MapInfo};
-use helpers::maps::Inner;
+use helpers::maps::{self, Inner};
 
 use super::ioctl::{call, text, zeroed};
 use super::{Object, Result};
@@ -80,6 +80,7 @@ impl Map {
             handle: self.handle,
             values: self.values,
             entries: self.info.max_entries,
+            apart: maps::apart(self.info.value_size, self.info.max_entries),
         }
     }
 

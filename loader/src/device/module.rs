@@ -18,8 +18,6 @@ pub struct ModuleSpec<'a> {
     pub name: &'a str,
     /// Its bytes.
     pub wasm: &'a [u8],
-    /// Values of its imported i64 globals, in import order.
-    pub globals: &'a [u64],
     /// Traps of one program after which it is disabled; 0: never.
     pub trap_limit: u32,
     /// Execution budget of one run; 0: the device's default.

@@ -47,8 +47,6 @@ impl Sandbox {
             name: bytes(spec.name)?,
             wasm: spec.wasm.as_ptr() as u64,
             wasm_size: spec.wasm.len() as u64,
-            globals: spec.globals.as_ptr() as u64,
-            globals_count: spec.globals.len() as u32,
             trap_limit: spec.trap_limit,
             fuel: spec.fuel,
             log: log.address(),

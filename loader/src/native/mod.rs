@@ -1,7 +1,7 @@
 //! Ahead-of-time compilation: from a translated module to native code for a runtime.
 //!
 //! wasm → Cranelift's IR ([`function`]) → x86-64 ([`link`]) → an image ([`helpers::native`]). What the loader knows is
-//! compiled in: the values of imported globals, so that CO-RE branches and addresses of data fold away, and the size of
+//! compiled in: values ([`crate::constants`]), so that CO-RE branches and addresses of data fold away, and the size of
 //! memory, so that a bound is an immediate. What a CPU has for itself comes through [`helpers::native::Vm`].
 //!
 //! **Invariant:** an access has a bounds check, unless its address is the stack's or the context's, which the runtime places, plus a
@@ -22,15 +22,6 @@ use std::fmt;
 
 use wasmparser::BinaryReaderError;
 
-/// What a module is compiled for.
-#[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
-    /// Values of its imported i64 globals, in import order.
-    pub globals: &'a [u64],
-    /// Bytes of guest memory.
-    pub memory: u32,
-}
-
 /// Why a module is not compiled.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Error {
@@ -42,8 +33,6 @@ pub enum Error {
     TooLarge(String),
     /// Cranelift refuses a function.
     Compiler(String),
-    /// The cache cannot be used.
-    Cache(String),
 }
 
 impl fmt::Display for Error {
@@ -53,7 +42,6 @@ impl fmt::Display for Error {
             Self::Unsupported(what) => write!(f, "no native code for a module with {what}"),
             Self::TooLarge(what) => write!(f, "no native code: {what}"),
             Self::Compiler(why) => write!(f, "the compiler failed: {why}"),
-            Self::Cache(why) => f.write_str(why),
         }
     }
 }
@@ -66,9 +54,9 @@ impl From<BinaryReaderError> for Error {
     }
 }
 
-/// Compiles `wasm`; an image.
-pub fn compile(wasm: &[u8], target: Target<'_>) -> Result<Vec<u8>, Error> {
-    let module = module::Module::read(wasm, target)?;
+/// Compiles `wasm` for `memory` bytes of guest memory; an image.
+pub fn compile(wasm: &[u8], memory: u32) -> Result<Vec<u8>, Error> {
+    let module = module::Module::read(wasm, memory)?;
     link::link(wasm, &module)
 }
 
@@ -79,11 +67,7 @@ mod tests {
     use super::*;
 
     fn compiled(text: &str) -> Result<Vec<u8>, Error> {
-        let target = Target {
-            globals: &[],
-            memory: 0x2_0000,
-        };
-        compile(&wat::parse_str(text).unwrap(), target)
+        compile(&wat::parse_str(text).unwrap(), 0x2_0000)
     }
 
     #[test]
@@ -100,7 +84,7 @@ mod tests {
             ),
             ("(global (mut i32) (i32.const 0))", "variables of its own"),
             ("(func) (start 0)", "a start function"),
-            (r#"(import "core" "x" (global i64))"#, "than given"),
+            (r#"(import "core" "x" (global i64))"#, "import core.x"),
             (r#"(import "a" "b" (table 1 funcref))"#, "import a.b"),
             (
                 r#"(import "bpf" "loop" (func (param i32)))"#,

@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 
 use abi::imports::{self as names, CALLBACKS};
 use cranelift_codegen::ir::Type;
-use cranelift_codegen::ir::types::I64;
 use wasmparser::{
     CompositeInnerType, ConstExpr, ElementItems, ElementKind, ExternalKind, FuncType, FunctionBody,
     GlobalType, Import, Operator, Parser, Payload, TypeRef, ValType, ValidPayload, Validator,
     WasmFeatures,
 };
 
+use super::Error;
 use super::function::ir_type;
-use super::{Error, Target};
 
 /// What modules may have: as the other engines take it, without floats.
 fn features() -> WasmFeatures {
@@ -61,7 +60,7 @@ pub(super) struct Module<'a> {
 
 impl<'a> Module<'a> {
     /// Reads and validates `wasm`.
-    pub(super) fn read(wasm: &'a [u8], target: Target<'a>) -> Result<Self, Error> {
+    pub(super) fn read(wasm: &'a [u8], memory: u32) -> Result<Self, Error> {
         let mut validator = Validator::new_with_features(features());
         let mut module = Module {
             types: Vec::new(),
@@ -72,9 +71,8 @@ impl<'a> Module<'a> {
             programs: Vec::new(),
             callbacks: Vec::new(),
             called: BTreeSet::new(),
-            memory: target.memory,
+            memory,
         };
-        let mut values = target.globals.iter();
         for payload in Parser::new(0).parse_all(wasm) {
             let payload = payload?;
             if let ValidPayload::Func(function, body) = validator.payload(&payload)? {
@@ -82,20 +80,13 @@ impl<'a> Module<'a> {
                     .into_validator(Default::default())
                     .validate(&body)?;
             }
-            module.section(payload, &mut values)?;
-        }
-        if values.next().is_some() {
-            return Err(Error::Wasm("fewer globals are imported than given".into()));
+            module.section(payload)?;
         }
         module.find_called()?;
         Ok(module)
     }
 
-    fn section(
-        &mut self,
-        payload: Payload<'a>,
-        values: &mut std::slice::Iter<'_, u64>,
-    ) -> Result<(), Error> {
+    fn section(&mut self, payload: Payload<'a>) -> Result<(), Error> {
         match payload {
             Payload::TypeSection(types) => {
                 for group in types {
@@ -109,7 +100,7 @@ impl<'a> Module<'a> {
             }
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
-                    self.import(&import?, values)?;
+                    self.import(&import?)?;
                 }
             }
             Payload::FunctionSection(functions) => {
@@ -168,11 +159,7 @@ impl<'a> Module<'a> {
         Ok(())
     }
 
-    fn import(
-        &mut self,
-        import: &Import<'a>,
-        values: &mut std::slice::Iter<'_, u64>,
-    ) -> Result<(), Error> {
+    fn import(&mut self, import: &Import<'a>) -> Result<(), Error> {
         let (module, name) = (import.module, import.name);
         match import.ty {
             TypeRef::Func(ty) => {
@@ -185,13 +172,6 @@ impl<'a> Module<'a> {
                 if (module, name) == (names::ENV, names::STACK_BASE) && is(ty, ValType::I32) =>
             {
                 self.globals.push(Global::StackBase);
-            }
-            TypeRef::Global(ty)
-                if names::VALUE_MODULES.contains(&module) && is(ty, ValType::I64) =>
-            {
-                let few = || Error::Wasm("more globals are imported than given".into());
-                let value = values.next().copied().ok_or_else(few)?;
-                self.globals.push(Global::Constant(I64, value));
             }
             TypeRef::Memory(memory) => {
                 let needed = memory.initial.saturating_mul(abi::layout::WASM_PAGE.into());

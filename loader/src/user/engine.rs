@@ -162,8 +162,8 @@ pub(super) fn import(module: &str, name: &str) -> Result<HostFunction<UserHost>,
 
 /// One instance of a module over one memory.
 pub(super) trait Instance {
-    /// Compiles and instantiates; `globals` are the values of the imported i64 globals in import order.
-    fn load(&mut self, wasm: &[u8], globals: &[u64], state: Arc<State>) -> Result<(), Error>;
+    /// Compiles and instantiates.
+    fn load(&mut self, wasm: &[u8], state: Arc<State>) -> Result<(), Error>;
 
     /// Gives the next run its budget.
     fn refuel(&mut self) -> Result<(), Trapped>;

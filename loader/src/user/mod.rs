@@ -24,6 +24,7 @@ use helpers::guest::GuestMemory;
 use helpers::maps::{self, Key, MapSpec};
 use helpers::space::{CreatedMap, Space};
 
+use crate::constants;
 use crate::load::{self, created, initial, no_such, shape, spec};
 use crate::open::Input;
 use crate::values::{self, Placed};
@@ -111,6 +112,7 @@ pub fn load(
         handle: map.handle,
         values: map.values,
         entries: spec.max_entries,
+        apart: maps::apart(spec.value_size, spec.max_entries),
     });
     let values = values::compute(input, &placed.collect::<Vec<_>>(), btf);
     let values = values.map_err(load::Error::Value)?;
@@ -172,13 +174,14 @@ impl UserSandbox {
         Ok((sandbox, created))
     }
 
-    /// Puts `wasm` in, with the values of its imported globals in import order.
+    /// Puts `wasm` in, with the values that it imports.
     ///
     /// # Errors
     ///
     /// [`Error::Engine`].
-    pub fn load(&mut self, wasm: &[u8], globals: &[u64]) -> Result<(), Error> {
-        self.instance.load(wasm, globals, Arc::clone(&self.state))
+    pub fn load(&mut self, wasm: &[u8], values: &[u64]) -> Result<(), Error> {
+        let wasm = constants::put_in(wasm, values).map_err(|e| Error::Engine(e.to_string()))?;
+        self.instance.load(&wasm, Arc::clone(&self.state))
     }
 
     /// Sets element `index` of a map just created.

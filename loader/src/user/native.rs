@@ -15,7 +15,7 @@ use helpers::native::{self, IMPORTS, Image, NONE, RETURN, STACK, TRAP, Vm};
 
 use super::engine::{Instance, State, Trapped, import};
 use super::{Base, Error, UserHost};
-use crate::native::{Target, compile};
+use crate::native::compile;
 
 /// A site that is not known.
 const NO_SITE: u32 = u32::MAX;
@@ -309,10 +309,8 @@ impl Native {
 }
 
 impl Instance for Native {
-    fn load(&mut self, wasm: &[u8], globals: &[u64], state: Arc<State>) -> Result<(), Error> {
-        let memory = self.memory.size as u32;
-        let target = Target { globals, memory };
-        let bytes = compile(wasm, target).map_err(refused)?;
+    fn load(&mut self, wasm: &[u8], state: Arc<State>) -> Result<(), Error> {
+        let bytes = compile(wasm, self.memory.size as u32).map_err(refused)?;
         let image = Image::read(&bytes).map_err(refused)?;
         let mut imports = Vec::new();
         for asked in image.imports() {

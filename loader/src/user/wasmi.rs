@@ -131,10 +131,9 @@ impl Wasmi {
 }
 
 impl Instance for Wasmi {
-    fn load(&mut self, wasm: &[u8], globals: &[u64], state: Arc<State>) -> Result<(), Error> {
+    fn load(&mut self, wasm: &[u8], state: Arc<State>) -> Result<(), Error> {
         let module = Module::new(self.store.engine(), wasm).map_err(refused)?;
         let mut linker = Linker::new(self.store.engine());
-        let mut values = globals.iter();
         for item in module.imports() {
             let (from, name) = (item.module(), item.name());
             let definition: wasmi::Extern = match item.ty() {
@@ -142,12 +141,6 @@ impl Instance for Wasmi {
                 ExternType::Global(_) if (from, name) == (ENV, STACK_BASE) => {
                     let base = Val::I32(layout::stack_base(0) as i32);
                     Global::new(&mut self.store, base, Mutability::Const).into()
-                }
-                ExternType::Global(_) => {
-                    let value = values
-                        .next()
-                        .ok_or_else(|| refused("too few global values"))?;
-                    Global::new(&mut self.store, Val::I64(*value as i64), Mutability::Const).into()
                 }
                 ExternType::Func(ty) => self.function(from, name, ty, &state)?.into(),
                 _ => return Err(Error::Engine(format!("it imports {from}.{name}"))),

@@ -134,22 +134,15 @@ impl Wasmtime {
 }
 
 impl Instance for Wasmtime {
-    fn load(&mut self, wasm: &[u8], globals: &[u64], state: Arc<State>) -> Result<(), Error> {
+    fn load(&mut self, wasm: &[u8], state: Arc<State>) -> Result<(), Error> {
         let module = Module::new(self.store.engine(), wasm).map_err(refused)?;
         let mut linker = Linker::new(self.store.engine());
-        let mut values = globals.iter();
         for item in module.imports() {
             let (from, name) = (item.module(), item.name());
             let definition: Extern = match item.ty() {
                 ExternType::Memory(_) if (from, name) == (ENV, MEMORY) => self.memory.into(),
                 ExternType::Global(_) if (from, name) == (ENV, STACK_BASE) => {
                     self.global(Val::I32(layout::stack_base(0) as i32))?
-                }
-                ExternType::Global(_) => {
-                    let value = values
-                        .next()
-                        .ok_or_else(|| refused("too few global values"))?;
-                    self.global(Val::I64(*value as i64))?
                 }
                 ExternType::Func(ty) => self.function(from, name, &ty, &state)?.into(),
                 _ => return Err(Error::Engine(format!("it imports {from}.{name}"))),

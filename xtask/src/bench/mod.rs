@@ -93,7 +93,7 @@ struct Modes {
     /// Measure the memory of loaded tools, and the time until their first event
     #[arg(long)]
     footprint: bool,
-    /// Count the instructions of an event as maps, loaded programs and busy CPUs become more
+    /// Count the instructions of an event as maps, loaded programs and busy CPUs become more, and events a second on two CPUs
     #[arg(long, conflicts_with = "names")]
     scaling: bool,
 }

@@ -1,5 +1,5 @@
 //! `cargo xtask bench --scaling`: instructions that a probe adds to an event as maps, loaded programs and busy CPUs become more, as
-//! `guest-bench` counts them in a guest with one CPU and in one with two.
+//! `guest-bench` counts them in a guest with one CPU and in one with two; and events a second on one CPU and on two.
 
 use std::path::Path;
 

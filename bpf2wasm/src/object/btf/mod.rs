@@ -196,7 +196,7 @@ impl Btf {
     }
 
     /// All types whose names begin like this.
-    pub fn types_beginning<'b>(&'b self, with: &'b str) -> impl Iterator<Item = Type<'b>> {
+    pub fn types_beginning<'b>(&'b self, with: &str) -> impl Iterator<Item = Type<'b>> {
         let begins = move |id: &u32| self.name_begins(*id, with.as_bytes());
         let ids = (1..self.len()).filter(begins);
         ids.filter_map(|id| self.get(id))
@@ -259,18 +259,8 @@ impl Btf {
 
     /// The first type of this name and kind.
     pub fn find(&self, name: &str, kind: Kind) -> Option<Type<'_>> {
-        let same_kind = (1..self.len()).filter(|id| self.kind(*id) == Some(kind));
-        let mut types = same_kind.filter_map(|id| self.get(id));
-        types.find(|t| t.name == name)
-    }
-
-    /// The kind of type `id`, for less than [`Btf::get`] costs.
-    fn kind(&self, id: u32) -> Option<Kind> {
-        let Some(slot) = id.checked_sub(self.first) else {
-            return self.base.as_ref()?.kind(id);
-        };
-        let at = *self.offsets.get(slot as usize)? as usize;
-        Kind::from_id(self.word(at + 4) >> 24 & 0x1f)
+        let mut types = self.types_beginning(name);
+        types.find(|ty| ty.kind == kind && ty.name == name)
     }
 
     /// The type behind typedefs and qualifiers.

@@ -159,6 +159,8 @@ fn global(
         }
         "map" => Val::I64(map_handle(map() as u32) as i64),
         "map_value" => Val::I64(guest_ptr(host.maps[map()].0) as i64),
+        // There is one CPU.
+        "map_apart" => Val::I64(0),
         "map_entries" => Val::I64(host.maps[map()].2.into()),
         "core" => {
             let known = core.iter().find(|(part, _)| name.contains(part));

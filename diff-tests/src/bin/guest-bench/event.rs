@@ -4,36 +4,50 @@
 //! each round in another order, so that whatever else the machine does meets all of them alike. All counters must be exact, or nothing
 //! is printed.
 
+use std::ffi::{CStr, c_char};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use diff_tests::oracle::{bpftool, native::Native};
-use diff_tests::wasm::Wasm;
 use diff_tests::{corpus, guest};
 use loader::attach::Choice;
-use loader::load::{Engine, Options};
+use loader::load::Options;
 use loader::open::Input;
-use loader::session::Elements;
 use serde_json::{Value, json};
 
+use super::runtime::{Loaded, RUNTIMES, Runtime};
+
 const OBJECT: &str = "lseek";
-const MAP: &str = "counts";
+const COUNTS: &str = "counts";
+const EVENTS: &str = "events";
+
+/// On what its programs are, which is how their names begin.
+const KINDS: [&str; 4] = ["kprobe", "tracepoint", "raw_tp", "fentry"];
+/// What they do, which is how their names end, and what it is called.
+const BODIES: [(&str, &str); 6] = [
+    ("counter", "counter"),
+    ("hash", "hash update"),
+    ("histogram", "histogram"),
+    ("snoop", "opensnoop"),
+    ("strings", "strings"),
+    ("stack", "stack"),
+];
+/// One more, of which the kind does not matter.
+const LOOP: (&str, &str) = ("kprobe_loop", "kprobe, 1000 turns");
 
 /// Its programs, and what they are called.
-const PROGRAMS: &[(&str, &str)] = &[
-    ("lseek_entry", "kprobe, counter"),
-    ("lseek_hash", "kprobe, hash update"),
-    ("lseek_histogram", "kprobe, histogram"),
-    ("lseek_strings", "kprobe, strings"),
-    ("lseek_stack", "kprobe, stack"),
-    ("lseek_loop", "kprobe, 1000 turns"),
-    ("lseek_tracepoint", "tracepoint, counter"),
-    ("lseek_raw", "raw_tp, counter"),
-    ("lseek_fentry", "fentry, counter"),
-];
+fn programs() -> Vec<(String, String)> {
+    let on_each =
+        |(body, title)| KINDS.map(|kind| (format!("{kind}_{body}"), format!("{kind}, {title}")));
+    let mut programs: Vec<_> = BODIES.into_iter().flat_map(on_each).collect();
+    programs.push((LOOP.0.to_owned(), LOOP.1.to_owned()));
+    programs
+}
+
+/// What they read of this process.
+const TEXT: &CStr = c"/usr/share/locale/locale.alias";
 
 /// Calls before the measured ones.
 const WARM: u64 = 500;
@@ -81,11 +95,15 @@ pub(crate) fn instructions() -> u64 {
 /// What is attached while it is measured.
 trait Probe {
     /// The program, and the runtime.
-    fn name(&self) -> (&'static str, &'static str);
+    fn name(&self) -> (&str, &'static str);
     fn attach(&mut self) -> Result<()>;
     fn detach(&mut self) -> Result<()>;
+    /// Takes what it has sent, so that there is room.
+    fn drain(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// What it has counted, where it counts.
-    fn count(&self) -> Result<Option<u64>> {
+    fn count(&mut self) -> Result<Option<u64>> {
         Ok(None)
     }
 }
@@ -93,7 +111,7 @@ trait Probe {
 struct Nothing;
 
 impl Probe for Nothing {
-    fn name(&self) -> (&'static str, &'static str) {
+    fn name(&self) -> (&str, &'static str) {
         ("no probe", "")
     }
     fn attach(&mut self) -> Result<()> {
@@ -110,7 +128,7 @@ struct Empty {
 }
 
 impl Probe for Empty {
-    fn name(&self) -> (&'static str, &'static str) {
+    fn name(&self) -> (&str, &'static str) {
         ("empty C kprobe", "")
     }
     fn attach(&mut self) -> Result<()> {
@@ -121,67 +139,72 @@ impl Probe for Empty {
     }
 }
 
-/// A program under native eBPF.
-struct Ebpf(&'static str, Native);
-
-impl Probe for Ebpf {
-    fn name(&self) -> (&'static str, &'static str) {
-        (self.0, "native")
-    }
-    fn attach(&mut self) -> Result<()> {
-        self.1.attach()
-    }
-    fn detach(&mut self) -> Result<()> {
-        self.1.detach();
-        Ok(())
-    }
-    fn count(&self) -> Result<Option<u64>> {
-        counted(&bpftool::map_dump(self.1.map_id(MAP)?)?)
-    }
+/// A program on one of the runtimes.
+struct Program {
+    title: String,
+    runtime: Runtime,
+    loaded: Loaded,
+    sends: bool,
 }
 
-/// A program on one of our engines.
-struct Ours(&'static str, Engine, Wasm);
-
-impl Ours {
-    fn load(program: &str, title: &'static str, engine: Engine) -> Result<Self> {
+impl Program {
+    fn load(program: &str, title: &str, runtime: Runtime) -> Result<Self> {
+        static TEXTS: [Text; 3] = [Text(TEXT.as_ptr()); 3];
         let choice = Choice {
             programs: vec![program.to_owned()],
             ..Choice::default()
         };
-        let options = Options {
-            engine: Some(engine),
-            ..Options::default()
-        };
+        let mut options = Options::default();
+        options.settings.globals = vec![
+            ("text".to_owned(), TEXT.as_ptr().addr().to_string()),
+            ("texts".to_owned(), TEXTS.as_ptr().addr().to_string()),
+        ];
         let input = Input::from_bytes(corpus::object(OBJECT)?, OBJECT, OBJECT.as_ref(), None)?;
-        let wasm = Wasm::open(&guest::device()?, input, &choice, &options)?;
-        Ok(Self(title, engine, wasm))
+        let mut loaded = Loaded::load(runtime, input, &[program], &choice, &options)?;
+        let sends = program.ends_with("_snoop");
+        if sends {
+            loaded.session().listen(EVENTS)?;
+        }
+        Ok(Self {
+            title: title.to_owned(),
+            runtime,
+            loaded,
+            sends,
+        })
     }
 }
 
-impl Probe for Ours {
-    fn name(&self) -> (&'static str, &'static str) {
-        let engine = match self.1 {
-            Engine::Wasmi => "wasmi",
-            Engine::Aot => "aot",
-        };
-        (self.0, engine)
+/// Where a string is.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Text(*const c_char);
+
+// SAFETY: nobody writes what it points to.
+unsafe impl Sync for Text {}
+
+impl Probe for Program {
+    fn name(&self) -> (&str, &'static str) {
+        (&self.title, self.runtime.name())
     }
     fn attach(&mut self) -> Result<()> {
-        self.2.attach()
+        self.loaded.attach()
     }
     fn detach(&mut self) -> Result<()> {
-        self.2.detach();
+        self.loaded.session().detach();
         Ok(())
     }
-    fn count(&self) -> Result<Option<u64>> {
-        counted(&self.2.dump(MAP)?)
+    fn drain(&mut self) -> Result<()> {
+        if self.sends {
+            let sent = self.loaded.session().sent(EVENTS)?;
+            ensure!(!sent.is_empty(), "{}: sent nothing", self.title);
+        }
+        Ok(())
     }
-}
-
-fn counted(elements: &Elements) -> Result<Option<u64>> {
-    let (_, value) = elements.first().context("the counter has a value")?;
-    Ok(Some(u64::from_ne_bytes(value.as_slice().try_into()?)))
+    fn count(&mut self) -> Result<Option<u64>> {
+        let elements = self.loaded.session().elements(COUNTS)?;
+        let (_, value) = elements.first().context("the counter has a value")?;
+        Ok(Some(u64::from_ne_bytes(value.as_slice().try_into()?)))
+    }
 }
 
 /// How long a call takes in `unit`, in `rounds` of `calls`; of these programs, or of all.
@@ -199,7 +222,7 @@ pub(crate) fn run(
     let mut probes = probes(module, only)?;
     let samples = measure(&mut probes, unit, rounds, calls)?;
     let expected = rounds * (WARM + calls);
-    for probe in &probes {
+    for probe in &mut probes {
         let counted = probe.count()?.unwrap_or(expected);
         let name = probe.name();
         ensure!(
@@ -213,12 +236,15 @@ pub(crate) fn run(
 fn probes(module: &str, only: &[&str]) -> Result<Vec<Box<dyn Probe>>> {
     let module = module.to_owned();
     let mut probes: Vec<Box<dyn Probe>> = vec![Box::new(Nothing), Box::new(Empty { module })];
-    for &(program, title) in PROGRAMS {
-        if only.is_empty() || only.contains(&program) {
-            let native = Native::load(corpus::object(OBJECT)?, OBJECT, &[program])?;
-            probes.push(Box::new(Ebpf(title, native)));
-            for engine in [Engine::Wasmi, Engine::Aot] {
-                probes.push(Box::new(Ours::load(program, title, engine)?));
+    let programs = programs();
+    for unknown in only {
+        let is_one = programs.iter().any(|(program, _)| program == unknown);
+        ensure!(is_one, "no program {unknown} in {OBJECT}");
+    }
+    for (program, title) in &programs {
+        if only.is_empty() || only.contains(&&**program) {
+            for runtime in RUNTIMES {
+                probes.push(Box::new(Program::load(program, title, runtime)?));
             }
         }
     }
@@ -263,6 +289,7 @@ fn measure(
             seek(&file, WARM);
             for _ in 0..calls / SAMPLE {
                 samples[which].push(unit.sample(|| seek(&file, SAMPLE)));
+                probes[which].drain()?;
             }
             probes[which].detach()?;
         }

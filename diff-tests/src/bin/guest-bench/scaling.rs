@@ -239,7 +239,7 @@ pub(crate) fn rates(rounds: usize, calls: u64) -> Result<Value> {
             row(what, runtime.name(), measure()?);
         }
     }
-    Ok(json!({ "cpus": all, "rows": rows }))
+    Ok(json!({ "rows": rows }))
 }
 
 /// As things grow, or, `of_cpus`, on as many CPUs as there are.
