@@ -47,7 +47,7 @@ pub struct Walk {
 /// Where a stack is walked from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
-    /// The current task, from the native context at an address (0: there is none).
+    /// The current task, from the hit that the host knows by a number (0: there is none).
     Context(u64),
     /// The task at an address, where there may be none.
     Task(u64),
@@ -143,6 +143,10 @@ pub trait Host {
     /// than are to be skipped, or no such stack.
     fn stack(&self, _: Walk, _to: GuestSlice<'_>) -> Result<usize, Errno> {
         Err(Errno::EFAULT)
+    }
+    /// Value of `bpf_get_attach_cookie()`, of the hit that the host knows by a number.
+    fn cookie(&self, _hit: u64) -> u64 {
+        0
     }
     /// The NUMA node of this CPU.
     fn numa_node(&self) -> u32 {

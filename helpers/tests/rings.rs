@@ -123,7 +123,6 @@ impl Scene {
             space: &self.space,
             cpu: self.host.cpu(),
             context: 0,
-            cookie: 0,
             tail_calls: 0,
             depth: 0,
             work: &Work::new(u64::MAX),

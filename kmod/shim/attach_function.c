@@ -7,6 +7,7 @@
 #include <linux/kprobes.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
+#include <linux/version.h>
 
 #include "hit.h"
 
@@ -29,8 +30,11 @@ struct fexit {
 	u32 args;
 };
 
-/* With the registers at a function's entry; `words` has room for all that are in registers, and one more. */
-static void read_args(struct pt_regs *regs, u32 count, u64 *words)
+/*
+ * With the registers at a function's entry; `words` has room for all that are in registers, and one more: what a fmod_ret
+ * program finds where the result will be.
+ */
+static __always_inline void read_args(struct pt_regs *regs, u32 count, u64 *words)
 {
 	u32 i;
 
@@ -42,11 +46,33 @@ static void read_args(struct pt_regs *regs, u32 count, u64 *words)
 	words[5] = regs->r9;
 	for (i = REGISTER_ARGS; i < count; i++)
 		words[i] = regs_get_kernel_stack_nth(regs, i - REGISTER_ARGS + 1);
+	words[count] = 0;
 }
-NOKPROBE_SYMBOL(read_args);
 
 /*
- * ftrace calls this without its own guards, which cost more than the hit: nothing before wprobe_hit()'s guard can be
+ * Whether what is protected by RCU is. Since 6.3 no function that ftrace can attach to runs where it is not
+ * (CONFIG_ARCH_WANTS_NO_INSTR); before, the idle loop had some.
+ */
+static __always_inline bool may_hit(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	return true;
+#else
+	return rcu_is_watching();
+#endif
+}
+
+static noinline void entry_in_rust(struct fentry *fentry, struct pt_regs *regs)
+{
+	u64 words[MAX_ARGS + 1];
+
+	read_args(regs, fentry->args, words);
+	wprobe_hit_in_rust(&fentry->probe, regs, words);
+}
+NOKPROBE_SYMBOL(entry_in_rust);
+
+/*
+ * ftrace calls this without its own guards, which cost more than the hit: nothing before a run's guard can be
  * traced. Of the registers there are those that arguments are in, and those that a stack is unwound from.
  */
 static void on_entry(unsigned long ip, unsigned long parent, struct ftrace_ops *ops,
@@ -54,22 +80,34 @@ static void on_entry(unsigned long ip, unsigned long parent, struct ftrace_ops *
 {
 	struct fentry *fentry = container_of(ops, struct fentry, ops);
 	struct pt_regs *regs = (struct pt_regs *)fregs;
-	unsigned long cs = regs->cs;
-	u64 words[MAX_ARGS + 1];
+	struct wprobe_ready *ready;
+	unsigned long flags;
 
-	if (!rcu_is_watching())
+	if (!may_hit())
 		return;
-	read_args(regs, fentry->args, words);
-	/* what a fmod_ret program finds where the result will be */
-	words[fentry->args] = 0;
-	/* to ftrace, a code segment says that all registers are there */
-	regs->cs = __KERNEL_CS;
-	if (!cs)
-		regs->flags = X86_EFLAGS_FIXED;
-	wprobe_hit_here(&fentry->probe, regs, words);
-	regs->cs = cs;
+	local_irq_save(flags);
+	if (likely(wprobe_begin(&fentry->probe, regs, &ready))) {
+		if (ready->words) {
+			read_args(regs, fentry->args, ready->context);
+			ready->context[WPROBE_INFO_AT] = ready->info;
+		}
+		wprobe_run(ready);
+	} else {
+		entry_in_rust(fentry, regs);
+	}
+	local_irq_restore(flags);
 }
 NOKPROBE_SYMBOL(on_entry);
+
+/* To ftrace, a code segment says that all registers are there. */
+static const struct pt_regs *entry_registers(const void *from, struct pt_regs *room)
+{
+	*room = *(const struct pt_regs *)from;
+	if (!room->cs)
+		room->flags = X86_EFLAGS_FIXED;
+	room->cs = __KERNEL_CS;
+	return room;
+}
 
 static void fentry_free(struct fentry *fentry)
 {
@@ -86,7 +124,11 @@ static void fentry_detach(struct wprobe_probe *probe)
 	fentry_free(fentry);
 }
 
-static const struct wprobe_probe_ops fentry_ops = { .frames = 2, .detach = fentry_detach };
+static const struct wprobe_probe_ops fentry_ops = {
+	.frames = 2,
+	.registers = entry_registers,
+	.detach = fentry_detach,
+};
 
 /* A kprobe that is never armed tells where a symbol lies. */
 static int find_function(const char *symbol, unsigned long *ip)
@@ -171,7 +213,7 @@ static void fexit_detach(struct wprobe_probe *probe)
 	kfree(fexit);
 }
 
-static const struct wprobe_probe_ops fexit_ops = { 2, fexit_missed, fexit_detach };
+static const struct wprobe_probe_ops fexit_ops = { .frames = 2, .missed = fexit_missed, .detach = fexit_detach };
 
 int wp_fexit_attach(const char *symbol, u32 args, void *attachment, struct wprobe_probe **made)
 {

@@ -28,6 +28,18 @@ static int on_entry(struct kprobe *kprobe, struct pt_regs *regs)
 }
 NOKPROBE_SYMBOL(on_entry);
 
+/* The same, of what takes a system call's arguments, for which C has nothing ready. */
+static int on_syscall(struct kprobe *kprobe, struct pt_regs *regs)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	wprobe_hit_in_rust(&container_of(kprobe, struct entry, kprobe)->probe, regs, regs);
+	local_irq_restore(flags);
+	return 0;
+}
+NOKPROBE_SYMBOL(on_syscall);
+
 static int on_return(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
 	struct kretprobe *kretprobe = get_kretprobe(instance);
@@ -52,7 +64,7 @@ static void entry_detach(struct wprobe_probe *probe)
 	kfree(entry);
 }
 
-static const struct wprobe_probe_ops entry_ops = { 0, entry_missed, entry_detach };
+static const struct wprobe_probe_ops entry_ops = { .missed = entry_missed, .detach = entry_detach };
 
 int wp_kprobe_attach(const char *symbol, u32 offset, void *attachment, struct wprobe_probe **made)
 {
@@ -70,7 +82,7 @@ int wp_kprobe_attach(const char *symbol, u32 offset, void *attachment, struct wp
 	 * already uses ftrace makes the kernel disarm that with the wrong ftrace_ops (ENOENT, then a stale
 	 * probe, then an oops). The first instruction of a syscall wrapper is ftrace's nop: before is after.
 	 */
-	entry->kprobe.pre_handler = on_entry;
+	entry->kprobe.pre_handler = entry->probe.attachment->ready ? on_entry : on_syscall;
 	error = register_kprobe(&entry->kprobe);
 	if (error)
 		kfree(entry);
@@ -94,7 +106,7 @@ static void ret_detach(struct wprobe_probe *probe)
 	kfree(ret);
 }
 
-static const struct wprobe_probe_ops ret_ops = { 0, ret_missed, ret_detach };
+static const struct wprobe_probe_ops ret_ops = { .missed = ret_missed, .detach = ret_detach };
 
 int wp_kretprobe_attach(const char *symbol, void *attachment, struct wprobe_probe **made)
 {

@@ -2,7 +2,6 @@
 /* Raw tracepoints: the context is the tracepoint's arguments, a word each. */
 #include <linux/kprobes.h>
 #include <linux/module.h>
-#include <linux/perf_event.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/tracepoint.h>
@@ -69,25 +68,76 @@ static void on_raw(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5, u
 		   u64 a9, u64 a10, u64 a11)
 {
 	u64 words[WPROBE_TRACEPOINT_ARGS] = { a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11 };
+	const void *from = __builtin_frame_address(0);
 	struct raw *raw = data;
-	struct pt_regs regs;
+	struct wprobe_ready *ready;
+	unsigned long flags;
+	u64 i;
 
-	perf_fetch_caller_regs(&regs);
-	wprobe_hit_here(&raw->probe, &regs, words);
+	local_irq_save(flags);
+	if (likely(wprobe_begin(&raw->probe, from, &ready))) {
+		for (i = 0; i < ready->words; i++)
+			ready->context[i] = words[i] & ready->masks[i];
+		wprobe_run(ready);
+	} else {
+		wprobe_hit_in_rust(&raw->probe, from, words);
+	}
+	local_irq_restore(flags);
 }
 NOKPROBE_SYMBOL(on_raw);
+
+static noinline void short_in_rust(struct raw *raw, const void *from, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4)
+{
+	u64 words[WPROBE_SHORT_ARGS] = { a0, a1, a2, a3, a4 };
+
+	wprobe_hit_in_rust(&raw->probe, from, words);
+}
+NOKPROBE_SYMBOL(short_in_rust);
 
 /* As on_raw(), for as many as come in registers. */
 static void on_short(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4)
 {
-	u64 words[WPROBE_SHORT_ARGS] = { a0, a1, a2, a3, a4 };
+	const void *from = __builtin_frame_address(0);
 	struct raw *raw = data;
-	struct pt_regs regs;
+	struct wprobe_ready *ready;
+	unsigned long flags;
 
-	perf_fetch_caller_regs(&regs);
-	wprobe_hit_here(&raw->probe, &regs, words);
+	local_irq_save(flags);
+	if (likely(wprobe_begin(&raw->probe, from, &ready))) {
+		if (ready->words) {
+			u64 *to = ready->context;
+			const u64 *masks = ready->masks;
+
+			to[0] = a0 & masks[0];
+			to[1] = a1 & masks[1];
+			if (ready->words > 2) {
+				to[2] = a2 & masks[2];
+				to[3] = a3 & masks[3];
+				to[4] = a4 & masks[4];
+			}
+		}
+		wprobe_run(ready);
+	} else {
+		short_in_rust(raw, from, a0, a1, a2, a3, a4);
+	}
+	local_irq_restore(flags);
 }
 NOKPROBE_SYMBOL(on_short);
+
+/* Of the tracepoint's caller, from the handler's frame: the caller's frame pointer, and where the handler returns to. */
+static const struct pt_regs *raw_registers(const void *from, struct pt_regs *room)
+{
+	const unsigned long *frame = from;
+
+	*room = (struct pt_regs){
+		.bp = frame[0],
+		.ip = frame[1],
+		.sp = (unsigned long)(frame + 2),
+		.cs = __KERNEL_CS,
+		.flags = X86_EFLAGS_FIXED,
+	};
+	return room;
+}
 
 static void raw_detach(struct wprobe_probe *probe)
 {
@@ -99,7 +149,11 @@ static void raw_detach(struct wprobe_probe *probe)
 	kfree(raw);
 }
 
-static const struct wprobe_probe_ops raw_ops = { .frames = 2, .detach = raw_detach };
+static const struct wprobe_probe_ops raw_ops = {
+	.frames = 2,
+	.registers = raw_registers,
+	.detach = raw_detach,
+};
 
 /* `args`: how many are copied */
 int wp_raw_tracepoint_attach(const char *name, u32 args, void *attachment,

@@ -5,7 +5,6 @@
  */
 #include <linux/linkage.h>
 #include <linux/objtool.h>
-#include <asm/nospec-branch.h>
 
 #include "native.h"
 
@@ -41,36 +40,30 @@ SYM_FUNC_END(wprobe_catch_control)
 STACK_FRAME_NON_STANDARD wprobe_catch_control
 
 /*
- * long wprobe_catch_hit(attachment, hit, cpu, resume): on the stack it is called on.
+ * void wprobe_catch_hit(attachment, hit, words, cpu, resume)
+ * void wprobe_catch_left(attachment, cpu, resume)
  *
- * If wprobe_rs_hit() leaves a run of native code over, that happens here, where all registers are saved
- * already; see enter.S.
+ * On the stack they are called on.
  */
 SYM_FUNC_START(wprobe_catch_hit)
 	SAVE
-	ENTER %rcx
+	ENTER %r8
 	andq $-16, %rsp
-	pushq %rdi
-	pushq %rbx
 	call wprobe_rs_hit
-	testq %rax, %rax
-	jnz 1f
-	movq (%rbx), %rsp
-	LEAVE
-1:	pushq %rax
-	pushq %rax
-	LET_RUN %rax %rcx
-	movq %rax, %rdi
-	movq ARGUMENT(%rax), %rsi
-	CALL_NOSPEC rdx
-	movq (%rsp), %rsi
-	movq 16(%rsp), %rbx
-	movq 24(%rsp), %rdi
-	call wprobe_rs_ran
 	movq (%rbx), %rsp
 	LEAVE
 SYM_FUNC_END(wprobe_catch_hit)
 STACK_FRAME_NON_STANDARD wprobe_catch_hit
+
+SYM_FUNC_START(wprobe_catch_left)
+	SAVE
+	ENTER %rdx
+	andq $-16, %rsp
+	call wprobe_rs_left
+	movq (%rbx), %rsp
+	LEAVE
+SYM_FUNC_END(wprobe_catch_left)
+STACK_FRAME_NON_STANDARD wprobe_catch_left
 
 /* void wprobe_abort(resume, result): returns from the catch that wrote *resume. */
 SYM_FUNC_START(wprobe_abort)

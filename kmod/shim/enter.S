@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * Into native code and out of it; helpers/src/native.rs says what either side expects. A hit's own way in
- * is in catch.S.
+ * Into native code and out of it; helpers/src/native.rs says what either side expects. A hit's own way in is
+ * wprobe_run_native() in hit.h.
  */
 #include <linux/linkage.h>
 #include <linux/objtool.h>
 #include <asm/nospec-branch.h>
-#include <asm/ibt.h>
 
 #include "native.h"
 
@@ -38,6 +37,13 @@ SYM_FUNC_START(wprobe_native_enter)
 SYM_FUNC_END(wprobe_native_enter)
 STACK_FRAME_NON_STANDARD wprobe_native_enter
 
+/* void wprobe_native_abandon(run): returns from what the hit entered, whatever was entered since. */
+SYM_FUNC_START(wprobe_native_abandon)
+	movq OUTERMOST(%rdi), %rsp
+	RET
+SYM_FUNC_END(wprobe_native_abandon)
+STACK_FRAME_NON_STANDARD wprobe_native_abandon
+
 /* void wprobe_native_leave(vm): returns from the function that was entered last. */
 SYM_FUNC_START(wprobe_native_leave)
 	movq RESUME(%rdi), %rsp
@@ -47,7 +53,6 @@ STACK_FRAME_NON_STANDARD wprobe_native_leave
 
 /* u64 wprobe_native_return(result): what every function of native code ends with. */
 SYM_FUNC_START(wprobe_native_return)
-	ENDBR
 	movq %rdi, %rax
 	RET
 SYM_FUNC_END(wprobe_native_return)

@@ -13,9 +13,25 @@ void wp_abort_hit(u32 cpu)
 	wprobe_abort(per_cpu_ptr(&wprobe_hit_resume, cpu), 0);
 }
 
-void wprobe_hit(struct wprobe_probe *probe, const struct pt_regs *regs, const void *words)
+void wprobe_hit_in_rust(struct wprobe_probe *probe, const void *from, const void *words)
 {
-	wprobe_hit_here(probe, regs, words);
+	struct wprobe_hit hit = { .from = from, .probe = probe };
+
+	wprobe_catch_hit(probe->attachment, &hit, words, smp_processor_id(),
+			 this_cpu_ptr(&wprobe_hit_resume));
+}
+NOKPROBE_SYMBOL(wprobe_hit_in_rust);
+
+void wprobe_left(const struct wprobe_probe *probe)
+{
+	wprobe_catch_left(probe->attachment, smp_processor_id(), this_cpu_ptr(&wprobe_hit_resume));
+}
+NOKPROBE_SYMBOL(wprobe_left);
+
+/* A hit runs with interrupts off, so that only an NMI can come in between. */
+void wprobe_hit(struct wprobe_probe *probe, const void *from, const void *words)
+{
+	wprobe_hit_here(probe, from, words);
 }
 NOKPROBE_SYMBOL(wprobe_hit);
 

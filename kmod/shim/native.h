@@ -8,9 +8,11 @@
 #define RESUME 48
 /* of RunState */
 #define ARGUMENT 56
+#define OUTERMOST 64
 /* helpers::native::STACK */
 #define ROOM 2048
 
+#ifdef __ASSEMBLY__
 /* What a caller expects back. */
 .macro SAVE
 	pushq %rbp
@@ -37,5 +39,6 @@
 	leaq -ROOM(%rsp), \scratch
 	movq \scratch, STACK_LIMIT(\vm)
 .endm
+#endif
 
 #endif

@@ -146,8 +146,11 @@ static void walk_user(struct walk *walk, const struct pt_regs *regs)
 long wp_stack(const struct wprobe_hit *hit, bool user, u32 skip, u64 *to, u32 room)
 {
 	struct walk walk = WALK(to, skip, room);
-	const struct pt_regs *regs = hit ? hit->regs : NULL;
+	const struct pt_regs *regs = hit->from;
+	struct pt_regs copy;
 
+	if (regs && hit->probe->ops->registers)
+		regs = hit->probe->ops->registers(regs, &copy);
 	if (user && !(regs && user_mode(regs)))
 		regs = current->mm ? task_pt_regs(current) : NULL;
 	if (regs && user)

@@ -47,13 +47,18 @@ struct wprobe_limits {
 
 struct wprobe_probe;
 
-/* What a probe hands over. */
+/* What a probe hands over, with the program's context: as many words as its attachment copies. */
 struct wprobe_hit {
-	/* where a stack is unwound from, or NULL */
-	const struct pt_regs *regs;
-	/* the program's context, as many words as its attachment copies */
-	const void *words;
+	/* what a stack is unwound from, or NULL */
+	const void *from;
 	const struct wprobe_probe *probe;
+};
+
+/* What a probe is registered with, as it begins: Attachment in src/attach/hit.rs. */
+struct wprobe_ready;
+struct wprobe_attachment {
+	/* by CPU, see hit.h; NULL where a system call's arguments are wanted, which only a kprobe has */
+	struct wprobe_ready *ready;
 };
 
 /*
@@ -61,7 +66,9 @@ struct wprobe_hit {
  * Rust panics; see catch.S. *resume is the place that wprobe_abort() returns to.
  */
 long wprobe_catch_control(struct wprobe_request *request, void *stack_top, u64 *resume);
-long wprobe_catch_hit(void *attachment, const struct wprobe_hit *hit, u64 cpu, u64 *resume);
+void wprobe_catch_hit(struct wprobe_attachment *attachment, const struct wprobe_hit *hit, const void *words,
+		      u64 cpu, u64 *resume);
+void wprobe_catch_left(struct wprobe_attachment *attachment, u64 cpu, u64 *resume);
 /* Does not return; not declared so, for objtool keeps its own list of what does not. */
 void wprobe_abort(u64 *resume, long result);
 
@@ -178,19 +185,21 @@ u64 wp_per_cpu(u64 address, u32 cpu);
  * says otherwise.
  */
 struct wprobe_probe {
-	void *attachment;
+	struct wprobe_attachment *attachment;
 	const struct wprobe_probe_ops *ops;
 };
 
 struct wprobe_probe_ops {
 	/* how many frames of a native program and of what calls it a stack begins with */
 	u64 frames;
+	/* NULL: hits hand over registers; else what those are, in `room` */
+	const struct pt_regs *(*registers)(const void *from, struct pt_regs *room);
 	/* NULL: it never misses */
 	u64 (*missed)(const struct wprobe_probe *probe);
 	void (*detach)(struct wprobe_probe *probe);
 };
 
-void wprobe_hit(struct wprobe_probe *probe, const struct pt_regs *regs, const void *words);
+void wprobe_hit(struct wprobe_probe *probe, const void *from, const void *words);
 void wp_abort_hit(u32 cpu);
 u64 wp_probe_missed(const struct wprobe_probe *probe);
 void wp_probe_detach(struct wprobe_probe *probe);

@@ -3,7 +3,7 @@
 //! # Invariants
 //!
 //! `running` is set only by its own CPU, with interrupts off, for the time of one run. So a run is
-//! only ever interrupted by an NMI, whose hits see the guard and are misses.
+//! only ever interrupted by an NMI, whose hits see the guard and are misses. C sets it too, in `shim/hit.h`.
 
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
@@ -12,15 +12,20 @@ use abi::traps::Trap;
 use helpers::host::Errno;
 
 use crate::allocations::Reserve;
-use crate::engine::slot::Slot;
+use crate::attach::Ready;
+use crate::engine::slot::{RunState, Slot};
 use crate::engine::trap::NO_SITE;
 use crate::services::{self, IrqsOff};
 use crate::stats::Stats;
 
-/// One CPU's own. Zeroed memory is a valid one.
+/// One CPU's own. Zeroed memory is a valid one. It begins with what C knows as `struct wprobe_cpu`.
 #[repr(C, align(64))]
 pub(crate) struct Cpu {
     running: AtomicBool,
+    /// Whether runs are timed, which C cannot.
+    timed: AtomicBool,
+    /// What the run was begun with by C; not null while it is in native code.
+    ready: AtomicPtr<Ready>,
     /// Whether the run is the control path's.
     quiet: AtomicBool,
     /// The slot the run uses, for a panic to poison.
@@ -70,6 +75,13 @@ pub(crate) fn get(cpu: u32) -> Option<&'static Cpu> {
     Some(unsafe { &*CPUS.load(Relaxed).add(cpu as usize) })
 }
 
+/// Says to C whether runs are timed.
+pub(crate) fn time(timed: bool) {
+    (0..count())
+        .filter_map(get)
+        .for_each(|cpu| cpu.timed.store(timed, Relaxed));
+}
+
 /// This CPU's entry if the caller is inside a run on it.
 pub(crate) fn in_run() -> Option<&'static Cpu> {
     // With interrupts on this is no run, and the CPU could change under our feet.
@@ -104,23 +116,16 @@ impl Running {
         })
     }
 
-    /// Goes on with a run that was [kept](Self::keep).
+    /// Goes on with a run that C began.
     ///
     /// # Safety
     ///
-    /// It was kept on this CPU, whose `entry` and number these are, and is gone on with once.
-    #[inline]
+    /// It is under way on this CPU, whose `entry` and number these are, and is gone on with once.
     pub(crate) unsafe fn go_on(entry: &'static Cpu, cpu: u32) -> Self {
         Self {
             cpu: entry,
             index: cpu,
         }
-    }
-
-    /// Lets the run go on without this value.
-    #[inline]
-    pub(crate) fn keep(self) {
-        core::mem::forget(self);
     }
 
     /// The CPU's number.
@@ -132,8 +137,7 @@ impl Running {
     #[inline]
     pub(crate) fn using(&self, slot: &Slot, stats: Option<&Stats>) {
         let stats = stats.map_or(ptr::null(), ptr::from_ref);
-        self.cpu.slot.store(ptr::from_ref(slot).cast_mut(), Relaxed);
-        self.cpu.stats.store(stats.cast_mut(), Relaxed);
+        self.cpu.note(ptr::from_ref(slot), stats);
     }
 }
 
@@ -148,18 +152,39 @@ pub(crate) fn quietly<R>(work: impl FnOnce(&Running) -> Result<R, Errno>) -> Res
     let _irqs = IrqsOff::new();
     let running = Running::begin(services::cpu()).ok_or(Errno::EBUSY)?;
     // What the last run used is not this one's.
-    running.cpu.slot.store(ptr::null_mut(), Relaxed);
-    running.cpu.stats.store(ptr::null_mut(), Relaxed);
+    running.cpu.note(ptr::null(), ptr::null());
     running.cpu.quiet.store(true, Relaxed);
     let result = work(&running);
     running.cpu.quiet.store(false, Relaxed);
     result
 }
 
+/// Whose run was [abandoned](Cpu::abandon).
+pub(crate) enum Abandoned {
+    /// The control path's.
+    Control,
+    /// A probe's, which Rust began.
+    Probe,
+    /// A probe's, which C began: in native code with this state.
+    Native(*mut RunState),
+}
+
 impl Cpu {
+    /// Notes what a run that Rust began uses.
+    #[inline]
+    fn note(&self, slot: *const Slot, stats: *const Stats) {
+        self.ready.store(ptr::null_mut(), Relaxed);
+        self.slot.store(slot.cast_mut(), Relaxed);
+        self.stats.store(stats.cast_mut(), Relaxed);
+    }
+
     /// Ends the run from the panic handler: its slot is never used again, its program is disabled.
-    /// Whether the run was a probe's.
-    pub(crate) fn abandon(&self) -> bool {
+    pub(crate) fn abandon(&self) -> Abandoned {
+        // SAFETY: null, or what the run under way was begun with, which its attachment keeps.
+        let ready = unsafe { self.ready.load(Relaxed).as_ref() };
+        if let Some(ready) = ready {
+            self.note(ready.slot, ready.stats);
+        }
         // SAFETY: null, or the slot of the run under way, which the run keeps alive.
         if let Some(slot) = unsafe { self.slot.swap(ptr::null_mut(), Relaxed).as_ref() } {
             slot.poison();
@@ -171,6 +196,10 @@ impl Cpu {
             stats.trap(counters, Trap::Engine, NO_SITE, 1);
         }
         self.running.store(false, Relaxed);
-        !self.quiet.swap(false, Relaxed)
+        match (self.quiet.swap(false, Relaxed), ready) {
+            (true, _) => Abandoned::Control,
+            (false, None) => Abandoned::Probe,
+            (false, Some(ready)) => Abandoned::Native(ready.state),
+        }
     }
 }

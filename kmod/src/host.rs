@@ -3,6 +3,7 @@
 use helpers::guest::GuestSlice;
 use helpers::host::{Errno, Host, PathLayout, Walk};
 
+use crate::attach::Hit;
 use crate::services::{self, From};
 use crate::tasks;
 
@@ -135,6 +136,11 @@ impl Host for Kernel {
 
     fn user_end(&self) -> u64 {
         services::user_end()
+    }
+
+    fn cookie(&self, hit: u64) -> u64 {
+        // SAFETY: a run's context is its hit.
+        unsafe { &*(hit as *const Hit) }.cookie()
     }
 
     fn stack(&self, walk: Walk, to: GuestSlice<'_>) -> Result<usize, Errno> {

@@ -1,6 +1,6 @@
 //! The Rust half of `wprobe.ko`: the engine and the objects of `/dev/wprobe`.
 //!
-//! C calls in at three places: [`control`] (a request from user space), [`wprobe_rs_hit`] and [`wprobe_rs_ran`] (a probe was
+//! C calls in at three places: [`control`] (a request from user space), [`wprobe_rs_hit`] and [`wprobe_rs_left`] (a probe was
 //! hit) and [`ring`] (a descriptor is mapped or polled). Everything Rust needs from the kernel is in [`services`].
 //!
 //! * Control path: [`control`], [`user`] (arguments), [`registry`] (objects and ids), [`sandbox`],
@@ -38,46 +38,46 @@ mod user;
 use core::panic::PanicInfo;
 
 use attach::{Attachment, Hit};
-use engine::native::Rest;
-use engine::slot::RunState;
+use cpu::{Abandoned, Cpu};
 
-/// A probe was hit.
+/// A probe was hit, and C did not run the program by itself.
 ///
 /// # Safety
 ///
-/// Called by C only: with interrupts off on CPU `cpu`, the attachment a probe was registered with, and
-/// a hit of that probe.
+/// Called by C only: with interrupts off on CPU `cpu`, the attachment a probe was registered with, a hit of that probe, and
+/// the words of its context.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn wprobe_rs_hit(
     attachment: *const Attachment,
     hit: *const Hit,
+    words: *const u64,
     cpu: u64,
-) -> Rest {
-    // SAFETY: an attachment outlives its probe; the hit is the caller's promise.
-    unsafe { (*attachment).hit(&*hit, cpu as u32) }
+) {
+    // SAFETY: an attachment outlives its probe; hit and words are the caller's promise.
+    unsafe { (*attachment).hit(*hit, words, cpu as u32) }
 }
 
-/// The native code that [`wprobe_rs_hit`] left to be run has been run.
+/// Native code that C began was left before its end.
 ///
 /// # Safety
 ///
-/// Called by C only: with what it left, and the attachment it left it for.
+/// Called by C only: with interrupts still off on CPU `cpu`, and the attachment whose run it was.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn wprobe_rs_ran(attachment: *const Attachment, state: *mut RunState) {
+unsafe extern "C" fn wprobe_rs_left(attachment: *const Attachment, cpu: u64) {
     // SAFETY: as above.
-    unsafe { (*attachment).ran(state) };
+    unsafe { (*attachment).left(cpu as u32) };
 }
 
 /// Leads out of the Rust half: a hit ends and its store is never used again, a request fails and so do
 /// all after it. Nothing is unwound, so what was held stays held; see CAVEATS.md.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    match cpu::in_run() {
-        Some(cpu) if cpu.abandon() => {
-            // SAFETY: this CPU is serving a hit; a map's lock may stay taken, which CAVEATS.md tells.
-            unsafe { services::abort_hit(services::cpu()) }
-        }
-        Some(_) => control::abandon(),
+    match cpu::in_run().map(Cpu::abandon) {
+        // SAFETY: this CPU is serving a hit; a map's lock may stay taken, which CAVEATS.md tells.
+        Some(Abandoned::Probe) => unsafe { services::abort_hit(services::cpu()) },
+        // SAFETY: as above, and it is where the state says.
+        Some(Abandoned::Native(state)) => unsafe { engine::native::abandon(state) },
+        Some(Abandoned::Control) => control::abandon(),
         None => {
             services::log(format_args!("panic in the control path: {info}"));
             control::abandon()

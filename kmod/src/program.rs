@@ -6,6 +6,7 @@ use alloc::string::String;
 use abi::uapi::SYSCALL_ARGS;
 use wasmi::{Error, Func, Memory, Store, Val, ValType};
 
+use crate::attach::Hit;
 use crate::cpu::Running;
 use crate::engine::Function;
 use crate::engine::slot::{RunState, Slot};
@@ -49,8 +50,7 @@ pub(crate) struct Run<'a> {
     pub(crate) stats: &'a Stats,
     pub(crate) counters: &'a Counters,
     pub(crate) budget: Budget,
-    pub(crate) context: u64,
-    pub(crate) cookie: u64,
+    pub(crate) hit: Hit,
 }
 
 impl Run<'_> {
@@ -67,8 +67,7 @@ impl Run<'_> {
         self.running.using(slot, Some(self.stats));
         let began = Timing::begin();
         let state = store.data_mut();
-        state.context = self.context;
-        state.cookie = self.cookie;
+        state.hit = self.hit;
         self.counters.run();
         if let Err(stop) = call.run(&mut store, self.budget.fuel, args) {
             let (trap, site) = trap::reason(store.data_mut(), &Stop::from(stop));

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use abi::traps::Trap;
 
+use crate::cpu;
 use crate::services;
 
 /// How many timings there are. On a cache line of its own, which nothing writes while programs run.
@@ -21,12 +22,13 @@ pub(crate) struct Timing {
 impl Timing {
     pub(crate) fn new(id: u32) -> Self {
         TIMINGS.0.fetch_add(1, Relaxed);
+        cpu::time(true);
         Self { id }
     }
 
     /// Whether there is one.
     #[inline]
-    pub(crate) fn is_wanted() -> bool {
+    fn is_wanted() -> bool {
         TIMINGS.0.load(Relaxed) != 0
     }
 
@@ -42,13 +44,15 @@ impl Timing {
 
 impl Drop for Timing {
     fn drop(&mut self) {
-        TIMINGS.0.fetch_sub(1, Relaxed);
+        if TIMINGS.0.fetch_sub(1, Relaxed) == 1 {
+            cpu::time(false);
+        }
     }
 }
 
-/// One CPU's counters. Only that CPU writes them, inside a run; misses also from a nested hit.
+/// One CPU's counters. Only that CPU writes them, inside a run; misses also from a nested hit. C counts runs, the first.
 #[derive(Default)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(crate) struct Counters {
     runs: AtomicU64,
     misses: AtomicU64,
@@ -99,11 +103,13 @@ pub(crate) struct Totals {
 }
 
 /// A program's counters, and what became of it.
+#[repr(C)]
 pub(crate) struct Stats {
+    /// C looks at this, the first.
+    disabled: AtomicBool,
     cpus: Box<[Counters]>,
     /// What the probes of links that are gone missed.
     missed_before: AtomicU64,
-    disabled: AtomicBool,
     /// Traps towards the limit; touched by traps only.
     trapped: AtomicU32,
     last_trap: AtomicU32,

@@ -61,9 +61,9 @@ enum Task {
         /// A kernel to boot; may be given several times
         #[arg(long, value_enum)]
         kernel: Vec<Kernel>,
-        /// What runs modules in guests
-        #[arg(long, value_enum, default_value = "wasmi")]
-        engine: vm::Engine,
+        /// What runs modules in guests; by default each on some kernel, so that every test runs on both, and with a filter wasmi
+        #[arg(long, value_enum)]
+        engine: Option<vm::Engine>,
         /// Only tests whose names contain this, and no lints
         filter: Option<String>,
     },

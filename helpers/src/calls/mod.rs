@@ -45,10 +45,8 @@ pub struct Run<'a, H> {
     pub space: &'a Space,
     /// The CPU it is on.
     pub cpu: u32,
-    /// Address of the native context (`struct pt_regs` of a kprobe), 0 if there is none.
+    /// What the host knows the hit by, 0 if there is none.
     pub context: u64,
-    /// Value of `bpf_get_attach_cookie()`.
-    pub cookie: u64,
     /// Tail calls so far.
     pub tail_calls: u32,
     /// How many callbacks deep it is.

@@ -67,7 +67,7 @@ pub(super) fn get_ns_current_pid_tgid<H: Host>(run: &Run<'_, H>, args: [u64; 5])
 }
 
 pub(super) fn get_attach_cookie<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Result0 {
-    Ok(run.cookie)
+    Ok(run.host.cookie(run.context))
 }
 
 /// `strscpy_pad(buf, current->comm, size)`: cut with a NUL, or padded with zeros.

@@ -107,6 +107,11 @@ impl Host for KnownHost {
     fn read_user_str(&self, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
         Self::string(USER, to, address)
     }
+    fn cookie(&self, hit: u64) -> u64 {
+        assert_eq!(hit, KERNEL);
+        77
+    }
+
     fn stack(&self, walk: Walk, to: GuestSlice<'_>) -> Result<usize, Errno> {
         let frames: &[u64] = match (walk.from, walk.user) {
             (From::Context(KERNEL), false) => &[10, 20, 30],

@@ -39,7 +39,6 @@ fn run(space: &Space) -> Run<'_, KnownHost> {
         space,
         cpu: KnownHost.cpu(),
         context: KERNEL,
-        cookie: 77,
         tail_calls: 0,
         depth: 0,
         work: Box::leak(Box::new(Work::new(u64::MAX))),

@@ -1,21 +1,23 @@
 //! A hit: from a probe to the program's run.
 //!
-//! What a translated program's run needs is looked up when it is attached, a [`Ready`] for each CPU. Native code is not run here
-//! but left to `shim/catch.S`, which has saved all registers already: [`Attachment::hit`], the code, [`Attachment::ran`].
+//! What a translated program's run needs is looked up when it is attached, a [`Ready`] for each CPU. Native code C begins and
+//! ends by itself (`shim/hit.h`), where a run is plain: it does what [`Attachment::hit`] does, in the same order. All else is
+//! done here: wasm, what is timed, missed or disabled, and, in [`Attachment::left`], what comes after native code that was left
+//! before its end.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use abi::layout;
+use abi::uapi::FUNCTION_ARGS;
 use wasmi::Store;
 
 use super::shim::{self, Hit};
 use crate::cpu::{self, Cpu, Running};
-use crate::engine::Function;
-use crate::engine::native::Rest;
-use crate::engine::slot::{Flow, RunState, Slot, SlotGuard};
+use crate::engine::slot::{Flow, RunState, Slot};
 use crate::engine::trap::{self, Stop};
+use crate::engine::{Function, native};
 use crate::module::Module;
 use crate::program::{Buffer, Entry, Program, Run, SyscallCall};
 use crate::sandbox::Sandbox;
@@ -33,33 +35,58 @@ pub(super) enum How {
     Syscall { string: Option<(usize, Buffer)> },
 }
 
-/// What a translated program's hit on one CPU needs. The attachment keeps what is behind the references.
-#[repr(align(64))]
-struct Ready {
-    cpu: &'static Cpu,
-    slot: &'static Slot,
+/// What a translated program's hit on one CPU needs. The attachment keeps what is behind the references. It begins with what C
+/// knows as `struct wprobe_ready`.
+#[repr(C, align(128))]
+pub(crate) struct Ready {
+    /// This CPU's, or [`CLOSED`]: whether C may begin a run, by its first two bytes.
+    gate: *const Cpu,
+    pub(crate) slot: &'static Slot,
+    pub(crate) stats: &'static Stats,
     counters: &'static Counters,
     /// Where the context is copied to: [`layout::CONTEXT_SIZE`] bytes of guest memory.
     context: &'static [AtomicU64; CONTEXT_WORDS],
+    /// The attachment's.
+    masks: *const Masks,
+    /// The slot's.
+    pub(crate) state: *mut RunState,
+    native: native::Function,
+    fuel: u64,
+    /// What lies at `layout::FUNCTION_INFO`, for a traced function; else 0, behind every context.
+    info: u64,
+    /// Words of the context that are copied, [`CONTEXT_WORDS`] at most.
+    words: usize,
+    cpu: &'static Cpu,
     function: Function,
 }
+
+/// What shim/hit.h knows.
+const _: () = {
+    assert!(core::mem::offset_of!(Ready, words) == 88);
+    assert!(size_of::<Ready>() == 128);
+    assert!(size_of::<[AtomicU64; CONTEXT_WORDS]>() == layout::CONTEXT_SIZE as usize);
+    assert!(INFO_AT == 511);
+};
+
+/// A gate that is never open, for what C does not run.
+static CLOSED: u16 = u16::MAX;
+
+/// The bits that are wanted of each word of a raw tracepoint's context.
+type Masks = [u64; FUNCTION_ARGS];
 
 const CONTEXT_WORDS: usize = layout::CONTEXT_SIZE as usize / 8;
 const INFO_AT: usize = layout::FUNCTION_INFO as usize / 8;
 
-/// What a probe's handler is given.
+/// What a probe's handler is given. It begins with what C knows as `struct wprobe_attachment`.
+#[repr(C)]
 pub(crate) struct Attachment {
+    /// Of all CPUs, which `each` has; null for a hand-written program.
+    ready: *const Ready,
     /// By CPU; empty for a hand-written program.
-    ready: Box<[Ready]>,
-    stats: &'static Stats,
-    fuel: u64,
-    /// Words of the context that are copied.
-    /// [`CONTEXT_WORDS`] at most.
-    words: usize,
-    /// Their bits; empty: all of each.
-    masks: Box<[u64]>,
-    /// What lies at `layout::FUNCTION_INFO`, for a traced function.
-    info: Option<u64>,
+    each: Box<[Ready]>,
+    /// Whether any word is cut.
+    masked: bool,
+    masks: Box<Masks>,
     /// Which of a syscall's arguments is a string, and where it goes.
     string: Option<(usize, Buffer)>,
     pub(super) cookie: u64,
@@ -68,6 +95,12 @@ pub(crate) struct Attachment {
     /// Index of the program in the module.
     pub(super) program: usize,
 }
+
+// SAFETY: what the pointers point to belongs to the attachment itself or outlives it, and is shared as `Sync` types are; a
+// state is only used in a run in its slot.
+unsafe impl Send for Attachment {}
+// SAFETY: as above.
+unsafe impl Sync for Attachment {}
 
 impl Attachment {
     pub(super) fn new(
@@ -78,23 +111,35 @@ impl Attachment {
         cookie: u64,
     ) -> Self {
         let attached = &module.programs[program];
-        let whole = |masks: &[u64]| masks.iter().all(|mask| *mask == u64::MAX);
-        let (words, masks, info, string) = match how {
-            How::Context(words) => (words, Box::default(), None, None),
-            How::Arguments(masks) if whole(&masks) => (masks.len(), Box::default(), None, None),
-            How::Arguments(masks) => (masks.len(), masks, None, None),
-            How::Function { words, info } => (words, Box::default(), Some(info), None),
-            How::Syscall { string } => (0, Box::default(), None, string),
+        let reads = attached.context;
+        let mut masks = Box::new([u64::MAX; FUNCTION_ARGS]);
+        let (words, info, string) = match how {
+            How::Context(words) => (words.min(reads), 0, None),
+            How::Arguments(given) => {
+                masks
+                    .iter_mut()
+                    .zip(&given)
+                    .for_each(|(to, mask)| *to = *mask);
+                (given.len().min(reads), 0, None)
+            }
+            // One at least tells C that `info` is wanted, too.
+            How::Function { words, info } => (words.max(1).min(reads), info, None),
+            How::Syscall { string } => (0, 0, string),
         };
-        // SAFETY: the module, whose programs never move, is kept by the attachment.
-        let stats = unsafe { &*core::ptr::from_ref(&attached.stats) };
-        Self {
-            ready: ready(&sandbox, attached, stats),
-            stats,
-            fuel: module.budget.fuel,
-            words: words.min(attached.context).min(CONTEXT_WORDS),
-            masks,
+        let copied = Copied {
+            words: words.min(CONTEXT_WORDS),
+            masks: &raw const *masks,
             info,
+        };
+        let each = ready(&sandbox, &module, attached, &copied);
+        Self {
+            ready: match each.len() == cpu::count() as usize {
+                true => each.as_ptr(),
+                false => core::ptr::null(),
+            },
+            each,
+            masked: masks.iter().any(|mask| *mask != u64::MAX),
+            masks,
             string,
             cookie,
             _sandbox: sandbox,
@@ -107,129 +152,75 @@ impl Attachment {
         &self.module.programs[self.program]
     }
 
-    /// A hit on `cpu`, with interrupts off; what is left to be done of it. If that is a run, [`Self::ran`] follows.
+    /// Whether any probe may hit it: C looks its CPU up unchecked, but where a syscall's arguments are wanted.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ready.is_null() || matches!(self.program().entry, Entry::Arguments { .. })
+    }
+
+    /// A hit on `cpu`, with interrupts off.
     ///
     /// # Safety
     ///
-    /// The hit is one of the place this attachment was made for.
-    // Nothing but the last thing done is a call, so that no registers need be saved.
+    /// The hit is one of the place this attachment was made for, and `words` its context.
     #[inline]
-    pub(crate) unsafe fn hit(&self, hit: &Hit, cpu: u32) -> Rest {
-        if !self.masks.is_empty() {
-            // SAFETY: the caller's promise.
-            return unsafe { self.hit_masked(hit, cpu) };
-        }
-        // SAFETY: the caller's promise.
-        unsafe { self.begin(hit, cpu, copy) }
-    }
-
-    /// As [`Self::hit`], where not all bits of each word are wanted.
-    ///
-    /// # Safety
-    ///
-    /// As [`Self::hit`].
-    #[inline(never)]
-    unsafe fn hit_masked(&self, hit: &Hit, cpu: u32) -> Rest {
-        let copy = |to: &[AtomicU64], words: &[u64]| {
-            let each = to.iter().zip(words).zip(&self.masks);
-            each.for_each(|((to, word), mask)| to.store(*word & *mask, Relaxed));
-        };
-        // SAFETY: the caller's promise.
-        unsafe { self.begin(hit, cpu, copy) }
-    }
-
-    /// As [`Self::hit`]; `copy` copies the context.
-    ///
-    /// # Safety
-    ///
-    /// As [`Self::hit`].
-    #[inline(always)]
-    unsafe fn begin(&self, hit: &Hit, cpu: u32, copy: impl Fn(&[AtomicU64], &[u64])) -> Rest {
-        let Some(ready) = self.ready.get(cpu as usize) else {
+    pub(crate) unsafe fn hit(&self, hit: Hit, words: *const u64, cpu: u32) {
+        let Some(ready) = self.each.get(cpu as usize) else {
             // SAFETY: the caller's promise.
             return unsafe { self.hit_arguments(hit, cpu) };
         };
         let Some(running) = Running::begin_on(ready.cpu, cpu) else {
-            ready.counters.miss();
-            return Rest::NOTHING;
+            return ready.counters.miss();
         };
-        if self.stats.is_disabled() {
-            return Rest::NOTHING;
+        if ready.stats.is_disabled() {
+            return;
         }
         let Some(mut store) = ready.slot.try_lock() else {
             // A further module is being loaded into this CPU's store.
-            ready.counters.miss();
-            return Rest::NOTHING;
+            return ready.counters.miss();
         };
-        running.using(ready.slot, Some(self.stats));
+        running.using(ready.slot, Some(ready.stats));
         // SAFETY: no more are copied (`Self::new`); the place's probe hands over that many at least (`place::context`).
         let words = unsafe {
-            core::hint::assert_unchecked(self.words <= CONTEXT_WORDS);
-            core::slice::from_raw_parts(hit.words, self.words)
+            core::hint::assert_unchecked(ready.words <= CONTEXT_WORDS);
+            core::slice::from_raw_parts(words, ready.words)
         };
-        copy(&ready.context[..words.len()], words);
-        if let Some(info) = self.info {
-            ready.context[INFO_AT].store(info, Relaxed);
+        match self.masked {
+            false => copy(&ready.context[..words.len()], words),
+            true => copy_masked(ready.context, words, &self.masks),
         }
+        ready.context[INFO_AT].store(ready.info, Relaxed);
         ready.counters.run();
         let state = store.data_mut();
-        state.context = core::ptr::from_ref(hit) as u64;
-        state.cookie = self.cookie;
-        let Function::Native(function) = ready.function else {
-            return self.interpret(ready, running, store);
-        };
-        let rest = function.prepare(state, self.fuel);
-        store.keep();
-        running.keep();
-        if Timing::is_wanted() {
-            return rest.timed();
-        }
-        rest
-    }
-
-    /// Runs wasm; nothing is left to be done.
-    #[inline(never)]
-    fn interpret(&self, ready: &Ready, _running: Running, mut store: SlotGuard<'_>) -> Rest {
+        state.hit = hit;
+        let argument = state.argument;
         let began = Timing::begin();
-        let argument = store.data_mut().argument;
-        let mut fuel = self.fuel;
+        let mut fuel = ready.fuel;
         let result = ready.function.run(&mut store, argument, &mut fuel);
         if let Err(stop) = result {
             self.stopped(ready, &mut store, stop, fuel);
         }
         ready.counters.end(began);
-        Rest::NOTHING
     }
 
-    /// Native code that [`Self::hit`] left to be run has been run.
+    /// Native code that C began on `cpu` was left before its end.
     ///
     /// # Safety
     ///
-    /// It was left by the last hit on this CPU, and `state` is its own.
-    #[inline]
-    pub(crate) unsafe fn ran(&self, state: *mut RunState) {
-        // SAFETY: the state is this run's; its CPU has an entry, in which the run began.
-        let (ready, cpu, is_plain) = unsafe {
-            let cpu = (*state).vm.cpu as u32;
-            let ready = self.ready.get_unchecked(cpu as usize);
-            (ready, cpu, (*state).trap.is_none() && (*state).began == 0)
-        };
-        // SAFETY: both were kept when the run was left over.
-        let (running, store) = unsafe { (Running::go_on(ready.cpu, cpu), ready.slot.go_on()) };
-        if !is_plain {
-            self.finish(ready, running, store);
-        }
-    }
-
-    /// As [`Self::ran`], of a run that was timed or ended early.
+    /// It was a run of this attachment, the last on this CPU, on which interrupts are still off.
     #[cold]
-    fn finish(&self, ready: &Ready, _running: Running, mut store: SlotGuard<'_>) {
-        let state = store.data_mut();
-        let (began, fuel) = (core::mem::take(&mut state.began), state.vm.fuel);
-        if state.trap.is_some() {
-            self.stopped(ready, &mut store, Stop::Noted, fuel);
+    pub(crate) unsafe fn left(&self, cpu: u32) {
+        let Some(ready) = self.each.get(cpu as usize) else {
+            return;
+        };
+        if ready.slot.is_poisoned() {
+            // It was a panic, and has been dealt with.
+            return;
         }
-        ready.counters.end(began);
+        // SAFETY: C began the run, and leaves its end to this.
+        let (running, mut store) = unsafe { (Running::go_on(ready.cpu, cpu), ready.slot.go_on()) };
+        running.using(ready.slot, Some(ready.stats));
+        let fuel = store.data().vm.fuel;
+        self.stopped(ready, &mut store, Stop::Noted, fuel);
     }
 
     /// After the engine has stopped, with `fuel` left: goes on with the programs that took over, and notes a trap.
@@ -246,9 +237,11 @@ impl Attachment {
         if let Err(stop) = result {
             let (trap, site) = trap::reason(store.data_mut(), &stop);
             let limit = self.module.budget.trap_limit;
-            self.stats.trap(ready.counters, trap, site, limit);
+            ready.stats.trap(ready.counters, trap, site, limit);
         }
-        store.data_mut().flow = Flow::default();
+        let state = store.data_mut();
+        state.flow = Flow::default();
+        state.left = false;
     }
 
     /// A hit of a hand-written program.
@@ -257,14 +250,13 @@ impl Attachment {
     ///
     /// As [`Self::hit`].
     #[cold]
-    unsafe fn hit_arguments(&self, hit: &Hit, cpu: u32) -> Rest {
+    unsafe fn hit_arguments(&self, hit: Hit, cpu: u32) {
         let program = self.program();
         let Some(counters) = program.stats.cpu(cpu) else {
-            return Rest::NOTHING;
+            return;
         };
         let Some(running) = Running::begin(cpu) else {
-            counters.miss();
-            return Rest::NOTHING;
+            return counters.miss();
         };
         let (
             Entry::Arguments {
@@ -275,23 +267,21 @@ impl Attachment {
             Some(own),
         ) = (&program.entry, &self.module.own)
         else {
-            return Rest::NOTHING;
+            return;
         };
         if program.stats.is_disabled() {
-            return Rest::NOTHING;
+            return;
         }
         // SAFETY: a syscall's probe hands over registers.
-        let Some(args) = (unsafe { shim::syscall_args(hit.regs) }) else {
-            counters.miss();
-            return Rest::NOTHING;
+        let Some(args) = (unsafe { shim::syscall_args(hit.from) }) else {
+            return counters.miss();
         };
         let run = Run {
             running: &running,
             stats: &program.stats,
             counters,
             budget: self.module.budget,
-            context: core::ptr::from_ref(hit) as u64,
-            cookie: self.cookie,
+            hit,
         };
         let call = SyscallCall {
             func: *func,
@@ -300,7 +290,6 @@ impl Attachment {
             string: self.string,
         };
         run.with_arguments(&own.slot, &call, args);
-        Rest::NOTHING
     }
 }
 
@@ -317,24 +306,54 @@ fn copy(mut to: &[AtomicU64], mut words: &[u64]) {
     each.for_each(|(to, word)| to.store(*word, Relaxed));
 }
 
-/// What hits of a translated program need, by CPU.
-fn ready(sandbox: &Sandbox, program: &Program, stats: &'static Stats) -> Box<[Ready]> {
+/// Copies the words of a context, and of each what its mask has.
+#[cold]
+fn copy_masked(to: &[AtomicU64], words: &[u64], masks: &Masks) {
+    let each = to.iter().zip(words).zip(masks);
+    each.for_each(|((to, word), mask)| to.store(*word & *mask, Relaxed));
+}
+
+/// What of a context is copied.
+struct Copied {
+    words: usize,
+    masks: *const Masks,
+    info: u64,
+}
+
+/// What hits of a translated program need, by CPU; none of a hand-written one.
+fn ready(sandbox: &Sandbox, module: &Module, program: &Program, copied: &Copied) -> Box<[Ready]> {
     let (Some(shared), Entry::Context(functions)) = (&sandbox.shared, &program.entry) else {
         return Box::default();
     };
     let memory = shared.space.memory();
+    // SAFETY: the module, whose programs never move, is kept by the attachment.
+    let stats = unsafe { &*core::ptr::from_ref(&program.stats) };
     let cpus = (0..).zip(&shared.cpus).zip(functions);
-    let ready = cpus.map_while(|((index, cpu), function)| {
+    let ready = cpus.map_while(|((index, on), function)| {
         let base = layout::context_base(index);
         let context = memory.at(base, layout::CONTEXT_SIZE.into())?.as_ptr();
         // SAFETY: that much guest memory, which is only accessed atomically and is as aligned as its base; the sandbox,
         // whose stores and memory never move, is kept by the attachment.
-        let (context, slot) = unsafe { (&*context.cast(), &*core::ptr::from_ref(&cpu.slot)) };
+        let (context, slot): (_, &Slot) =
+            unsafe { (&*context.cast(), &*core::ptr::from_ref(&on.slot)) };
+        let cpu = cpu::get(index)?;
+        let (gate, native) = match function {
+            Function::Native(native) => (core::ptr::from_ref(cpu), *native),
+            Function::Wasmi(_) => ((&raw const CLOSED).cast(), native::Function::new(0, 0)),
+        };
         Some(Ready {
-            cpu: cpu::get(index)?,
+            gate,
             slot,
+            stats,
             counters: stats.cpu(index)?,
             context,
+            masks: copied.masks,
+            state: slot.state(),
+            native,
+            fuel: module.budget.fuel,
+            info: copied.info,
+            words: copied.words,
+            cpu,
             function: *function,
         })
     });

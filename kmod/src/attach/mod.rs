@@ -27,8 +27,8 @@ use crate::registry::{Object, Registry};
 use crate::sandbox::Sandbox;
 use crate::user::{self, Call, Log, refused};
 use error::LinkError;
-pub(crate) use hit::Attachment;
 use hit::How;
+pub(crate) use hit::{Attachment, Ready};
 use place::Names;
 pub(crate) use shim::Hit;
 use shim::Probe;
@@ -101,7 +101,11 @@ fn prepare(
         }
     };
     let (sandbox, module) = (sandbox.clone(), module.clone());
-    Ok(Attachment::new(sandbox, module, index, how, args.cookie))
+    let attachment = Attachment::new(sandbox, module, index, how, args.cookie);
+    match attachment.is_ready() {
+        true => Ok(attachment),
+        false => Err(wrong("is not there for every CPU")),
+    }
 }
 
 impl Link {

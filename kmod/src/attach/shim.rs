@@ -3,21 +3,41 @@
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr::{self, NonNull};
 
-/// `struct wprobe_probe`.
+use super::Attachment;
+
+/// `struct wprobe_probe`, as it begins.
 #[repr(C)]
 struct RawProbe {
-    opaque: [u8; 0],
+    /// An [`Attachment`].
+    attachment: *const c_void,
 }
 
 /// `struct wprobe_hit`: what a probe hands over.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Hit {
-    /// The registers a stack is unwound from, or null.
-    pub(super) regs: *const c_void,
-    /// The program's context.
-    pub(super) words: *const u64,
+    /// What a stack is unwound from, or null; a kprobe's registers.
+    pub(super) from: *const c_void,
     /// Whose hit it is.
     probe: *const RawProbe,
+}
+
+impl Hit {
+    /// None.
+    pub(crate) const NONE: Self = Self {
+        from: ptr::null(),
+        probe: ptr::null(),
+    };
+
+    /// The link's cookie.
+    pub(crate) fn cookie(&self) -> u64 {
+        // SAFETY: null, or the probe that is being hit.
+        let probe = unsafe { self.probe.as_ref() };
+        let attachment = probe.map_or(ptr::null(), |probe| probe.attachment);
+        // SAFETY: null, or what the probe was registered with.
+        let attachment = unsafe { attachment.cast::<Attachment>().as_ref() };
+        attachment.map_or(0, |attachment| attachment.cookie)
+    }
 }
 
 type Made = *mut *mut RawProbe;

@@ -23,22 +23,25 @@ use super::Function;
 use super::config::MAX_TABLE;
 use super::native::text::Text;
 use super::warm;
+use crate::attach::Hit;
 
-/// The `T` of every store: what host functions need to know about the run.
+/// The `T` of every store: what host functions need to know about the run. It begins with what C knows as `struct wprobe_run`.
 #[repr(C)]
 pub(crate) struct RunState {
     /// What native code knows, and by which it finds the rest.
     pub(crate) vm: Vm,
     /// What a hit calls native code with: the pointer to the context.
     pub(crate) argument: u64,
-    /// When the run of native code began, if its time is measured; else 0.
-    pub(crate) began: u64,
+    /// The stack pointer that a run that C began is left by from anywhere.
+    pub(crate) outermost: u64,
+    /// The number, in the store, of the module whose native code runs.
+    pub(crate) module: usize,
+    /// What the probe handed over.
+    pub(crate) hit: Hit,
+    /// Whether native code was left before its end; why is in `trap`, unless it was a panic.
+    pub(crate) left: bool,
     /// The sandbox's memory and maps; none for an exclusive module. The sandbox drops its stores before them.
     pub(crate) space: Option<&'static Space>,
-    /// Address of the hit.
-    pub(crate) context: u64,
-    /// The link's cookie.
-    pub(crate) cookie: u64,
     /// Why and where a host function ended the run.
     pub(crate) trap: Option<(Trap, u32)>,
     /// How far the run has got.
@@ -73,11 +76,15 @@ pub(crate) struct Flow {
     pub(crate) tail_calls: u32,
     /// How many callbacks deep it is.
     pub(crate) depth: u32,
-    /// The number, in the store, of the module whose native code runs.
-    pub(crate) module: usize,
 }
 
 impl RunState {
+    /// Address of the hit, by which services know it.
+    #[inline]
+    pub(crate) fn context(&self) -> u64 {
+        &raw const self.hit as u64
+    }
+
     /// The sandbox's program `number`.
     pub(crate) fn program(&self, number: u32) -> Option<Function> {
         let index = number.checked_sub(1)? as usize;
@@ -178,10 +185,12 @@ const FREE: u8 = 0;
 const HELD: u8 = 1;
 const POISONED: u8 = 2;
 
-/// A store and who may use it.
-#[repr(align(64))]
+/// A store and who may use it. C looks at the first.
+#[repr(C, align(64))]
 pub(crate) struct Slot {
     state: AtomicU8,
+    /// In the store, which keeps it in a box.
+    run: *mut RunState,
     store: UnsafeCell<Store<RunState>>,
 }
 
@@ -198,11 +207,12 @@ impl Slot {
     ) -> Result<Self, Error> {
         let state = RunState {
             argument: layout::guest_ptr(layout::context_base(vm.cpu as u32)),
-            began: 0,
+            outermost: 0,
+            module: 0,
+            hit: Hit::NONE,
+            left: false,
             vm,
             space,
-            context: 0,
-            cookie: 0,
             trap: None,
             flow: Flow::default(),
             programs: Vec::new(),
@@ -215,8 +225,14 @@ impl Slot {
         warm::warm(&mut store)?;
         Ok(Self {
             state: AtomicU8::new(FREE),
+            run: store.data_mut(),
             store: UnsafeCell::new(store),
         })
+    }
+
+    /// The state of runs in the store, to be used by one only.
+    pub(crate) fn state(&self) -> *mut RunState {
+        self.run
     }
 
     /// The store, unless somebody else has it.
@@ -228,12 +244,11 @@ impl Slot {
             .map(|_| SlotGuard { slot: self })
     }
 
-    /// Takes up a guard that was [kept](SlotGuard::keep).
+    /// Takes up a guard that C has.
     ///
     /// # Safety
     ///
-    /// It was kept, and is taken up once.
-    #[inline]
+    /// C has it, and has it no longer.
     pub(crate) unsafe fn go_on(&self) -> SlotGuard<'_> {
         SlotGuard { slot: self }
     }
@@ -253,6 +268,11 @@ impl Slot {
         }
     }
 
+    /// Whether a run in it was abandoned.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == POISONED
+    }
+
     /// Ends all use of the store: a run in it was abandoned.
     pub(crate) fn poison(&self) {
         self.state.store(POISONED, Ordering::Release);
@@ -262,14 +282,6 @@ impl Slot {
 /// The right to use a slot's store.
 pub(crate) struct SlotGuard<'s> {
     slot: &'s Slot,
-}
-
-impl SlotGuard<'_> {
-    /// Keeps the store held without this value.
-    #[inline]
-    pub(crate) fn keep(self) {
-        core::mem::forget(self);
-    }
 }
 
 impl Deref for SlotGuard<'_> {

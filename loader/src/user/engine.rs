@@ -109,7 +109,6 @@ impl State {
             space: &self.space,
             cpu: self.host.cpu(),
             context: 0,
-            cookie: 0,
             tail_calls: self.tail_calls.load(Relaxed),
             depth: self.depth.load(Relaxed),
             work,

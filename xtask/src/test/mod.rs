@@ -37,8 +37,8 @@ pub(crate) struct Plan {
     pub(crate) quick: bool,
     /// Kernels to boot.
     pub(crate) kernels: Vec<Kernel>,
-    /// What runs modules in guests.
-    pub(crate) engine: Engine,
+    /// What runs modules in guests, if it is one engine for all.
+    pub(crate) engine: Option<Engine>,
     /// Only tests whose names contain this; no lints then.
     pub(crate) filter: Option<String>,
 }
@@ -234,40 +234,65 @@ struct Boot<'a> {
     expected: bool,
 }
 
+/// A part of the guest tests, on a boot of its own.
+struct Part {
+    name: &'static str,
+    tests: &'static [&'static str],
+    /// The kernel on which it is native code's, unless all is one engine's.
+    native: Kernel,
+}
+
+/// Two halves, so that the work of three kernels is even on two cores. Every test runs on both engines.
+const PARTS: &[Part] = &[
+    Part {
+        name: "guest",
+        tests: &["--skip", TOOLS],
+        native: Kernel::V6_12,
+    },
+    Part {
+        name: "tools",
+        tests: &[TOOLS],
+        native: Kernel::V6_1,
+    },
+];
+
 impl<'a> Boot<'a> {
-    /// With a filter one boot a kernel; else two, so that the work of three kernels is even on two cores, and one in which
-    /// native code runs some tools. `cargo xtask test --engine aot` has it run all tests.
+    /// With a filter one boot a kernel, else one for each part.
     fn all(plan: &'a Plan) -> Vec<Self> {
-        let parts: Vec<(&str, Vec<&str>)> = match &plan.filter {
-            Some(filter) => vec![("guest", vec![filter])],
-            None => vec![("guest", vec!["--skip", TOOLS]), ("tools", vec![TOOLS])],
-        };
-        let of = |part: &(&str, Vec<&'a str>), &kernel: &Kernel| Boot {
-            name: format!("{}-{}", part.0, kernel.name()),
-            kernel,
-            engine: plan.engine,
-            tests: part.1.clone(),
-            expected: plan.filter.is_none(),
-        };
-        let kernels = |part| plan.kernels.iter().map(move |kernel| of(part, kernel));
-        let mut boots: Vec<_> = parts.iter().flat_map(kernels).collect();
-        if let (None, Engine::Wasmi, Some(kernel)) =
-            (&plan.filter, plan.engine, plan.kernels.last())
-        {
-            let some = of(&("aot", vec![SOME_TOOLS]), kernel);
-            boots.push(Boot {
-                engine: Engine::Aot,
-                ..some
-            });
+        let kernels = plan.kernels.iter().copied();
+        if let Some(filter) = &plan.filter {
+            let boot = |kernel: Kernel| Boot {
+                name: format!("guest-{}", kernel.name()),
+                kernel,
+                engine: plan.engine.unwrap_or(Engine::Wasmi),
+                tests: vec![filter],
+                expected: false,
+            };
+            return kernels.map(boot).collect();
         }
-        boots
+        let boot = |part: &Part, kernel: Kernel| {
+            let by_default = match kernel == part.native {
+                true => Engine::Aot,
+                false => Engine::Wasmi,
+            };
+            let engine = plan.engine.unwrap_or(by_default);
+            Boot {
+                name: format!("{}-{}-{}", part.name, kernel.name(), engine.name()),
+                kernel,
+                engine,
+                tests: part.tests.to_vec(),
+                expected: true,
+            }
+        };
+        let boots = PARTS
+            .iter()
+            .flat_map(|part| kernels.clone().map(move |kernel| boot(part, kernel)));
+        boots.collect()
     }
 }
 
 /// The names of the guest tests that compare Debian's tools.
 const TOOLS: &str = "tools::";
-/// Some of these: bashreadline, bindsnoop, biolatency and their like have every kind of attachment.
-const SOME_TOOLS: &str = "tools::b";
 
 /// The guest tests, some boots at a time.
 fn guests(plan: &Plan, report: &Report) {

@@ -291,7 +291,7 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Engine::Wasmi => "wasmi",
             Engine::Aot => "aot",

@@ -157,7 +157,7 @@ pub(crate) fn place(image: &Image<'_>) -> Result<(Code, Vec<String>), NativeErro
             .map(|program| Program {
                 name: program.name.to_string(),
                 entry: base + u64::from(program.entry),
-                context: program.context as usize / 8 + 1,
+                context: (program.context as usize).div_ceil(8),
             })
             .collect(),
         callbacks: callbacks

@@ -80,9 +80,7 @@ unsafe fn paid(state: *mut RunState, action: impl FnOnce(&Run<'_, Kernel>) -> Re
         // SAFETY: as above.
         cpu: unsafe { (*state).vm.cpu } as u32,
         // SAFETY: as above.
-        context: unsafe { (*state).context },
-        // SAFETY: as above.
-        cookie: unsafe { (*state).cookie },
+        context: unsafe { (*state).context() },
         tail_calls: run.tail_calls,
         depth: run.depth,
         work: &work,
@@ -152,7 +150,7 @@ unsafe fn invoke(state: *mut RunState, index: u64, args: [u64; 5]) -> Result0 {
     // SAFETY: the caller's promise. The functions of a module in the store do not change.
     let function = unsafe {
         let callbacks = &(*state).callbacks;
-        match callbacks.get((*state).flow.module) {
+        match callbacks.get((*state).module) {
             Some(Callbacks::Native(functions)) => functions.get(index as usize).copied().flatten(),
             _ => None,
         }

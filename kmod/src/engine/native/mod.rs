@@ -21,6 +21,7 @@ use super::trap::{self, NO_SITE};
 
 /// A function of native code.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Function {
     /// Address of its first instruction.
     entry: u64,
@@ -32,12 +33,18 @@ pub(crate) struct Function {
 unsafe extern "C" {
     fn wprobe_native_enter(vm: *mut Vm, function: u64, args: *const [u64; 5]) -> u64;
     fn wprobe_native_leave(vm: *mut Vm);
+    fn wprobe_native_abandon(run: *mut Vm);
     fn wprobe_native_return();
 }
 
-/// What shim/native.h knows.
+/// What shim/native.h and shim/hit.h know.
 const _: () = {
     assert!(core::mem::offset_of!(RunState, argument) == 56);
+    assert!(core::mem::offset_of!(RunState, outermost) == 64);
+    assert!(core::mem::offset_of!(RunState, module) == 72);
+    assert!(core::mem::offset_of!(RunState, hit) == 80);
+    assert!(core::mem::offset_of!(RunState, left) == 96);
+    assert!(core::mem::offset_of!(Vm, fuel) == 32);
     assert!(core::mem::offset_of!(Vm, stack_limit) == 40);
     assert!(core::mem::offset_of!(Vm, resume) == 48);
     assert!(helpers::native::STACK == 2048);
@@ -56,42 +63,7 @@ pub(crate) fn vm(base: u64, cpu: u32) -> Vm {
     }
 }
 
-/// What is left to be done of a hit: native code, which `shim/catch.S` calls; or nothing, where `vm` is null.
-#[repr(C)]
-pub(crate) struct Rest {
-    vm: *mut Vm,
-    entry: u64,
-}
-
-impl Rest {
-    /// Nothing.
-    pub(crate) const NOTHING: Self = Self {
-        vm: core::ptr::null_mut(),
-        entry: 0,
-    };
-
-    /// The same; it begins now.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn timed(self) -> Self {
-        // SAFETY: a run's vm is the first field of its state, which nothing uses before it begins.
-        unsafe { (*self.vm.cast::<RunState>()).began = crate::services::ktime() };
-        self
-    }
-}
-
 impl Function {
-    /// Prepares a run in `state` that has `fuel` units.
-    #[inline]
-    pub(crate) fn prepare(self, state: &mut RunState, fuel: u64) -> Rest {
-        state.vm.fuel = fuel;
-        state.flow.module = self.module;
-        Rest {
-            vm: (&raw mut *state).cast(),
-            entry: self.entry,
-        }
-    }
-
     /// Runs it with what is left of the budget, `fuel`; why it ended early is noted in the state then.
     pub(crate) fn run(
         self,
@@ -103,7 +75,7 @@ impl Function {
         // SAFETY: the store is this run's; nobody uses it while the function runs, but what the function calls.
         unsafe {
             (*state).vm.fuel = *fuel;
-            (*state).flow.module = self.module;
+            (*state).module = self.module;
             let result = enter(state, self.entry, [argument, 0, 0, 0, 0]);
             *fuel = (*state).vm.fuel;
             result.map(drop)
@@ -138,7 +110,22 @@ unsafe fn end(state: *mut RunState, trap: Trap, site: u32) -> ! {
     unsafe {
         // What ended a callback is the reason also for the helper that called it.
         (*state).trap.get_or_insert((trap, site));
+        (*state).left = true;
         wprobe_native_leave(state.cast());
+    }
+    crate::services::never()
+}
+
+/// Leaves native code that C has begun, and all that it called.
+///
+/// # Safety
+///
+/// Such code runs in `state` on this CPU, and its slot is poisoned.
+pub(crate) unsafe fn abandon(state: *mut RunState) -> ! {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*state).left = true;
+        wprobe_native_abandon(state.cast());
     }
     crate::services::never()
 }
