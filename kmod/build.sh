@@ -72,6 +72,10 @@ rust_object
 step "building the C half for $release"
 cp -u "$kmod"/shim/* "$kmod/Kbuild" "$kmod/Makefile" "$out/obj/"
 cp -u "$target/wprobe_rs.o" "$out/obj/wprobe_rs.o_shipped"
-make -s -C "$out/obj" KERNEL="$headers"
+if ! make -s -C "$out/obj" KERNEL="$headers" >"$out/make.log" 2>&1 || grep -q warning: "$out/make.log"; then
+    cat "$out/make.log" >&2
+    echo "$0: the C half for $release does not build without warnings" >&2
+    exit 1
+fi
 cp "$out/obj/wprobe.ko" "$out/wprobe.ko"
 step "built $out/wprobe.ko"

@@ -100,13 +100,12 @@ static void on_entry(unsigned long ip, unsigned long parent, struct ftrace_ops *
 NOKPROBE_SYMBOL(on_entry);
 
 /* To ftrace, a code segment says that all registers are there. */
-static const struct pt_regs *entry_registers(const void *from, struct pt_regs *room)
+static void entry_registers(const void *from, struct pt_regs *regs)
 {
-	*room = *(const struct pt_regs *)from;
-	if (!room->cs)
-		room->flags = X86_EFLAGS_FIXED;
-	room->cs = __KERNEL_CS;
-	return room;
+	*regs = *(const struct pt_regs *)from;
+	if (!regs->cs)
+		regs->flags = X86_EFLAGS_FIXED;
+	regs->cs = __KERNEL_CS;
 }
 
 static void fentry_free(struct fentry *fentry)

@@ -125,18 +125,17 @@ static void on_short(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4)
 NOKPROBE_SYMBOL(on_short);
 
 /* Of the tracepoint's caller, from the handler's frame: the caller's frame pointer, and where the handler returns to. */
-static const struct pt_regs *raw_registers(const void *from, struct pt_regs *room)
+static void raw_registers(const void *from, struct pt_regs *regs)
 {
 	const unsigned long *frame = from;
 
-	*room = (struct pt_regs){
+	*regs = (struct pt_regs){
 		.bp = frame[0],
 		.ip = frame[1],
 		.sp = (unsigned long)(frame + 2),
 		.cs = __KERNEL_CS,
 		.flags = X86_EFLAGS_FIXED,
 	};
-	return room;
 }
 
 static void raw_detach(struct wprobe_probe *probe)

@@ -6,8 +6,10 @@
 #include <linux/atomic.h>
 #include <linux/build_bug.h>
 #include <linux/irqflags.h>
+#include <linux/objtool.h>
 #include <linux/percpu.h>
 #include <linux/smp.h>
+#include <linux/version.h>
 #include <asm/asm.h>
 #include <asm/nospec-branch.h>
 
@@ -92,7 +94,7 @@ void wprobe_left(const struct wprobe_probe *probe);
 
 /*
  * Begins a run of native code, with interrupts off; or does nothing, where it is not for C to do so. The same as
- * Attachment::hit() in src/attach/hit.rs, in the same order, but for the context: the caller puts it where it belongs.
+ * Attachment::hit() in src/attach/hit.rs, but for the context: the caller puts it where it belongs.
  *
  * Accesses are plain, as instructions may then do two things at once. Only an NMI could come in between, and what others
  * write is a byte.
@@ -123,6 +125,13 @@ static __always_inline bool wprobe_begin(struct wprobe_probe *probe, const void 
 	return true;
 }
 
+/* To objtool, which cannot follow a stack pointer that is aligned and put back. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+#define HINT(type) UNWIND_HINT(type, 0, 0, 0)
+#else
+#define HINT(type) UNWIND_HINT(0, 0, type, 0)
+#endif
+
 /*
  * Calls native code, which saves no register, as wprobe_native_enter() does; here the handler saves them, together with what
  * it saves for itself. Unwinding goes on from the caller's frame pointer, so it has to have one.
@@ -131,7 +140,8 @@ static __always_inline void wprobe_run_native(struct wprobe_ready *ready)
 {
 	u64 entry;
 
-	asm volatile("movq %%rsp, %%rcx\n\t"
+	asm volatile(HINT(UNWIND_HINT_TYPE_SAVE)
+		     "movq %%rsp, %%rcx\n\t"
 		     "andq $-16, %%rsp\n\t"
 		     "pushq %%rcx\n\t"
 		     "pushq %%rbp\n\t"
@@ -145,8 +155,9 @@ static __always_inline void wprobe_run_native(struct wprobe_ready *ready)
 		     "movq %c[argument](%%rdi), %%rsi\n\t"
 		     "movq %c[entry](%%rbx), %[thunk_target]\n\t"
 		     CALL_NOSPEC
-		     "popq %%rbp\n\t"
-		     "popq %%rsp\n\t"
+		     "movq (%%rsp), %%rbp\n\t"
+		     "movq 8(%%rsp), %%rsp\n\t"
+		     HINT(UNWIND_HINT_TYPE_RESTORE)
 		     : "+b"(ready), [thunk_target] "=&a"(entry), ASM_CALL_CONSTRAINT
 		     : [run] "i"(offsetof(struct wprobe_ready, run)), [entry] "i"(offsetof(struct wprobe_ready, entry)),
 		       [argument] "i"(ARGUMENT), [resume] "i"(RESUME), [outermost] "i"(OUTERMOST), [limit] "i"(STACK_LIMIT),

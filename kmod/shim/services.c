@@ -95,7 +95,7 @@ void wp_irq_restore(u64 flags)
 	local_irq_restore((unsigned long)flags);
 }
 
-/* Runs have interrupts off, which RCU takes for a read-side critical section. */
+/* Runs have interrupts off, which RCU, where it watches, takes for a read-side critical section. */
 void wp_wait_for_runs(void)
 {
 	synchronize_rcu();

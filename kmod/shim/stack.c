@@ -78,7 +78,7 @@ static noinline void unwind_caller(struct walk *walk, const struct pt_regs *regs
 		unwind(walk, &all);
 }
 
-static void walk_kernel(struct walk *walk, const struct pt_regs *regs, u64 frames)
+static void walk_kernel(struct walk *walk, struct pt_regs *regs, u64 frames)
 {
 	while (frames--)
 		if (!store(walk, (u64)wprobe_hit))
@@ -87,7 +87,7 @@ static void walk_kernel(struct walk *walk, const struct pt_regs *regs, u64 frame
 		return;
 	/* set in all registers that were saved whole */
 	if (regs->flags & X86_EFLAGS_FIXED)
-		unwind(walk, (struct pt_regs *)regs);
+		unwind(walk, regs);
 	else
 		unwind_caller(walk, regs);
 }
@@ -113,7 +113,7 @@ static bool read_frame(u64 at, bool is_64bit, u64 *next, u64 *address)
 }
 
 /* A uprobe on `push %rbp`: the caller's frame is not linked yet, but its address is on top of the stack. */
-static bool before_frame(const struct pt_regs *regs)
+static bool before_frame(struct pt_regs *regs)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0) && defined(CONFIG_UPROBES)
 	static const u8 endbr[] = { 0xf3, 0x0f, 0x1e, 0xfa };
@@ -128,7 +128,7 @@ static bool before_frame(const struct pt_regs *regs)
 #endif
 }
 
-static void walk_user(struct walk *walk, const struct pt_regs *regs)
+static void walk_user(struct walk *walk, struct pt_regs *regs)
 {
 	bool is_64bit = user_64bit_mode(regs);
 	u64 at = regs->bp, address;
@@ -146,11 +146,14 @@ static void walk_user(struct walk *walk, const struct pt_regs *regs)
 long wp_stack(const struct wprobe_hit *hit, bool user, u32 skip, u64 *to, u32 room)
 {
 	struct walk walk = WALK(to, skip, room);
-	const struct pt_regs *regs = hit->from;
+	/* only read, but what reads them asks for more */
+	struct pt_regs *regs = (struct pt_regs *)hit->from;
 	struct pt_regs copy;
 
-	if (regs && hit->probe->ops->registers)
-		regs = hit->probe->ops->registers(regs, &copy);
+	if (regs && hit->probe->ops->registers) {
+		hit->probe->ops->registers(regs, &copy);
+		regs = &copy;
+	}
 	if (user && !(regs && user_mode(regs)))
 		regs = current->mm ? task_pt_regs(current) : NULL;
 	if (regs && user)

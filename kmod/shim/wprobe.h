@@ -192,8 +192,8 @@ struct wprobe_probe {
 struct wprobe_probe_ops {
 	/* how many frames of a native program and of what calls it a stack begins with */
 	u64 frames;
-	/* NULL: hits hand over registers; else what those are, in `room` */
-	const struct pt_regs *(*registers)(const void *from, struct pt_regs *room);
+	/* NULL: hits hand over registers; else what makes some of what they hand over */
+	void (*registers)(const void *from, struct pt_regs *regs);
 	/* NULL: it never misses */
 	u64 (*missed)(const struct wprobe_probe *probe);
 	void (*detach)(struct wprobe_probe *probe);

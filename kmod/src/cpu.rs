@@ -35,6 +35,13 @@ pub(crate) struct Cpu {
     pub(crate) reserve: Reserve,
 }
 
+/// What shim/hit.h knows.
+const _: () = {
+    assert!(core::mem::offset_of!(Cpu, running) == 0);
+    assert!(core::mem::offset_of!(Cpu, timed) == 1);
+    assert!(core::mem::offset_of!(Cpu, ready) == 8);
+};
+
 static CPUS: AtomicPtr<Cpu> = AtomicPtr::new(ptr::null_mut());
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -110,6 +117,8 @@ impl Running {
             return None;
         }
         entry.running.store(true, Relaxed);
+        // C's last run is over.
+        entry.ready.store(ptr::null_mut(), Relaxed);
         Some(Self {
             cpu: entry,
             index: cpu,

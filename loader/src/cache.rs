@@ -1,6 +1,6 @@
 //! Files kept in a directory from one load to the next: compiled images ([`crate::native::cache`]), names of the kernel's functions.
 //!
-//! The directory and its files are the caller's or root's, and nobody else can write them, or they are not used: what images hold
+//! A file is named by its kind and the SHA-256 of all that it depends on. The directory and its files are the caller's or root's, and nobody else can write them, or they are not used: what images hold
 //! runs in the kernel.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
@@ -14,6 +14,42 @@ const VARIABLE: &str = "WPROBE_CACHE";
 const DIRECTORY: &str = "/var/cache/wprobe";
 /// Files that are kept at most.
 const FILES: usize = 256;
+
+/// What is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// A compiled image.
+    Image,
+    /// Names of the kernel's functions.
+    Functions,
+}
+
+impl Kind {
+    const ALL: [Self; 2] = [Self::Image, Self::Functions];
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Image => "image-",
+            Self::Functions => "functions-",
+        }
+    }
+
+    fn name(self, key: &str) -> String {
+        format!("{}{key}", self.prefix())
+    }
+
+    /// Whether `file` is one of ours, or was to become one: a directory that a user names may have others.
+    fn is_named(file: &str) -> bool {
+        let key = Self::ALL
+            .into_iter()
+            .find_map(|kind| file.strip_prefix(kind.prefix()));
+        let digest = key.and_then(|key| key.get(..DIGEST));
+        digest.is_some_and(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    }
+}
+
+/// Characters of a SHA-256.
+const DIGEST: usize = 64;
 
 /// The directory.
 #[derive(Clone, Debug)]
@@ -50,11 +86,11 @@ impl Cache {
     }
 
     /// What is kept as `name`, if it is there and ours.
-    pub(crate) fn get(&self, name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn get(&self, kind: Kind, key: &str) -> Option<Vec<u8>> {
         let mut file = File::options()
             .read(true)
             .custom_flags(libc::O_NOFOLLOW)
-            .open(self.directory.join(name))
+            .open(self.directory.join(kind.name(key)))
             .ok()?;
         file.metadata().ok().filter(is_ours)?;
         let mut bytes = Vec::new();
@@ -63,19 +99,24 @@ impl Cache {
     }
 
     /// Keeps a file that is whole wherever it is seen; the oldest goes where there are too many.
-    pub(crate) fn keep(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
-        let path = self.directory.join(name);
-        let new = path.with_extension(std::process::id().to_string());
+    pub(crate) fn keep(&self, kind: Kind, key: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let path = self.directory.join(kind.name(key));
+        // Nobody else's, whatever namespace they are in.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_nanos());
+        let new = path.with_extension(format!("{}-{now}", std::process::id()));
         let mut file = OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(&new)?;
-        file.write_all(bytes)?;
-        fs::rename(&new, path)?;
+        let written = file.write_all(bytes).and_then(|()| fs::rename(&new, path));
+        if written.is_err() {
+            // It is the first error that counts.
+            let _ = fs::remove_file(&new);
+        }
         self.prune();
-        Ok(())
+        written
     }
 
     fn prune(&self) {
@@ -84,6 +125,7 @@ impl Cache {
         };
         let mut files: Vec<(SystemTime, PathBuf)> = entries
             .filter_map(Result::ok)
+            .filter(|entry| entry.file_name().to_str().is_some_and(Kind::is_named))
             .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
             .collect();
         files.sort();
@@ -98,4 +140,26 @@ impl Cache {
 fn is_ours(found: &Metadata) -> bool {
     let is_user = || fs::metadata("/proc/self").is_ok_and(|us| us.uid() == found.uid());
     (found.uid() == 0 || is_user()) && found.mode() & 0o022 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_go_and_others_files_stay() {
+        let path = std::env::temp_dir().join(format!("wprobe-cache-prune-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        let cache = Cache::at(path.clone()).unwrap();
+        fs::write(path.join("letter"), "to a friend").unwrap();
+        for number in 0..FILES + 10 {
+            let key = format!("{number:064x}");
+            cache.keep(Kind::Functions, &key, b"name\n").unwrap();
+        }
+        let key = format!("{:064x}", FILES + 9);
+        assert_eq!(cache.get(Kind::Functions, &key).unwrap(), b"name\n");
+        assert_eq!(fs::read_dir(&path).unwrap().count(), FILES + 1);
+        assert!(path.join("letter").exists());
+        fs::remove_dir_all(path).unwrap();
+    }
 }

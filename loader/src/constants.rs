@@ -1,7 +1,8 @@
 //! Imported values as constants of the module that imports them.
 //!
 //! Engines compile a module's own constants into what uses them, so that CO-RE branches and addresses fold away; imported
-//! globals they would read at each use. So the runtimes have no imports for values, and need not: they are the loader's to know.
+//! globals they would read at each use. So the runtimes have no imports for values, and need not: they are the loader's to know. (A
+//! global of the module's own that begins with such a value has none any more, and is refused: no translation has one.)
 
 use std::fmt;
 

@@ -8,7 +8,7 @@ use std::io;
 
 use sha2::{Digest, Sha256};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Kind};
 
 const PATH: &str = "/proc/kallsyms";
 
@@ -23,14 +23,19 @@ impl Functions {
     /// Those of the running kernel, if it tells.
     pub(crate) fn read() -> Option<Self> {
         let kept = Cache::open().ok().zip(key());
-        let names = kept.as_ref().and_then(|(cache, key)| cache.get(key));
+        let names = kept
+            .as_ref()
+            .and_then(|(cache, key)| cache.get(Kind::Functions, key));
         if let Some(names) = names.and_then(|names| String::from_utf8(names).ok()) {
             return Some(Self { names });
         }
         let functions = Self::of(&fs::read_to_string(PATH).ok()?);
-        if let Some((cache, key)) = kept {
+        // A module may have come or gone meanwhile.
+        if let Some((cache, before)) = kept
+            && key().is_some_and(|after| after == before)
+        {
             // Another time, then.
-            let _ = cache.keep(&key, functions.names.as_bytes());
+            let _ = cache.keep(Kind::Functions, &before, functions.names.as_bytes());
         }
         Some(functions)
     }
@@ -75,20 +80,23 @@ impl Functions {
 /// What the names depend on, but for eBPF's.
 fn key() -> Option<String> {
     let boot = fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+    // Boots may have all one name, as in some containers.
+    let version = fs::read("/proc/version").ok()?;
     let modules = fs::read_to_string("/proc/modules").ok()?;
     let mut hash = Sha256::new();
     hash.update(env!("CARGO_PKG_VERSION"));
     hash.update(boot);
+    hash.update(version);
     for module in modules.lines() {
-        // Name and size; who uses it changes.
-        for word in module.split(' ').take(2) {
-            hash.update(word);
-            hash.update(" ");
+        let words: Vec<&str> = module.split(' ').collect();
+        // Who uses it changes. Where it lies tells a module from a later one of its name.
+        if let [name, size, _, _, state, address, ..] = words[..] {
+            hash.update([name, size, state, address, ""].join(" "));
         }
     }
     let digest = hash.finalize();
     let digest = digest.iter().map(|byte| format!("{byte:02x}"));
-    Some(format!("functions-{}", digest.collect::<String>()))
+    Some(digest.collect())
 }
 
 /// Where symbol `name` is, if it is there; 0 if that is hidden.

@@ -1,7 +1,7 @@
 //! A hit: from a probe to the program's run.
 //!
 //! What a translated program's run needs is looked up when it is attached, a [`Ready`] for each CPU. Native code C begins and
-//! ends by itself (`shim/hit.h`), where a run is plain: it does what [`Attachment::hit`] does, in the same order. All else is
+//! ends by itself (`shim/hit.h`), where a run is plain: it does what [`Attachment::hit`] does. All else is
 //! done here: wasm, what is timed, missed or disabled, and, in [`Attachment::left`], what comes after native code that was left
 //! before its end.
 
@@ -62,8 +62,19 @@ pub(crate) struct Ready {
 
 /// What shim/hit.h knows.
 const _: () = {
+    assert!(core::mem::offset_of!(Ready, gate) == 0);
+    assert!(core::mem::offset_of!(Ready, slot) == 8);
+    assert!(core::mem::offset_of!(Ready, stats) == 16);
+    assert!(core::mem::offset_of!(Ready, counters) == 24);
+    assert!(core::mem::offset_of!(Ready, context) == 32);
+    assert!(core::mem::offset_of!(Ready, masks) == 40);
+    assert!(core::mem::offset_of!(Ready, state) == 48);
+    assert!(core::mem::offset_of!(Ready, native) == 56);
+    assert!(core::mem::offset_of!(Ready, fuel) == 72);
+    assert!(core::mem::offset_of!(Ready, info) == 80);
     assert!(core::mem::offset_of!(Ready, words) == 88);
     assert!(size_of::<Ready>() == 128);
+    assert!(core::mem::offset_of!(Attachment, ready) == 0);
     assert!(size_of::<[AtomicU64; CONTEXT_WORDS]>() == layout::CONTEXT_SIZE as usize);
     assert!(INFO_AT == 511);
 };
@@ -112,7 +123,9 @@ impl Attachment {
     ) -> Self {
         let attached = &module.programs[program];
         let reads = attached.context;
-        let mut masks = Box::new([u64::MAX; FUNCTION_ARGS]);
+        // What no argument is C writes, too.
+        let mut masks = Box::new([0; FUNCTION_ARGS]);
+        let mut masked = false;
         let (words, info, string) = match how {
             How::Context(words) => (words.min(reads), 0, None),
             How::Arguments(given) => {
@@ -120,6 +133,7 @@ impl Attachment {
                     .iter_mut()
                     .zip(&given)
                     .for_each(|(to, mask)| *to = *mask);
+                masked = given.iter().any(|mask| *mask != u64::MAX);
                 (given.len().min(reads), 0, None)
             }
             // One at least tells C that `info` is wanted, too.
@@ -138,7 +152,7 @@ impl Attachment {
                 false => core::ptr::null(),
             },
             each,
-            masked: masks.iter().any(|mask| *mask != u64::MAX),
+            masked,
             masks,
             string,
             cookie,

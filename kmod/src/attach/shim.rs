@@ -22,6 +22,12 @@ pub(crate) struct Hit {
     probe: *const RawProbe,
 }
 
+/// What shim/wprobe.h knows.
+const _: () = {
+    assert!(core::mem::offset_of!(Hit, from) == 0);
+    assert!(core::mem::offset_of!(Hit, probe) == 8);
+};
+
 impl Hit {
     /// None.
     pub(crate) const NONE: Self = Self {

@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //!
-//! A slot's store is only touched through a [`SlotGuard`], of which there is one at a time. A probe
+//! A slot's store is only touched through a [`SlotGuard`], of which there is one at a time, or its state by native code that C
+//! has begun, for which it holds the slot (`shim/hit.h`). A probe
 //! never waits for a slot of its own CPU: it tries, and misses. It does wait for the one slot of an
 //! exclusive module; there the holder is another CPU in a run of bounded length, for a nested run on
 //! this CPU was refused before (see [`crate::cpu::Running`]).
@@ -189,12 +190,18 @@ const POISONED: u8 = 2;
 #[repr(C, align(64))]
 pub(crate) struct Slot {
     state: AtomicU8,
-    /// In the store, which keeps it in a box.
+    /// In the store, which keeps it in a box (CAVEATS.md).
     run: *mut RunState,
     store: UnsafeCell<Store<RunState>>,
 }
 
-// SAFETY: the store is only reachable through a guard, of which there is one at a time.
+/// What shim/hit.h knows.
+const _: () = {
+    assert!(core::mem::offset_of!(Slot, state) == 0);
+    assert!(FREE == 0 && HELD == 1);
+};
+
+// SAFETY: store and state are only used by who holds the slot: a guard, of which there is one at a time, or C's run.
 unsafe impl Sync for Slot {}
 
 impl Slot {

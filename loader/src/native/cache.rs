@@ -1,14 +1,14 @@
 //! Compiled images, kept from one load to the next.
 //!
-//! A file is named by the SHA-256 of all that its image depends on: the wasm with its values, the size of memory, the
-//! compiler's version and settings, the version of the format.
+//! An image depends on the wasm with its values, the size of memory, the compiler's version and settings, the version of the
+//! format.
 
 use helpers::native::{Image, VERSION};
 use sha2::{Digest, Sha256};
 
 use super::link::SETTINGS;
 use super::{Error, compile};
-use crate::cache::Cache;
+use crate::cache::{Cache, Kind};
 
 /// The image of `wasm` for `memory` bytes: the one that is kept, or else one that is compiled now and kept.
 ///
@@ -17,12 +17,12 @@ use crate::cache::Cache;
 /// As [`compile`]; an image that cannot be kept is no error.
 pub fn image(cache: &Cache, wasm: &[u8], memory: u32) -> Result<Vec<u8>, Error> {
     let key = key(wasm, memory);
-    if let Some(image) = cache.get(&key).filter(|bytes| is_whole(bytes)) {
+    if let Some(image) = cache.get(Kind::Image, &key).filter(|bytes| is_whole(bytes)) {
         return Ok(image);
     }
     let image = compile(wasm, memory)?;
     // Another time, then.
-    let _ = cache.keep(&key, &image);
+    let _ = cache.keep(Kind::Image, &key, &image);
     Ok(image)
 }
 
@@ -31,7 +31,7 @@ fn is_whole(bytes: &[u8]) -> bool {
     Image::read(bytes).is_ok_and(|image| Sha256::digest(image.body)[..] == *image.checksum)
 }
 
-/// The name of the image of `wasm` for `memory` bytes.
+/// The key of the image of `wasm` for `memory` bytes.
 fn key(wasm: &[u8], memory: u32) -> String {
     let mut hash = Sha256::new();
     let mut field = |bytes: &[u8]| {

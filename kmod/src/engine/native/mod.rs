@@ -45,6 +45,8 @@ const _: () = {
     assert!(core::mem::offset_of!(RunState, hit) == 80);
     assert!(core::mem::offset_of!(RunState, left) == 96);
     assert!(core::mem::offset_of!(Vm, fuel) == 32);
+    assert!(core::mem::offset_of!(Function, entry) == 0);
+    assert!(core::mem::offset_of!(Function, module) == 8);
     assert!(core::mem::offset_of!(Vm, stack_limit) == 40);
     assert!(core::mem::offset_of!(Vm, resume) == 48);
     assert!(helpers::native::STACK == 2048);
