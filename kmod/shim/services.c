@@ -166,10 +166,21 @@ long wp_read_kernel(void *to, u64 from, size_t size)
 	return copy_from_kernel_nofault(to, (const void *)from, size);
 }
 
-/* [probe] 0 or a negative errno */
+/*
+ * [probe] 0 or a negative errno. A word goes by way of the stack, where the kernel sees at once that it may be written; for guest
+ * memory, which is vmalloc()'s, it looks thrice as long (CONFIG_HARDENED_USERCOPY).
+ */
 long wp_read_user(void *to, u64 from, size_t size)
 {
-	return copy_from_user_nofault(to, (const void __user *)from, size);
+	u64 word;
+	long error;
+
+	if (size != sizeof(word))
+		return copy_from_user_nofault(to, (const void __user *)from, size);
+	error = copy_from_user_nofault(&word, (const void __user *)from, sizeof(word));
+	if (!error)
+		memcpy(to, &word, sizeof(word));
+	return error;
 }
 
 /*

@@ -33,6 +33,11 @@ impl Work {
         self.had - self.left.get()
     }
 
+    /// What is left.
+    pub fn left(&self) -> u64 {
+        self.left.get()
+    }
+
     /// Pays for the call itself.
     ///
     /// # Errors

@@ -247,15 +247,17 @@ fn run<'a>(state: &RunState, space: &'a Space, work: &'a Work) -> Run<'a, Kernel
 /// A function of `arity` i64 parameters and an i64 result that does `action` for the store's module number `module`.
 fn wrap(store: &mut Store<RunState>, arity: usize, action: Action<Kernel>, module: usize) -> Func {
     match action {
-        Action::Call(helper) => host_func(store, arity, move |caller, args, work| {
+        Action::Call(helper) => host_func::<false, _>(store, arity, move |caller, args, work| {
             let state = caller.data();
             let space = state.space.ok_or(Trap::NoHelper)?;
             helper(&run(state, space, work), args)
         }),
-        Action::TailCall => host_func(store, arity, tail_call),
-        Action::Callback(helper) => host_func(store, arity, move |caller, args, work| {
-            callback(caller, helper, module, args, work)
-        }),
+        Action::TailCall => host_func::<false, _>(store, arity, tail_call),
+        Action::Callback(helper) => {
+            host_func::<true, _>(store, arity, move |caller, args, work| {
+                callback(caller, helper, module, args, work)
+            })
+        }
     }
 }
 
@@ -315,28 +317,37 @@ fn invoke(caller: &mut Hit<'_>, module: usize, index: u64, args: [u64; 5]) -> Re
     })
 }
 
-/// Does `action`, and takes what it costs off the run's budget.
-fn paid(
+/// Does `action`, and takes what it costs off the run's budget. Whether it `CALLS_BACK`: then functions of the module pay, too.
+fn paid<const CALLS_BACK: bool>(
     caller: &mut Hit<'_>,
     action: impl FnOnce(&mut Hit<'_>, &Work) -> Result<u64, Trap>,
 ) -> Result<u64, Trap> {
     let work = Work::new(caller.get_fuel().map_err(|_| Trap::Engine)?);
     work.call()?;
     let result = action(caller, &work);
-    // What it called back has taken its own part.
-    let left = caller.get_fuel().map_err(|_| Trap::Engine)?;
-    let left = left.saturating_sub(work.done());
+    let left = match CALLS_BACK {
+        false => work.left(),
+        true => {
+            // What it called back has taken its own part.
+            let left = caller.get_fuel().map_err(|_| Trap::Engine)?;
+            left.saturating_sub(work.done())
+        }
+    };
     caller.set_fuel(left).map_err(|_| Trap::Engine)?;
     result
 }
 
 /// A function of `arity` i64 parameters and an i64 result.
-fn host_func<F>(store: &mut Store<RunState>, arity: usize, action: F) -> Func
+fn host_func<const CALLS_BACK: bool, F>(
+    store: &mut Store<RunState>,
+    arity: usize,
+    action: F,
+) -> Func
 where
     F: Fn(&mut Hit<'_>, [u64; 5], &Work) -> Result<u64, Trap> + Copy + Send + Sync + 'static,
 {
     let run = move |mut caller: Hit<'_>, args: [i64; 5]| {
-        paid(&mut caller, |caller, work| {
+        paid::<CALLS_BACK>(&mut caller, |caller, work| {
             action(caller, args.map(|arg| arg as u64), work)
         })
         .map(|value| value as i64)

@@ -100,7 +100,8 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), good, "written again");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
-        assert!(cache.get(name).is_none());
+        let key = name.strip_prefix("image-").unwrap();
+        assert!(cache.get(Kind::Image, key).is_none());
         fs::set_permissions(&cache.directory, fs::Permissions::from_mode(0o777)).unwrap();
         let refusal = Cache::at(cache.directory.clone()).unwrap_err();
         assert!(refusal.ends_with("others can write to it"), "{refusal}");

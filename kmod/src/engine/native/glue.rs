@@ -61,16 +61,20 @@ unsafe fn result(state: *mut RunState, result: Result0) -> u64 {
     }
 }
 
-/// What an import sees of the run, and pays with.
+/// What an import sees of the run, and pays with. Whether it `CALLS_BACK`: then functions of the module pay, too.
 ///
 /// # Safety
 ///
 /// `state` is the state of the run that native code is in.
 #[inline(always)]
-unsafe fn paid(state: *mut RunState, action: impl FnOnce(&Run<'_, Kernel>) -> Result0) -> Result0 {
-    // SAFETY: the caller's promise; no reference to the state is kept over the action, which may run functions.
+unsafe fn paid<const CALLS_BACK: bool>(
+    state: *mut RunState,
+    action: impl FnOnce(&Run<'_, Kernel>) -> Result0,
+) -> Result0 {
+    // SAFETY: the caller's promise; no reference to the state is kept over the action, which may run functions. Stores that
+    // have native code have a space (`load::native`).
     let (space, work, run) = unsafe {
-        let space = (*state).space.ok_or(Trap::NoHelper)?;
+        let space = (*state).space.unwrap_unchecked();
         (space, Work::new((*state).vm.fuel), &(*state).flow)
     };
     work.call()?;
@@ -86,9 +90,14 @@ unsafe fn paid(state: *mut RunState, action: impl FnOnce(&Run<'_, Kernel>) -> Re
         work: &work,
     };
     let result = action(&run);
-    // What it called back has taken its own part.
     // SAFETY: as above.
-    unsafe { (*state).vm.fuel = (*state).vm.fuel.saturating_sub(work.done()) };
+    unsafe {
+        (*state).vm.fuel = match CALLS_BACK {
+            false => work.left(),
+            // What it called back has taken its own part.
+            true => (*state).vm.fuel.saturating_sub(work.done()),
+        };
+    }
     result
 }
 
@@ -101,7 +110,12 @@ where
 {
     let state = vm.cast::<RunState>();
     // SAFETY: the caller's promise; there is such a function, for `AsGlue` was given it.
-    unsafe { result(state, paid(state, |run| only::<F>()(run, [a, b, c, d, e]))) }
+    unsafe {
+        result(
+            state,
+            paid::<false>(state, |run| only::<F>()(run, [a, b, c, d, e])),
+        )
+    }
 }
 
 /// Native code has paid for it (`helpers::calls::READING`).
@@ -130,7 +144,7 @@ where
         if (*state).flow.depth >= CALLBACK_DEPTH {
             end(state, Trap::StackOverflow, NO_SITE);
         }
-        let done = paid(state, |run| {
+        let done = paid::<true>(state, |run| {
             (*state).flow.depth += 1;
             let call: Callback<'_> = &mut |index, args| invoke(state, index, args);
             let done = only::<F>()(run, [a, b, c, d, e], call);
@@ -171,7 +185,7 @@ unsafe extern "C" fn tail_call(vm: *mut Vm, a: u64, b: u64, c: u64, d: u64, e: u
     // SAFETY: as in `returning`.
     unsafe {
         let mut next = None;
-        let done = paid(state, |run| {
+        let done = paid::<false>(state, |run| {
             next = calls::tail_call(run, [a, b, c, d, e])?;
             Ok(0)
         });
