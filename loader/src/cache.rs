@@ -4,10 +4,12 @@
 //! runs in the kernel.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::SystemTime;
+
+use memmap2::Mmap;
 
 /// Where files are kept, unless this says otherwise.
 const VARIABLE: &str = "WPROBE_CACHE";
@@ -85,17 +87,16 @@ impl Cache {
         Ok(Self { directory })
     }
 
-    /// What is kept as `name`, if it is there and ours.
-    pub(crate) fn get(&self, kind: Kind, key: &str) -> Option<Vec<u8>> {
-        let mut file = File::options()
+    /// What is kept, if it is there and ours.
+    pub(crate) fn get(&self, kind: Kind, key: &str) -> Option<Mmap> {
+        let file = File::options()
             .read(true)
             .custom_flags(libc::O_NOFOLLOW)
             .open(self.directory.join(kind.name(key)))
             .ok()?;
         file.metadata().ok().filter(is_ours)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).ok()?;
-        Some(bytes)
+        // SAFETY: nobody else can write the file, and we write none that has its name (`Self::keep`).
+        unsafe { Mmap::map(&file) }.ok()
     }
 
     /// Keeps a file that is whole wherever it is seen; the oldest goes where there are too many.
@@ -157,7 +158,7 @@ mod tests {
             cache.keep(Kind::Functions, &key, b"name\n").unwrap();
         }
         let key = format!("{:064x}", FILES + 9);
-        assert_eq!(cache.get(Kind::Functions, &key).unwrap(), b"name\n");
+        assert_eq!(cache.get(Kind::Functions, &key).unwrap()[..], *b"name\n");
         assert_eq!(fs::read_dir(&path).unwrap().count(), FILES + 1);
         assert!(path.join("letter").exists());
         fs::remove_dir_all(path).unwrap();

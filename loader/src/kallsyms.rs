@@ -5,7 +5,9 @@
 
 use std::fs;
 use std::io;
+use std::ops::Deref;
 
+use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use crate::cache::{Cache, Kind};
@@ -15,19 +17,38 @@ const PATH: &str = "/proc/kallsyms";
 /// The names of the kernel's functions.
 #[derive(Debug)]
 pub(crate) struct Functions {
-    /// A line for each, `NAME` or `NAME [MODULE]`; the first one is empty.
-    names: String,
+    /// A line for each, `NAME` or `NAME [MODULE]`, in order. A name's characters are all greater than a space.
+    lines: Lines,
+}
+
+#[derive(Debug)]
+enum Lines {
+    Read(Vec<u8>),
+    Kept(Mmap),
+}
+
+impl Deref for Lines {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Read(lines) => lines,
+            Self::Kept(lines) => lines,
+        }
+    }
 }
 
 impl Functions {
     /// Those of the running kernel, if it tells.
     pub(crate) fn read() -> Option<Self> {
         let kept = Cache::open().ok().zip(key());
-        let names = kept
+        let lines = kept
             .as_ref()
             .and_then(|(cache, key)| cache.get(Kind::Functions, key));
-        if let Some(names) = names.and_then(|names| String::from_utf8(names).ok()) {
-            return Some(Self { names });
+        if let Some(lines) = lines {
+            return Some(Self {
+                lines: Lines::Kept(lines),
+            });
         }
         let functions = Self::of(&fs::read_to_string(PATH).ok()?);
         // A module may have come or gone meanwhile.
@@ -35,45 +56,75 @@ impl Functions {
             && key().is_some_and(|after| after == before)
         {
             // Another time, then.
-            let _ = cache.keep(Kind::Functions, &before, functions.names.as_bytes());
+            let _ = cache.keep(Kind::Functions, &before, &functions.lines);
         }
         Some(functions)
     }
 
     /// Those that `text`, as of `/proc/kallsyms`, lists.
     fn of(text: &str) -> Self {
-        let mut names = String::from("\n");
-        for line in text.lines() {
+        let function = |line: &str| {
             let mut words = line.split_ascii_whitespace().skip(1);
             let is_function = words.next().is_some_and(|kind| "tTwW".contains(kind));
-            let (Some(name), place) = (words.next(), words.next()) else {
-                continue;
-            };
+            let (name, place) = (words.next()?, words.next());
             // eBPF's and trampolines come and go.
             let stays = place.is_none_or(|place| place != "[bpf]" && !place.starts_with("[__"));
-            if is_function && stays {
-                names.push_str(name);
-                if let Some(place) = place {
-                    names.extend([" ", place]);
-                }
-                names.push('\n');
-            }
+            let place = place.map_or(String::new(), |place| format!(" {place}"));
+            (is_function && stays).then(|| format!("{name}{place}\n"))
+        };
+        let mut lines: Vec<String> = text.lines().filter_map(function).collect();
+        lines.sort_unstable();
+        Self {
+            lines: Lines::Read(lines.concat().into_bytes()),
         }
-        Self { names }
     }
 
     /// How many have `name`; `MODULE:NAME` is one of a module's.
     pub(crate) fn count(&self, name: &str) -> usize {
-        let (line, ends): (_, &[&str]) = match name.split_once(':') {
-            Some((module, name)) => (format!("\n{name} [{module}]"), &["\n"]),
-            None => (format!("\n{name}"), &["\n", " "]),
+        let (place, name) = match name.split_once(':') {
+            Some((module, name)) => (Some(format!("[{module}]")), name),
+            None => (None, name),
         };
-        let found = self.names.match_indices(&line);
-        let is_whole = |(at, line): &(usize, &str)| {
-            let rest = &self.names[at + line.len()..];
-            ends.iter().any(|end| rest.starts_with(end))
-        };
-        found.filter(is_whole).count()
+        let named = self.from(name.as_bytes()).map(name_and_place);
+        let named = named.take_while(|(other, _)| *other == name.as_bytes());
+        named
+            .filter(|(_, found)| {
+                place
+                    .as_ref()
+                    .is_none_or(|place| *found == place.as_bytes())
+            })
+            .count()
+    }
+
+    /// The lines from the first one on whose name is not less than `name`.
+    fn from(&self, name: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let (mut low, mut high) = (0, self.lines.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            let before = self.lines[low..middle]
+                .iter()
+                .rposition(|byte| *byte == b'\n');
+            let start = before.map_or(low, |at| low + at + 1);
+            let line = lines(&self.lines[start..]).next().unwrap_or_default();
+            match name_and_place(line).0 < name {
+                true => low = (start + line.len() + 1).min(high),
+                false => high = start,
+            }
+        }
+        lines(&self.lines[low..])
+    }
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+}
+
+/// Of a line; the place is empty in the kernel itself.
+fn name_and_place(line: &[u8]) -> (&[u8], &[u8]) {
+    match line.iter().position(|byte| *byte == b' ') {
+        Some(at) => (&line[..at], &line[at + 1..]),
+        None => (line, &[]),
     }
 }
 
@@ -134,8 +185,11 @@ ffffffffc3000000 t vfs_read\t[__builtin__ftrace]
             ("ext4:show", 1),
             ("xfs:show", 0),
             ("bpf_prog_6deef7357e7b4530_show", 0),
+            ("zzz", 0),
+            ("", 0),
         ] {
             assert_eq!(functions.count(name), count, "{name}");
         }
+        assert_eq!(Functions::of("").count("vfs_read"), 0);
     }
 }

@@ -6,8 +6,8 @@
 //! [`session`] is an object under one of the runtimes, native eBPF too, and the [`inventory`] is all that is loaded under one.
 //! [`native`] compiles modules for the AOT engine.
 //!
-//! **Invariant:** `unsafe` is only where calls take pointers, in [`device`] and [`session`], and in [`user`],
-//! the runtime in this process. **Invariant:** whatever this library computes, the device checks
+//! **Invariant:** `unsafe` is only where calls take pointers, in [`device`] and [`session`], where files are mapped, in [`cache`],
+//! and in [`user`], the runtime in this process. **Invariant:** whatever this library computes, the device checks
 //! again; a wrong value here can make a probe wrong, never the kernel. What [`native`] makes is the exception.
 
 pub mod attach;

@@ -173,12 +173,13 @@ impl Plan {
         let Candidate {
             name, export, link, ..
         } = candidate;
-        let reason = match link() {
-            Err(why) if named => return Err(Error::Cannot(name, why)),
-            Err(why) => why,
-            Ok(_) if !wanted && chosen.is_empty() => "not loaded by default".to_owned(),
-            Ok(_) if !wanted => "not asked for".to_owned(),
-            Ok(attachment) => {
+        // What is not wanted is not looked up in the kernel, which takes longer than to load most tools.
+        let reason = match wanted.then(link) {
+            None if chosen.is_empty() => "not loaded by default".to_owned(),
+            None => "not asked for".to_owned(),
+            Some(Err(why)) if named => return Err(Error::Cannot(name, why)),
+            Some(Err(why)) => why,
+            Some(Ok(attachment)) => {
                 self.attempts.push(Attempt {
                     decision: self.decisions.len(),
                     name,

@@ -18,7 +18,7 @@ use crate::cache::{Cache, Kind};
 pub fn image(cache: &Cache, wasm: &[u8], memory: u32) -> Result<Vec<u8>, Error> {
     let key = key(wasm, memory);
     if let Some(image) = cache.get(Kind::Image, &key).filter(|bytes| is_whole(bytes)) {
-        return Ok(image);
+        return Ok(image.to_vec());
     }
     let image = compile(wasm, memory)?;
     // Another time, then.

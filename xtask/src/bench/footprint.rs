@@ -11,8 +11,8 @@ use super::{Measured, Plan, guest_bench, measured, quantile, release};
 const ROUNDS: u32 = 7;
 const QUICK: u32 = 3;
 
-/// In the order in which they pass. `plan` finds out where programs go, and is none of libbpf's; `cold` is a load that compiles
-/// first, and instead of `load`.
+/// In the order in which they pass. `plan` finds out where programs go, and is none of libbpf's; `cold` is all of them with nothing
+/// kept from an earlier load, and instead of them.
 const PHASES: [&str; 7] = [
     "convert", "plan", "load", "rings", "attach", "event", "cold",
 ];

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use diff_tests::guest;
 use diff_tests::workload::{sockets, system};
 use loader::attach::{Choice, Plan};
-use loader::load::{Engine, Options};
+use loader::load::Options;
 use loader::open::Input;
 use loader::profile::Profile;
 use loader::session::{Elements, Session};
@@ -156,7 +156,8 @@ impl Clock {
     }
 }
 
-fn load(tool: &Tool, runtime: Runtime, clock: &mut Clock) -> Result<Loaded> {
+/// With `phases`, `plan` is told apart from `load`.
+fn load(tool: &Tool, runtime: Runtime, phases: bool, clock: &mut Clock) -> Result<Loaded> {
     let input = match runtime {
         Runtime::Native => tool.input.clone(),
         Runtime::Wasm(_) => {
@@ -166,7 +167,7 @@ fn load(tool: &Tool, runtime: Runtime, clock: &mut Clock) -> Result<Loaded> {
         }
     };
     let programs: Vec<&str> = tool.programs.iter().map(String::as_str).collect();
-    if let Runtime::Wasm(_) = runtime {
+    if let (true, Runtime::Wasm(_)) = (phases, runtime) {
         // It is made again by what follows, where nobody could tell its time apart.
         Plan::new(&input, &tool.choice)?;
         clock.lap("plan");
@@ -179,10 +180,14 @@ fn load(tool: &Tool, runtime: Runtime, clock: &mut Clock) -> Result<Loaded> {
 }
 
 /// From an object in memory to the first event that user space has: milliseconds of each phase; no `event` of tools that see none.
-fn first_event(tool: &Tool, runtime: Runtime) -> Result<BTreeMap<&'static str, f64>> {
+fn first_event(
+    tool: &Tool,
+    runtime: Runtime,
+    phases: bool,
+) -> Result<BTreeMap<&'static str, f64>> {
     let (streams, tables) = tool.maps();
     let mut clock = Clock::new();
-    let mut loaded = load(tool, runtime, &mut clock)?;
+    let mut loaded = load(tool, runtime, phases, &mut clock)?;
     for map in &streams {
         loaded.session().listen(map)?;
     }
@@ -279,7 +284,7 @@ fn memory(tool: &Tool, runtime: Runtime) -> Result<Value> {
     let before = Used::now()?;
     let mut copies = Vec::new();
     for _ in 0..COPIES {
-        let mut loaded = load(tool, runtime, &mut Clock::new())?;
+        let mut loaded = load(tool, runtime, false, &mut Clock::new())?;
         loaded.attach()?;
         copies.push(loaded);
     }
@@ -305,19 +310,19 @@ fn measure(tool: &Tool, rounds: u64) -> Result<Vec<Value>> {
     rows.collect()
 }
 
-/// As [`first_event`]; `cold` is a load that has to compile first.
+/// As [`first_event`]; `cold` is all of it with nothing kept from an earlier load: functions' names, native code.
 fn taken(tool: &Tool, runtime: Runtime) -> Result<BTreeMap<&'static str, f64>> {
     let mut cold = None;
-    if runtime == Runtime::Wasm(Engine::Aot) {
+    if let Runtime::Wasm(_) = runtime {
         forget()?;
-        cold = first_event(tool, runtime)?.remove("load");
+        cold = Some(first_event(tool, runtime, false)?.values().sum());
     }
-    let mut taken = first_event(tool, runtime)?;
+    let mut taken = first_event(tool, runtime, true)?;
     taken.extend(cold.map(|ms| ("cold", ms)));
     Ok(taken)
 }
 
-/// Empties the cache of compiled code.
+/// Empties the cache.
 fn forget() -> Result<()> {
     if Path::new(CACHE).exists() {
         fs::remove_dir_all(CACHE)?;
