@@ -180,11 +180,7 @@ fn load(tool: &Tool, runtime: Runtime, phases: bool, clock: &mut Clock) -> Resul
 }
 
 /// From an object in memory to the first event that user space has: milliseconds of each phase; no `event` of tools that see none.
-fn first_event(
-    tool: &Tool,
-    runtime: Runtime,
-    phases: bool,
-) -> Result<BTreeMap<&'static str, f64>> {
+fn first_event(tool: &Tool, runtime: Runtime, phases: bool) -> Result<BTreeMap<&'static str, f64>> {
     let (streams, tables) = tool.maps();
     let mut clock = Clock::new();
     let mut loaded = load(tool, runtime, phases, &mut clock)?;
