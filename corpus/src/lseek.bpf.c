@@ -161,33 +161,21 @@ static __always_inline void stack(void *ctx)
 	counter(ctx);
 }
 
-/* What `body` does, on each kind. A raw tracepoint sees all system calls: only lseek(2) counts. */
-#define ON_EACH(body)                                         \
-	SEC("kprobe/__x64_sys_lseek")                         \
-	int kprobe_##body(void *ctx)                          \
-	{                                                     \
-		body(ctx);                                    \
-		return 0;                                     \
-	}                                                     \
-	SEC("tp/syscalls/sys_enter_lseek")                    \
-	int tracepoint_##body(void *ctx)                      \
-	{                                                     \
-		body(ctx);                                    \
-		return 0;                                     \
-	}                                                     \
-	SEC("raw_tp/sys_enter")                               \
-	int raw_tp_##body(__u64 *ctx)                         \
-	{                                                     \
-		if (ctx[1] == 8)                              \
-			body(ctx);                            \
-		return 0;                                     \
-	}                                                     \
-	SEC("fentry/__x64_sys_lseek")                         \
-	int fentry_##body(void *ctx)                          \
-	{                                                     \
-		body(ctx);                                    \
-		return 0;                                     \
+#define ON(section, name, body, counts)   \
+	SEC(section)                      \
+	int name(__u64 *ctx)              \
+	{                                 \
+		if (counts)               \
+			body(ctx);        \
+		return 0;                 \
 	}
+
+/* What `body` does, on each kind. A raw tracepoint sees all system calls: only lseek(2) counts. */
+#define ON_EACH(body)                                                      \
+	ON("kprobe/__x64_sys_lseek", kprobe_##body, body, 1)               \
+	ON("tp/syscalls/sys_enter_lseek", tracepoint_##body, body, 1)      \
+	ON("raw_tp/sys_enter", raw_tp_##body, body, ctx[1] == 8)           \
+	ON("fentry/__x64_sys_lseek", fentry_##body, body, 1)
 
 ON_EACH(counter)
 ON_EACH(hash)

@@ -20,7 +20,11 @@ SYM_FUNC_START(wprobe_native_enter)
 	pushq RESUME(%rdi)
 	pushq STACK_LIMIT(%rdi)
 	pushq %rdi
-	LET_RUN %rdi %rax
+	/* the next call's return address is where it resumes */
+	leaq -8(%rsp), %rax
+	movq %rax, RESUME(%rdi)
+	leaq -ROOM(%rsp), %rax
+	movq %rax, STACK_LIMIT(%rdi)
 	movq %rsi, %rax
 	movq %rdx, %r10
 	movq (%r10), %rsi

@@ -31,14 +31,6 @@
 	popq %rbx
 	popq %rbp
 .endm
-
-/* Lets native code of `vm` run on this stack: the next call's return address is where it resumes. */
-.macro LET_RUN vm scratch
-	leaq -8(%rsp), \scratch
-	movq \scratch, RESUME(\vm)
-	leaq -ROOM(%rsp), \scratch
-	movq \scratch, STACK_LIMIT(\vm)
-.endm
 #endif
 
 #endif

@@ -35,12 +35,12 @@ pub(crate) struct Cpu {
     pub(crate) reserve: Reserve,
 }
 
-/// What shim/hit.h knows.
-const _: () = {
-    assert!(core::mem::offset_of!(Cpu, running) == 0);
-    assert!(core::mem::offset_of!(Cpu, timed) == 1);
-    assert!(core::mem::offset_of!(Cpu, ready) == 8);
-};
+// What shim/hit.h knows.
+known_to_c!(Cpu {
+    running: 0,
+    timed: 1,
+    ready: 8
+});
 
 static CPUS: AtomicPtr<Cpu> = AtomicPtr::new(ptr::null_mut());
 static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -15,6 +15,15 @@
 
 extern crate alloc;
 
+/// Holds offsets that C knows against what they are: `known_to_c!(Cpu { running: 0, ready: 8 })`.
+macro_rules! known_to_c {
+    ($ty:ident { $($field:ident: $at:literal),* $(,)? }) => {
+        const _: () = {
+            $(assert!(core::mem::offset_of!($ty, $field) == $at);)*
+        };
+    };
+}
+
 mod allocations;
 mod attach;
 mod control;

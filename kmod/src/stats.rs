@@ -61,11 +61,9 @@ pub(crate) struct Counters {
     nanoseconds: AtomicU64,
 }
 
-/// What shim/hit.h knows.
-const _: () = {
-    assert!(core::mem::offset_of!(Counters, runs) == 0);
-    assert!(core::mem::offset_of!(Stats, disabled) == 0);
-};
+// What shim/hit.h knows.
+known_to_c!(Counters { runs: 0 });
+known_to_c!(Stats { disabled: 0 });
 
 /// Adds to a counter that only this CPU writes: no locked instruction.
 fn add(counter: &AtomicU64, amount: u64) {

@@ -1,7 +1,7 @@
 //! Files kept in a directory from one load to the next: compiled images ([`crate::native::cache`]), names of the kernel's functions.
 //!
-//! A file is named by its kind and the SHA-256 of all that it depends on. The directory and its files are the caller's or root's, and nobody else can write them, or they are not used: what images hold
-//! runs in the kernel.
+//! A file is named by its kind and the SHA-256 of all that it depends on. The directory and its files are the caller's or root's,
+//! and nobody else can write them, or they are not used: what images hold runs in the kernel.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::Write;
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use memmap2::Mmap;
+use sha2::{Digest, Sha256};
 
 /// Where files are kept, unless this says otherwise.
 const VARIABLE: &str = "WPROBE_CACHE";
@@ -52,6 +53,17 @@ impl Kind {
 
 /// Characters of a SHA-256.
 const DIGEST: usize = 64;
+
+/// The key of what depends on all of `parts`, and on nothing else.
+pub(crate) fn key<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// The directory.
 #[derive(Clone, Debug)]

@@ -8,9 +8,8 @@ use std::io;
 use std::ops::Deref;
 
 use memmap2::Mmap;
-use sha2::{Digest, Sha256};
 
-use crate::cache::{Cache, Kind};
+use crate::cache::{self, Cache, Kind};
 
 const PATH: &str = "/proc/kallsyms";
 
@@ -134,20 +133,15 @@ fn key() -> Option<String> {
     // Boots may have all one name, as in some containers.
     let version = fs::read("/proc/version").ok()?;
     let modules = fs::read_to_string("/proc/modules").ok()?;
-    let mut hash = Sha256::new();
-    hash.update(env!("CARGO_PKG_VERSION"));
-    hash.update(boot);
-    hash.update(version);
+    let mut parts = vec![env!("CARGO_PKG_VERSION").as_bytes(), &boot, &version];
     for module in modules.lines() {
         let words: Vec<&str> = module.split(' ').collect();
         // Who uses it changes. Where it lies tells a module from a later one of its name.
         if let [name, size, _, _, state, address, ..] = words[..] {
-            hash.update([name, size, state, address, ""].join(" "));
+            parts.extend([name, size, state, address].map(str::as_bytes));
         }
     }
-    let digest = hash.finalize();
-    let digest = digest.iter().map(|byte| format!("{byte:02x}"));
-    Some(digest.collect())
+    Some(cache::key(parts))
 }
 
 /// Where symbol `name` is, if it is there; 0 if that is hidden.

@@ -60,21 +60,23 @@ pub(crate) struct Ready {
     function: Function,
 }
 
-/// What shim/hit.h knows.
+// What shim/hit.h knows.
+known_to_c!(Ready {
+    gate: 0,
+    slot: 8,
+    stats: 16,
+    counters: 24,
+    context: 32,
+    masks: 40,
+    state: 48,
+    native: 56,
+    fuel: 72,
+    info: 80,
+    words: 88,
+});
+known_to_c!(Attachment { ready: 0 });
 const _: () = {
-    assert!(core::mem::offset_of!(Ready, gate) == 0);
-    assert!(core::mem::offset_of!(Ready, slot) == 8);
-    assert!(core::mem::offset_of!(Ready, stats) == 16);
-    assert!(core::mem::offset_of!(Ready, counters) == 24);
-    assert!(core::mem::offset_of!(Ready, context) == 32);
-    assert!(core::mem::offset_of!(Ready, masks) == 40);
-    assert!(core::mem::offset_of!(Ready, state) == 48);
-    assert!(core::mem::offset_of!(Ready, native) == 56);
-    assert!(core::mem::offset_of!(Ready, fuel) == 72);
-    assert!(core::mem::offset_of!(Ready, info) == 80);
-    assert!(core::mem::offset_of!(Ready, words) == 88);
     assert!(size_of::<Ready>() == 128);
-    assert!(core::mem::offset_of!(Attachment, ready) == 0);
     assert!(size_of::<[AtomicU64; CONTEXT_WORDS]>() == layout::CONTEXT_SIZE as usize);
     assert!(INFO_AT == 511);
 };

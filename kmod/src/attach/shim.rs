@@ -22,11 +22,8 @@ pub(crate) struct Hit {
     probe: *const RawProbe,
 }
 
-/// What shim/wprobe.h knows.
-const _: () = {
-    assert!(core::mem::offset_of!(Hit, from) == 0);
-    assert!(core::mem::offset_of!(Hit, probe) == 8);
-};
+// What shim/wprobe.h knows.
+known_to_c!(Hit { from: 0, probe: 8 });
 
 impl Hit {
     /// None.

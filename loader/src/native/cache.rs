@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::link::SETTINGS;
 use super::{Error, compile};
-use crate::cache::{Cache, Kind};
+use crate::cache::{self, Cache, Kind};
 
 /// The image of `wasm` for `memory` bytes: the one that is kept, or else one that is compiled now and kept.
 ///
@@ -33,22 +33,21 @@ fn is_whole(bytes: &[u8]) -> bool {
 
 /// The key of the image of `wasm` for `memory` bytes.
 fn key(wasm: &[u8], memory: u32) -> String {
-    let mut hash = Sha256::new();
-    let mut field = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    field(wasm);
-    field(&memory.to_le_bytes());
-    field(&VERSION.to_le_bytes());
-    field(env!("CARGO_PKG_VERSION").as_bytes());
-    field(cranelift_codegen::VERSION.as_bytes());
-    for (name, value) in SETTINGS {
-        field(name.as_bytes());
-        field(value.as_bytes());
-    }
-    let digest = hash.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    let (memory, version) = (memory.to_le_bytes(), VERSION.to_le_bytes());
+    let (ours, compiler) = (env!("CARGO_PKG_VERSION"), cranelift_codegen::VERSION);
+    let parts = [
+        wasm,
+        &memory,
+        &version,
+        ours.as_bytes(),
+        compiler.as_bytes(),
+    ];
+    let settings = SETTINGS.iter().flat_map(|(name, value)| [name, value]);
+    cache::key(
+        parts
+            .into_iter()
+            .chain(settings.map(|text| text.as_bytes())),
+    )
 }
 
 #[cfg(test)]

@@ -37,20 +37,26 @@ unsafe extern "C" {
     fn wprobe_native_return();
 }
 
-/// What shim/native.h and shim/hit.h know.
+// What shim/native.h and shim/hit.h know.
+known_to_c!(RunState {
+    vm: 0,
+    argument: 56,
+    outermost: 64,
+    module: 72,
+    hit: 80,
+    left: 96,
+});
+known_to_c!(Vm {
+    fuel: 32,
+    stack_limit: 40,
+    resume: 48
+});
+known_to_c!(Function {
+    entry: 0,
+    module: 8
+});
 const _: () = {
-    assert!(core::mem::offset_of!(RunState, argument) == 56);
-    assert!(core::mem::offset_of!(RunState, outermost) == 64);
-    assert!(core::mem::offset_of!(RunState, module) == 72);
-    assert!(core::mem::offset_of!(RunState, hit) == 80);
-    assert!(core::mem::offset_of!(RunState, left) == 96);
-    assert!(core::mem::offset_of!(Vm, fuel) == 32);
-    assert!(core::mem::offset_of!(Function, entry) == 0);
-    assert!(core::mem::offset_of!(Function, module) == 8);
-    assert!(core::mem::offset_of!(Vm, stack_limit) == 40);
-    assert!(core::mem::offset_of!(Vm, resume) == 48);
     assert!(helpers::native::STACK == 2048);
-    assert!(core::mem::offset_of!(RunState, vm) == 0);
 };
 
 /// What native code on CPU `cpu` knows of memory at `base`.
