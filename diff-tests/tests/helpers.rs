@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use abi::helpers::HELPERS;
+use abi::helpers::{HELPERS, KFUNCS};
 use abi::imports::{BPF, KFUNC};
 use anyhow::{Context, Result};
 use diff_tests::corpus;
 use diff_tests::oracle::native::Native;
-use helpers::calls::KFUNCS;
 use helpers::imports::host_function;
 use loader::open::Input;
 use loader::user::{self, EngineKind, UserHost};

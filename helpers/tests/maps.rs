@@ -33,6 +33,16 @@ fn spec(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> 
     }
 }
 
+/// What the table of map types says of this version's runtimes is what they do.
+#[test]
+fn the_table_says_which_types_there_are() {
+    for map_type in MapType::ALL {
+        let refused = area_bytes(&spec(*map_type, 4, 8, 1), CPUS);
+        let unknown = refused == Err(Errno::EOPNOTSUPP);
+        assert_eq!(map_type.is_provided(), !unknown, "{}", map_type.name());
+    }
+}
+
 /// A map of its own, by host keys and values.
 struct Subject {
     space: Space,

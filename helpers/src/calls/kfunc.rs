@@ -5,17 +5,6 @@
 use super::{Run, Take};
 use crate::host::{Host, Result0};
 
-/// Every kernel function that there is here.
-pub const KFUNCS: &[&str] = &[
-    "bpf_task_from_pid",
-    "bpf_task_acquire",
-    "bpf_task_release",
-    "bpf_cast_to_kern_ctx",
-    "bpf_rdonly_cast",
-    "bpf_rcu_read_lock",
-    "bpf_rcu_read_unlock",
-];
-
 /// Has the implementation of the kernel function `name` taken; `None` if this crate has none.
 pub fn kfunc<H: Host, T: Take<H>>(name: &str, take: T) -> Option<T::Taken> {
     Some(match name {

@@ -30,7 +30,7 @@ use crate::guest::GuestSlice;
 use crate::host::{Errno, Host};
 use crate::space::Space;
 pub use control::{Callback, CallbackImplementation, tail_call};
-pub use kfunc::{KFUNCS, kfunc};
+pub use kfunc::kfunc;
 pub use packet::packet_load;
 pub use probe::probe_load;
 pub use take::{Action, AsValue, Take, only};

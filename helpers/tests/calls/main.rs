@@ -344,6 +344,23 @@ fn every_import_of_the_contract_resolves_with_its_arity() {
     }
 }
 
+/// What the table says of this version's runtimes is what they do.
+#[test]
+fn the_table_says_what_is_provided() {
+    use abi::helpers::{HELPERS, KFUNCS, is_provided};
+    use abi::imports::{BPF, KFUNC};
+    use wprobe_helpers::imports::host_function;
+    let provided = |module, name| host_function::<KnownHost>(module, name).unwrap().provided;
+    for row in HELPERS {
+        assert_eq!(provided(BPF, row.name), row.provided, "{}", row.name);
+        assert_eq!(is_provided(BPF, row.name), row.provided);
+    }
+    for name in KFUNCS {
+        assert!(provided(KFUNC, name) && is_provided(KFUNC, name), "{name}");
+    }
+    assert!(!provided(KFUNC, "bpf_no_such") && !is_provided(KFUNC, "bpf_no_such"));
+}
+
 #[test]
 fn imports_do_what_their_names_say() {
     use abi::imports::{ATOMIC, BPF};

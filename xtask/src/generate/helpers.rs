@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use abi::helpers::{Arg, HELPERS, Helper};
+use abi::helpers::{Arg, HELPERS, Helper, KFUNCS};
 use abi::imports::BPF;
 use helpers::guest::GuestSlice;
 use helpers::host::{Errno, Host};
@@ -227,7 +227,7 @@ pub(super) fn table() -> String {
          tests (`corpus/src/calls_*.bpf.c`); what differs is in the notes.\n\n\
          | id | helper | kernel | user space | notes |\n|---|---|---|---|---|\n",
         HELPERS.len(),
-        helpers::calls::KFUNCS.join(", "),
+        KFUNCS.join(", "),
     );
     for helper in HELPERS {
         let (kernel, user, notes) = match is_provided(helper) {
