@@ -130,3 +130,23 @@ fn strings_are_formatted_parsed_and_compared_as_by_the_kernel() {
         }
     }
 }
+
+/// This kernel has the functions that `bpf_for` calls.
+#[test]
+fn ranges_are_gone_through_as_by_the_kernel() {
+    for program in ["range", "nest"] {
+        for section in [RESULTS, ".bss"] {
+            let expected = native("calls_iter", program, section).unwrap();
+            assert!(expected.iter().any(|byte| *byte != 0));
+            for engine in [EngineKind::Wasmi, EngineKind::Wasmtime, EngineKind::Native] {
+                let found = translated("calls_iter", program, section, engine).unwrap();
+                match section {
+                    RESULTS => {
+                        assert_eq!(results(&found), results(&expected), "{program}, {engine:?}")
+                    }
+                    _ => assert_eq!(found, expected, "{program}, {engine:?}"),
+                }
+            }
+        }
+    }
+}

@@ -13,6 +13,7 @@ pub mod hammer;
 pub mod hostile;
 pub mod hotplug;
 pub mod inventory;
+pub mod kfuncs;
 pub mod lifecycle;
 pub mod limits;
 pub mod native;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Case> {
         diff::CASES,
         run::CASES,
         inventory::CASES,
+        kfuncs::CASES,
         top::CASES,
         limits::CASES,
         native::CASES,

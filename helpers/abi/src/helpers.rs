@@ -366,6 +366,9 @@ pub const KFUNCS: &[&str] = &[
     "bpf_rdonly_cast",
     "bpf_rcu_read_lock",
     "bpf_rcu_read_unlock",
+    "bpf_iter_num_new",
+    "bpf_iter_num_next",
+    "bpf_iter_num_destroy",
 ];
 
 /// Whether this version's runtimes provide the function that a module imports as `module.name`.

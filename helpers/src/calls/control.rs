@@ -9,7 +9,7 @@ use crate::host::{Errno, Host, Result0};
 /// Tail calls in a row (`MAX_TAIL_CALL_CNT`).
 const MAX_TAIL_CALLS: u32 = 33;
 /// Turns of a loop (`BPF_MAX_LOOPS`).
-const MAX_LOOPS: u32 = 8 << 20;
+pub(super) const MAX_LOOPS: u32 = 8 << 20;
 
 /// Calls the function with a number of the module's table.
 pub type Callback<'c> = &'c mut dyn FnMut(u64, [u64; 5]) -> Result0;

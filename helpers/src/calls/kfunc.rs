@@ -2,7 +2,7 @@
 //!
 //! A kernel object is an address here, whose every load is fault-safe; so nothing is held and nothing to be released.
 
-use super::{Run, Take};
+use super::{Run, Take, iter};
 use crate::host::{Host, Result0};
 
 /// Has the implementation of the kernel function `name` taken; `None` if this crate has none.
@@ -11,6 +11,9 @@ pub fn kfunc<H: Host, T: Take<H>>(name: &str, take: T) -> Option<T::Taken> {
         "bpf_task_from_pid" => take.call(task_from_pid),
         "bpf_task_acquire" | "bpf_cast_to_kern_ctx" | "bpf_rdonly_cast" => take.call(same),
         "bpf_task_release" | "bpf_rcu_read_lock" | "bpf_rcu_read_unlock" => take.call(nothing),
+        "bpf_iter_num_new" => take.call(iter::num_new),
+        "bpf_iter_num_next" => take.call(iter::num_next),
+        "bpf_iter_num_destroy" => take.call(iter::num_destroy),
         _ => return None,
     })
 }

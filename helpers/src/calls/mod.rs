@@ -9,6 +9,7 @@ mod control;
 mod event;
 mod format;
 mod function;
+mod iter;
 mod kfunc;
 mod lock;
 mod map;

@@ -2,6 +2,7 @@
 
 mod control;
 mod host;
+mod iter;
 mod path;
 mod references;
 mod stack;
