@@ -22,7 +22,7 @@ fn main() -> Result<()> {
 
     println!("{:<7} {:<16} {:>3} {:>3} PATH", "PID", "COMM", "FD", "ERR");
     while end.is_none_or(|end| Instant::now() < end) {
-        for event in running.wait(Duration::from_millis(100))? {
+        for event in running.wait(Duration::from_secs(1))? {
             let record = &event.record;
             let ret = record.number("ret").context("ret")?;
             // The kernel's convention: a descriptor, or an error below zero.

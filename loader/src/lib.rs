@@ -6,7 +6,7 @@
 //! [`session`] is an object under one of the runtimes, native eBPF too, and the [`inventory`] is all that is loaded under one.
 //! [`native`] compiles modules for the AOT engine.
 //!
-//! **Invariant:** `unsafe` is only where calls take pointers, in [`device`] and [`session`], where files are mapped, in [`cache`],
+//! **Invariant:** `unsafe` is only where calls take pointers, in [`device`], [`session`] and [`wait`], where files are mapped, in [`cache`],
 //! and in [`user`], the runtime in this process. **Invariant:** whatever this library computes, the device checks
 //! again; a wrong value here can make a probe wrong, never the kernel. What [`native`] makes is the exception.
 
@@ -40,3 +40,4 @@ pub mod syscalls;
 mod target_btf;
 pub mod user;
 pub mod values;
+pub mod wait;

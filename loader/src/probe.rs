@@ -19,8 +19,8 @@
 
 use std::cell::LazyCell;
 use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use abi::manifest::{DataKind, Map};
@@ -37,11 +37,10 @@ use crate::resident::Resident;
 use crate::runtime::{self, Runtime, Started, Wish};
 use crate::session::wasm::Wasm;
 use crate::session::{Elements, Session};
+use crate::wait;
 
 /// Where tools are that are called by their names alone.
 const TOOLS: [&str; 3] = ["/usr/sbin", "/usr/bin", "/usr/share/bcc/tools"];
-/// How often [`Running::wait`] looks.
-const GLANCE: Duration = Duration::from_millis(20);
 
 /// An object that can be started.
 #[derive(Clone, Debug)]
@@ -321,11 +320,21 @@ impl Running {
         let end = Instant::now() + time;
         loop {
             let (events, _) = self.events()?;
-            if !events.is_empty() || Instant::now() >= end {
+            let left = end.saturating_duration_since(Instant::now());
+            if !events.is_empty() || left.is_zero() {
                 return Ok(events);
             }
-            thread::sleep(GLANCE);
+            self.ready(None, Some(left))?;
         }
+    }
+
+    /// Waits until something was sent or `other` has something to read, at most `time`, or without an end; whether
+    /// `other` has.
+    pub fn ready(&self, other: Option<BorrowedFd<'_>>, time: Option<Duration>) -> Result<bool> {
+        let mut sources = self.started.session.sources();
+        sources.extend(other);
+        let readable = wait::readable(&sources, time).context("waiting for events")?;
+        Ok(other.is_some() && readable.last() == Some(&true))
     }
 
     /// The elements of map `name`.

@@ -30,6 +30,7 @@ pub mod tasks;
 pub mod tools;
 pub mod top;
 pub mod vfsstat;
+pub mod waiting;
 
 use anyhow::Result;
 
@@ -68,6 +69,7 @@ pub fn all() -> Vec<Case> {
         inventory::CASES,
         kfuncs::CASES,
         top::CASES,
+        waiting::CASES,
         limits::CASES,
         native::CASES,
         LAST,

@@ -1,5 +1,6 @@
 //! `wprobe run`.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -59,9 +60,6 @@ fn runtime() -> impl clap::builder::TypedValueParser<Value = Runtime> {
         row.map_or_else(Runtime::default, |(_, runtime)| *runtime)
     })
 }
-
-/// How often events are looked for.
-const GLANCE: Duration = Duration::from_millis(20);
 
 pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     let probe = args.probe()?;
@@ -138,16 +136,19 @@ impl Screen {
         interval: Option<Duration>,
         end: Option<Instant>,
     ) -> Result<()> {
+        let interval = interval.filter(|_| self.tables);
         let mut next = interval.map(|interval| Instant::now() + interval);
         loop {
             if !self.events(running)? {
                 return Ok(());
             }
             let now = Instant::now();
-            if end.is_some_and(|end| now >= end) || signals.wait(GLANCE)? {
+            let until = next.into_iter().chain(end).min();
+            let time = until.map(|until| until.saturating_duration_since(now));
+            if end.is_some_and(|end| now >= end) || running.ready(Some(signals.as_fd()), time)? {
                 return Ok(());
             }
-            if next.is_some_and(|next| now >= next) && self.tables {
+            if next.is_some_and(|next| Instant::now() >= next) {
                 if !self.state(running)?.print(self.json)? {
                     return Ok(());
                 }

@@ -63,6 +63,13 @@ impl PerfBuffer {
     }
 }
 
+impl AsFd for PerfBuffer {
+    /// Readable while one of the rings is.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
+    }
+}
+
 /// A ring of a perf event array. It is in the map until it is dropped.
 #[derive(Debug)]
 pub struct PerfRing {
@@ -224,6 +231,13 @@ impl RingBuffer {
             self.consumer.word(0).store(position, Release);
         }
         count
+    }
+}
+
+impl AsFd for RingBuffer {
+    /// Readable while the ring is.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
     }
 }
 

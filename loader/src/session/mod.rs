@@ -6,6 +6,7 @@ pub mod perf;
 pub mod wasm;
 
 use std::iter::Sum;
+use std::os::fd::BorrowedFd;
 
 use anyhow::Result;
 
@@ -98,6 +99,8 @@ pub trait Session {
     fn listen(&mut self, name: &str) -> Result<()>;
     /// What came of map `name` since the last call, without waiting.
     fn sent(&mut self, name: &str) -> Result<Sent>;
+    /// Descriptors that poll(2) finds readable when there is something to take: those of every map that is listened to.
+    fn sources(&self) -> Vec<BorrowedFd<'_>>;
     /// What its programs cost so far.
     fn cost(&self) -> Result<Cost>;
     /// Attaches what it was opened with.

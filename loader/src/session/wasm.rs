@@ -1,6 +1,7 @@
 //! An object or module on `/dev/wprobe`.
 
 use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use abi::map_types::MapType;
@@ -169,6 +170,14 @@ impl Session for Wasm {
             Rings::Ring(ring) => ring.read(|event| sent.events.push((0, event.to_vec()))),
         };
         Ok(sent)
+    }
+
+    fn sources(&self) -> Vec<BorrowedFd<'_>> {
+        let source = |rings| match rings {
+            &Rings::Perf(ref perf) => perf.as_fd(),
+            &Rings::Ring(ref ring) => ring.as_fd(),
+        };
+        self.rings.values().map(source).collect()
     }
 
     fn cost(&self) -> Result<Cost> {

@@ -8,7 +8,7 @@ mod rings;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr;
 use std::sync::Mutex;
 use std::thread;
@@ -221,6 +221,10 @@ impl Session for Native {
         listener
             .with_context(|| format!("nobody listens to {name}"))?
             .take()
+    }
+
+    fn sources(&self) -> Vec<BorrowedFd<'_>> {
+        self.listeners.values().map(AsFd::as_fd).collect()
     }
 
     fn cost(&self) -> Result<Cost> {

@@ -1,6 +1,7 @@
 //! What maps send.
 
 use std::cell::RefCell;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -56,5 +57,17 @@ impl Listener {
             Rings::Ring(ring) => ring.poll(Duration::ZERO)?,
         }
         Ok(self.sent.take())
+    }
+}
+
+impl AsFd for Listener {
+    /// libbpf's own epoll instance over the rings.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let fd = match &self.rings {
+            Rings::Perf(perf) => perf.epoll_fd(),
+            Rings::Ring(ring) => ring.epoll_fd(),
+        };
+        // SAFETY: libbpf keeps it open until the buffer is freed, which this value owns.
+        unsafe { BorrowedFd::borrow_raw(fd) }
     }
 }
