@@ -17,7 +17,7 @@ use crate::exec::{PROGRAMS, cargo_target, command, output, root};
 use crate::kernels::Kernel;
 use crate::progress::{say, step};
 use crate::vm::{self, Engine, Guest};
-use crate::{kmod, setup};
+use crate::{cases, kmod, setup};
 use report::Report;
 
 /// Guests that run at the same time. Each is one thread of work.
@@ -61,8 +61,9 @@ pub(crate) struct Plan {
     case: Vec<String>,
 }
 
-/// The task itself. Exit status 1 if anything differs that must not.
+/// The task itself. Exit status 1 if anything differs that must not, or was not compared.
 pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
+    let cases = cases::wanted(&plan.case)?;
     let kernels = crate::kernels::or_all(plan.kernel.clone());
     setup::ensure(&kernels)?;
     for kernel in &kernels {
@@ -75,9 +76,9 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
         return own(plan, object, &kernels);
     }
     let results = Mutex::new(Vec::new());
-    let healthy = guests(&kernels, plan, &results)?;
+    let healthy = guests(&kernels, plan, &cases, &results)?;
     let results = results.into_inner().expect("nothing panics here");
-    let report = Report::new(&kernels, &results);
+    let report = Report::new(&kernels, &cases, &results);
     print!("{}", report.text());
     if let Some(path) = &plan.json {
         let lines = results.iter().map(|row| format!("{row}\n"));
@@ -89,12 +90,10 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     if plan.table {
         fs::write(root().join(TABLE), report.markdown())?;
     }
-    Ok(
-        match healthy && results.iter().all(|row| row["good"] == true) {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        },
-    )
+    Ok(match healthy && report.is_good() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 /// `wprobe diff` of an object on each kernel. Exit status 1 if it is not equal on one.
@@ -134,11 +133,16 @@ fn own(plan: &Plan, object: &Path, kernels: &[Kernel]) -> Result<ExitCode> {
 }
 
 /// Runs the cases on each kernel; whether all guests were well to their end.
-fn guests(kernels: &[Kernel], plan: &Plan, results: &Mutex<Vec<Value>>) -> Result<bool> {
+fn guests(
+    kernels: &[Kernel],
+    plan: &Plan,
+    cases: &[String],
+    results: &Mutex<Vec<Value>>,
+) -> Result<bool> {
     let (next, sick) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || -> Result<()> {
         while let Some(&kernel) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (rows, healthy) = guest(kernel, plan)?;
+            let (rows, healthy) = guest(kernel, plan, cases)?;
             sick.fetch_add(usize::from(!healthy), Ordering::Relaxed);
             results.lock().expect("nothing panics here").extend(rows);
         }
@@ -155,7 +159,7 @@ fn guests(kernels: &[Kernel], plan: &Plan, results: &Mutex<Vec<Value>>) -> Resul
 }
 
 /// The cases on one kernel: their results, and whether the guest was well to its end.
-fn guest(kernel: Kernel, plan: &Plan) -> Result<(Vec<Value>, bool)> {
+fn guest(kernel: Kernel, plan: &Plan, cases: &[String]) -> Result<(Vec<Value>, bool)> {
     let name = format!("diff-{}.json", kernel.name());
     let file = vm::out_dir().join(&name);
     fs::create_dir_all(vm::out_dir())?;
@@ -166,19 +170,17 @@ fn guest(kernel: Kernel, plan: &Plan) -> Result<(Vec<Value>, bool)> {
     if let Some(events) = plan.events {
         words.extend(["--events".to_owned(), events.to_string()]);
     }
-    words.extend(plan.case.iter().cloned());
+    words.extend(cases.iter().cloned());
     let guest = Guest {
         timeout: PATIENCE,
         ..Guest::new(kernel, words)
     };
     let outcome = guest.boot(&|line, _| say(kernel.name(), line))?;
-    for defect in &outcome.defects {
-        say(kernel.name(), format_args!("defect: {defect}"));
-    }
+    outcome.explain(kernel.name());
     let text = fs::read_to_string(&file)?;
     let rows = text.lines().map(serde_json::from_str);
     let rows: Vec<Value> = rows.collect::<Result<_, _>>().context("a line a case")?;
-    // 1: something differs, which the rows say.
+    // 1: something differs, or the guest's program failed: rows say it, or are missing.
     let ended = matches!(outcome.status, Some(0 | 1)) && outcome.defects.is_empty();
     Ok((rows, ended))
 }

@@ -80,9 +80,14 @@ impl Fault {
 
 /// The task itself. Exit status 1 if a fault stays unnoticed.
 pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
-    setup::ensure(&[plan.kernel])?;
     let is_it = |fault: &Fault| plan.filter.as_ref().is_none_or(|f| fault.name.contains(f));
     let faults: Vec<_> = Fault::list()?.into_iter().filter(is_it).collect();
+    ensure!(
+        !faults.is_empty(),
+        "no fault's name contains {}",
+        plan.filter.as_deref().unwrap_or_default()
+    );
+    setup::ensure(&[plan.kernel])?;
     let mut tree = Tree::copy(plan.kernel)?;
     let tests: BTreeSet<_> = faults.iter().map(|fault| &fault.test).collect();
     for test in tests {

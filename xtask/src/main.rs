@@ -3,6 +3,7 @@
 //! One file a task. A task does all its own set-up (packages, kernels, building) and says what it does on stderr.
 
 mod bench;
+mod cases;
 mod demo;
 mod diff;
 mod dist;

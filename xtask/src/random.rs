@@ -8,7 +8,7 @@ use crate::exec::{command, root};
 #[derive(clap::Args, Debug)]
 pub(crate) struct Plan {
     /// How many
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     programs: u64,
     /// Where to begin
     #[arg(long, default_value_t = 1)]

@@ -15,7 +15,7 @@ use crate::exec::{PROGRAMS, cargo_target, command, output, root};
 use crate::kernels::Kernel;
 use crate::progress::{say, step};
 use crate::vm::{self, Guest};
-use crate::{kmod, setup};
+use crate::{cases, kmod, setup};
 
 /// How long a guest may take for all tools.
 const PATIENCE: Duration = Duration::from_secs(45 * 60);
@@ -44,6 +44,7 @@ pub(crate) struct Plan {
 
 /// The task itself. Exit status 1 if a tool prints nothing, or something else than Debian's does.
 pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
+    let tools = cases::wanted(&plan.tool)?;
     setup::ensure(&[plan.kernel])?;
     kmod::build(plan.kernel)?;
     step("tools", "building the guests' programs", || {
@@ -67,9 +68,23 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     if plan.table {
         fs::write(root().join(TABLE), table)?;
     }
-    let good =
-        guests.iter().all(|(_, healthy)| *healthy) && rows.iter().all(|row| row["good"] == true);
+    let good = guests.iter().all(|(_, healthy)| *healthy)
+        && rows.iter().all(|row| row["good"] == true)
+        && is_complete(&rows, &tools);
     Ok(ExitCode::from(u8::from(!good)))
+}
+
+/// Whether each tool has its row of each runtime.
+fn is_complete(rows: &[Value], tools: &[String]) -> bool {
+    let has_row = |tool: &String, runtime: &str| {
+        let is_it = |row: &Value| {
+            row["tool"] == **tool && row["runtime"] == runtime && row["beside"] == false
+        };
+        rows.iter().any(is_it)
+    };
+    let alone = COLUMNS.iter().filter(|(_, _, beside)| !beside);
+    let mut alone = alone.map(|(_, runtime, _)| runtime);
+    alone.all(|runtime| tools.iter().all(|tool| has_row(tool, runtime)))
 }
 
 /// The tools in a guest: a row each, and whether the guest was well to its end.
@@ -122,4 +137,27 @@ in the kernel module and by the kernel's own eBPF; and at the same time as Debia
         let _ = writeln!(text, "| {tool} | {} |", cells.join(" | "));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_tool_without_a_row_is_missing() {
+        let row = |tool, runtime| json!({ "tool": tool, "runtime": runtime, "beside": false });
+        let rows = [
+            row("a", "native"),
+            row("a", "kernel-wasm"),
+            row("b", "native"),
+        ];
+        let is_complete = |tools: &[&str]| {
+            let tools: Vec<_> = tools.iter().map(|tool| tool.to_string()).collect();
+            is_complete(&rows, &tools)
+        };
+        assert!(is_complete(&["a"]));
+        assert!(!is_complete(&["a", "b"]) && !is_complete(&["c"]));
+    }
 }

@@ -1,13 +1,14 @@
 //! Native against wasm, case by case, inside a guest: `guest-diff [--json FILE] [--events N] [CASE…]`.
 //!
-//! With `--events` workloads are repeated until their tool has seen so many. Exit status 1 if anything differs that must not. The file gets a line a case.
+//! With `--events` workloads are repeated until their tool has seen so many. Exit status 1 if anything differs that must not, or was not compared.
+//! The file gets a line for each case, also for one that cannot be read.
 
 use std::fs::File;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use diff_tests::guest;
 use diff_tests::tool::{Case, Verdict};
 use serde_json::{Value, json};
@@ -27,9 +28,15 @@ fn main() -> Result<ExitCode> {
     let mut bad = 0;
     for name in &names {
         let begin = Instant::now();
-        let case = Case::read(name)?;
-        let verdict = guest::device().and_then(|device| case.run(&device, name, &kernel, events));
-        guest::check_clean()?;
+        let case = Case::read(name);
+        let verdict = match &case {
+            Ok(case) => guest::device().and_then(|device| {
+                let verdict = case.run(&device, name, &kernel, events)?;
+                guest::check_clean()?;
+                Ok(verdict)
+            }),
+            Err(error) => Err(anyhow!("{error:#}")),
+        };
         let good = verdict.as_ref().is_ok_and(Verdict::is_good);
         bad += usize::from(!good);
         let said = match &verdict {
@@ -38,7 +45,7 @@ fn main() -> Result<ExitCode> {
         };
         println!("{name:<16} {:5.1} s  {said}", begin.elapsed().as_secs_f64());
         if let Some(file) = &mut json {
-            let row = row(&case, &verdict);
+            let row = row(case.as_ref().ok(), &verdict);
             writeln!(
                 file,
                 "{}",
@@ -61,9 +68,13 @@ fn option(args: &mut Vec<String>, name: &str) -> Result<Option<String>> {
     Ok(Some(value))
 }
 
-fn row(case: &Case, verdict: &Result<Verdict>) -> Value {
+fn row(case: Option<&Case>, verdict: &Result<Verdict>) -> Value {
     match verdict {
-        Ok(Verdict::Compared(outcome)) => json!({ "compared": outcome, "rules": case.differ }),
+        Ok(Verdict::Compared(outcome)) => json!({
+            "compared": outcome,
+            "verdict": outcome.verdict().to_string(),
+            "rules": case.map(|case| &case.differ),
+        }),
         Ok(Verdict::Except(why)) => json!({ "except": why }),
         Ok(Verdict::Absent(why)) => json!({ "absent": why }),
         Err(error) => json!({ "error": format!("{error:#}") }),

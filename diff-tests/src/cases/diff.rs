@@ -17,6 +17,8 @@ pub const CASES: &[Case] = &[
         differs,
     ),
     ("diff::a_failed_workload_is_told", failed),
+    ("diff::nothing_compared_is_status_1", idle),
+    ("diff::a_rule_about_nothing_is_status_1", misspelt),
 ];
 
 fn diff(file: &Path, more: &[&str]) -> Result<Output> {
@@ -39,7 +41,7 @@ fn equal() -> Result<()> {
     )?;
     let result = json(&output)?;
     ensure!(
-        output.status.success() && result["equal"] == true,
+        output.status.success() && result["equal"] == true && result["verdict"] == "equal",
         "{result}"
     );
     ensure!(result["compared"]["runs"].as_u64() >= Some(6), "{result}");
@@ -61,8 +63,42 @@ fn differs() -> Result<()> {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/filelife.toml");
     let output = diff(tool, &["--workload", &files, "--rules", rules])?;
     let result = json(&output)?;
-    ensure!(output.status.success(), "{result}");
+    let verdict = result["verdict"].as_str().unwrap_or_default();
+    ensure!(
+        output.status.success() && verdict.starts_with("equal within"),
+        "{result}"
+    );
     ensure!(result["compared"]["events"].as_u64() >= Some(5), "{result}");
+    Ok(())
+}
+
+/// Its programs are attached, and what they wait for does not happen.
+fn idle() -> Result<()> {
+    let output = diff(Path::new("/usr/sbin/oomkill"), &["--workload", "true"])?;
+    let (result, said) = (json(&output)?, String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.code() == Some(1)
+            && result["equal"] == false
+            && result["verdict"] == "NOT EXERCISED"
+            && said.contains("nothing was compared"),
+        "{result} {said}"
+    );
+    Ok(())
+}
+
+/// Rules whose names are no field's: of a map, of a member, of a variable; alone, and beside one that is right.
+fn misspelt() -> Result<()> {
+    for field in ["strat", "start.delta", ".bss.no_such", "start.key.pid.x"] {
+        let right = ["--differ", "start=1000000000"];
+        let options = ["--workload", "true", "--differ", field];
+        let tool = Path::new("/usr/sbin/filelife");
+        let output = diff(tool, &[&options[..], &right].concat())?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(1) && said.contains(&format!("a rule about {field}")),
+            "{field}: {said}"
+        );
+    }
     Ok(())
 }
 

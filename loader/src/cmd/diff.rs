@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use loader::diff::{Pair, Plan, Rule, Stack, Workload};
+use loader::diff::{Pair, Plan, Rule, Stack, Verdict, Workload};
 use loader::layout::Layout;
 use loader::profile::Profile;
 use serde::Deserialize;
@@ -29,7 +29,8 @@ is compared, field by field. What may differ, such as times that are read one af
   --differ FIELD=N        its numbers may be N apart
   --rules FILE            the same in TOML: [[differ]] with field, within or part, and reason; [[stacks]] with field and map
 
-The exit status is 0 if everything was seen and is equal.")]
+A rule that is about no field of what is compared is an error. The exit status is 0 if programs ran under both and all they saw
+is equal: \"equal\", or \"equal within N rules\" where so many rules were needed. It is 1 if something differs, or if no program ran.")]
 pub(super) struct Args {
     /// A tool's name, a BPF object, or an executable that embeds one
     file: PathBuf,
@@ -82,14 +83,20 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     let name = &input.name;
     let output = Output {
         text: format!("{name}: {outcome}"),
-        json: json!({ "name": name, "equal": outcome.equal(), "compared": outcome }),
+        json: json!({
+            "name": name,
+            "equal": outcome.equal(),
+            "verdict": outcome.verdict().to_string(),
+            "compared": outcome,
+        }),
     };
-    let wrong = match outcome.findings.differences.len() {
-        0 if outcome.runs == 0 => {
+    let wrong = match (outcome.verdict(), outcome.findings.differences.len()) {
+        (Verdict::Equal | Verdict::EqualWithin(_), _) => return Ok(output),
+        (Verdict::NotExercised, _) => {
             "no program ran while the workload did: nothing was compared".to_owned()
         }
-        0 => return Ok(output),
-        count => format!("{count} differences"),
+        (Verdict::Differs, 0) => "programs ran under one runtime only".to_owned(),
+        (Verdict::Differs, count) => format!("{count} differences"),
     };
     output.print(json)?;
     bail!("{name}: {wrong}")

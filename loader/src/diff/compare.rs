@@ -1,7 +1,7 @@
 //! Two values, maps or streams of events, held against each other field by field.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -33,6 +33,8 @@ pub struct Findings {
     pub fields: u64,
     /// How many of these differ as a rule allows.
     pub allowed: u64,
+    /// The rules that allowed it, by their fields.
+    pub rules: BTreeSet<String>,
     /// What differs beyond that.
     pub differences: Vec<Difference>,
 }
@@ -83,7 +85,7 @@ impl<'r> Comparison<'r> {
 
     /// Elements by key. Of those whose keys differ in what a rule leaves out only, the numbers are added up.
     fn keyed(
-        &self,
+        &mut self,
         name: &str,
         key: &Shape,
         value: &Shape,
@@ -95,10 +97,13 @@ impl<'r> Comparison<'r> {
             for field in &key.fields {
                 let rule = self.rule(&format!("{name}.key"), field);
                 if let Some(bytes) = k.get_mut(field.at..field.at + field.size)
-                    && rule.is_some_and(|rule| rule.text)
+                    && let Some(rule) = rule.filter(|rule| rule.text)
                 {
                     let text = until_nul(bytes).len();
-                    bytes[text..].fill(0);
+                    if bytes[text..].iter().any(|byte| *byte != 0) {
+                        bytes[text..].fill(0);
+                        self.allow(rule);
+                    }
                 }
             }
             match keyed.entry(k) {
@@ -192,12 +197,15 @@ impl<'r> Comparison<'r> {
             let at_threshold = |field: &Field| {
                 let number = number(field, bytes_of(field, event));
                 let rule = self.rule(name, field);
-                rule.is_some_and(|rule| rule.is_at_threshold(number))
+                rule.filter(|rule| rule.is_at_threshold(number))
             };
-            let is_left_out = more > 0 && shape_of(event).fields.iter().any(at_threshold);
-            more -= usize::from(is_left_out);
-            self.findings.allowed += u64::from(is_left_out);
-            !is_left_out
+            let rule = shape_of(event).fields.iter().find_map(at_threshold);
+            let Some(rule) = rule.filter(|_| more > 0) else {
+                return true;
+            };
+            more -= 1;
+            self.allow(rule);
+            false
         });
     }
 
@@ -239,7 +247,7 @@ impl<'r> Comparison<'r> {
             }
             match rule {
                 _ if n == w => {}
-                Some(rule) if allows(rule, field, n, w) => self.findings.allowed += 1,
+                Some(rule) if allows(rule, field, n, w) => self.allow(rule),
                 _ => {
                     let (at, n, w) = apart(field, n, w);
                     self.differ(join(place, &field.path) + &at, n, w);
@@ -249,13 +257,21 @@ impl<'r> Comparison<'r> {
         for (array, (rule, ours, theirs)) in slots {
             match ours == theirs {
                 true => {}
-                false if rule.allows_slots(&ours, &theirs) => self.findings.allowed += 1,
+                false if rule.allows_slots(&ours, &theirs) => self.allow(rule),
                 false => {
                     let shown = [ours, theirs].map(|slots| format!("{slots:?}"));
                     let [ours, theirs] = shown;
                     self.differ(join(place, &array), ours, theirs);
                 }
             }
+        }
+    }
+
+    /// Notes a difference that `rule` allows.
+    fn allow(&mut self, rule: &Rule) {
+        self.findings.allowed += 1;
+        if !self.findings.rules.contains(&rule.field) {
+            self.findings.rules.insert(rule.field.clone());
         }
     }
 

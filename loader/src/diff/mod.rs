@@ -8,6 +8,7 @@ mod fields;
 mod rules;
 mod sources;
 mod stacks;
+mod verdict;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use serde::Serialize;
 pub use compare::{Difference, Findings};
 pub use rules::Rule;
 pub use stacks::Stack;
+pub use verdict::Verdict;
 pub use workload::Workload;
 
 use crate::attach::{Choice, Decision};
@@ -100,7 +102,7 @@ type State = BTreeMap<String, Elements>;
 pub struct Outcome {
     /// Programs that were attached, under both runtimes.
     pub programs: Vec<String>,
-    /// How often they ran as wasm.
+    /// How often they ran as wasm, since the common beginning.
     pub runs: u64,
     /// How many events they sent natively.
     pub events: u64,
@@ -121,9 +123,9 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether nothing differs that must not.
+    /// Whether both ran, and nothing differs that must not.
     pub fn equal(&self) -> bool {
-        self.findings.differences.is_empty()
+        self.verdict().is_good()
     }
 
     /// How many events were sent, or else how often its programs ran.
@@ -152,15 +154,16 @@ const SHOWN: usize = 12;
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.equal() { "equal" } else { "DIFFERS" };
         let Findings {
             fields,
             allowed,
             differences,
+            ..
         } = &self.findings;
         write!(
             f,
-            "{verdict}: {} programs, {} runs, {} events, {fields} fields, of which {allowed} differ as they may",
+            "{}: {} programs, {} runs, {} events, {fields} fields, of which {allowed} differ as they may",
+            self.verdict(),
             self.programs.len(),
             self.runs,
             self.events
@@ -248,6 +251,7 @@ impl Pair {
             pair.wasm.listen(&map.name)?;
             pair.streams.push((map.name.clone(), shape));
         }
+        verdict::check_rules(&pair.rules, &pair.maps, &pair.streams)?;
         pair.initial = pair.state(&pair.native)?;
         pair.native.attach_chosen(&plan.choice)?;
         pair.wasm.attach()?;
@@ -303,8 +307,9 @@ impl Pair {
         })
     }
 
+    /// Runs as wasm since the common beginning.
     fn runs(&self) -> Result<u64> {
-        Ok(self.wasm.programs()?.iter().map(|p| p.runs).sum())
+        Ok(self.wasm.cost()?.since(self.spent[1]).timed)
     }
 
     /// Puts both into their first state, at a moment at which nothing happens.

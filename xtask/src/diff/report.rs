@@ -13,8 +13,10 @@ pub(super) struct Report<'r> {
 }
 
 impl<'r> Report<'r> {
-    pub(super) fn new(kernels: &[Kernel], results: &'r [Value]) -> Self {
-        let mut cases: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    /// A row for each of `cases`, whether it has a result or not.
+    pub(super) fn new(kernels: &[Kernel], cases: &'r [String], results: &'r [Value]) -> Self {
+        let rows = cases.iter().map(|case| (case.as_str(), BTreeMap::new()));
+        let mut cases: BTreeMap<_, BTreeMap<_, _>> = rows.collect();
         for row in results {
             if let (Some(case), Some(kernel)) = (row["case"].as_str(), row["kernel"].as_str()) {
                 cases.entry(case).or_default().insert(kernel, row);
@@ -26,10 +28,17 @@ impl<'r> Report<'r> {
         }
     }
 
+    /// Whether each case has a good result on each kernel.
+    pub(super) fn is_good(&self) -> bool {
+        let good = |row: Option<&&Value>| row.is_some_and(|row| row["good"] == true);
+        let mut rows = self.cases.values();
+        rows.all(|rows| self.kernels.iter().all(|kernel| good(rows.get(kernel))))
+    }
+
     /// A case's result on a kernel, in a few words.
     fn cell(&self, case: &str, kernel: &str) -> String {
         let Some(row) = self.cases[case].get(kernel) else {
-            return "not run".to_owned();
+            return "NOT RUN".to_owned();
         };
         let result = &row["result"];
         if result["except"].is_string() {
@@ -47,9 +56,10 @@ impl<'r> Report<'r> {
             0 => format!("{} runs", count("runs")),
             events => format!("{events} events"),
         };
+        let verdict = result["verdict"].as_str().unwrap_or("DIFFERS");
         match row["good"] == true {
-            true => format!("equal, {seen}"),
-            false => "DIFFERS".to_owned(),
+            true => format!("{verdict}, {seen}"),
+            false => verdict.to_owned(),
         }
     }
 
@@ -88,19 +98,18 @@ impl<'r> Report<'r> {
 
     pub(super) fn text(&self) -> String {
         let mut text = format!("{:<16}", "");
-        text.extend(self.kernels.iter().map(|kernel| format!("  {kernel:<22}")));
+        text.extend(self.kernels.iter().map(|kernel| format!("  {kernel:<34}")));
         text.push('\n');
         for (case, cells) in self.lines() {
             text += &format!("{case:<16}");
-            text.extend(cells.iter().map(|cell| format!("  {cell:<22}")));
+            text.extend(cells.iter().map(|cell| format!("  {cell:<34}")));
             text.push('\n');
         }
         for (case, rows) in &self.cases {
-            let wrong = rows.iter().filter(|(_, row)| row["good"] != true);
+            let is_wrong = |kernel: &&&str| rows.get(*kernel).is_none_or(|r| r["good"] != true);
+            let wrong = self.kernels.iter().filter(is_wrong);
             text.extend(
-                wrong.map(|(kernel, _)| {
-                    format!("again: cargo xtask diff {case} --kernel {kernel}\n")
-                }),
+                wrong.map(|kernel| format!("again: cargo xtask diff {case} --kernel {kernel}\n")),
             );
         }
         text + &self.sum() + "\n"
@@ -177,7 +186,7 @@ impl<'r> Report<'r> {
         }
         format!(
             "<!doctype html><meta charset=\"utf-8\"><title>Native against wasm</title><style>body{{font:15px sans-serif;margin:2em}}\
-             td,th{{padding:.2em .8em;text-align:left}}.equal{{background:#dfd}}.differs,.fails{{background:#fcc}}.native{{background:#eee}}</style>{body}\n"
+             td,th{{padding:.2em .8em;text-align:left}}.equal{{background:#dfd}}.differs,.fails,.not{{background:#fcc}}.native{{background:#eee}}</style>{body}\n"
         )
     }
 }
@@ -227,31 +236,55 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_case_without_a_result_is_not_good() {
+        let row = |good| json!({ "case": "a", "kernel": "6.12", "good": good, "result": {} });
+        let is_good = |cases: &[&str], results: &[Value]| {
+            let cases: Vec<_> = cases.iter().map(|case| case.to_string()).collect();
+            Report::new(&[Kernel::V6_12], &cases, results).is_good()
+        };
+        assert!(is_good(&["a"], &[row(true)]));
+        assert!(!is_good(&["a"], &[row(false)]));
+        assert!(!is_good(&["a"], &[]));
+        assert!(!is_good(&["a", "b"], &[row(true)]));
+    }
+
+    #[test]
     fn every_result_has_its_cell() {
         let row = |case: &str, kernel: &str, good: bool, result: Value| json!({ "case": case, "kernel": kernel, "good": good, "result": result });
         let compared = |events| {
             let cost = |time: u64| json!({ "misses": 1, "timed": 4, "nanoseconds": time });
             json!({
                 "compared": { "events": events, "runs": 7, "native": cost(400), "wasm": cost(1000) },
+                "verdict": "equal within 1 rule",
                 "rules": [{ "field": "start.ts", "reason": "clocks" }],
             })
         };
         let results = [
             row("a", "6.1", true, compared(3)),
             row("a", "6.12", true, compared(0)),
-            row("b", "6.1", false, compared(3)),
+            row(
+                "b",
+                "6.1",
+                false,
+                json!({ "compared": {}, "verdict": "NOT EXERCISED" }),
+            ),
             row("b", "6.12", true, json!({ "except": "it is <new>" })),
             row("c", "6.1", false, json!({ "error": "no" })),
         ];
-        let report = Report::new(&[Kernel::V6_1, Kernel::V6_12], &results);
+        let cases = ["a", "b", "c", "d"].map(str::to_owned);
+        let report = Report::new(&[Kernel::V6_1, Kernel::V6_12], &cases, &results);
         let lines: Vec<_> = report.lines().collect();
-        assert_eq!(lines[0].1, ["equal, 3 events", "equal, 7 runs"]);
-        assert_eq!(lines[1].1, ["DIFFERS", "native cannot"]);
-        assert_eq!(lines[2].1, ["FAILS", "not run"]);
-        assert_eq!(report.sum(), "1 of 3 equal on 6.1, 6.12");
-        let again =
-            "again: cargo xtask diff b --kernel 6.1\nagain: cargo xtask diff c --kernel 6.1\n";
-        assert!(report.text().contains(again), "{}", report.text());
+        let equal = ["3 events", "7 runs"].map(|seen| format!("equal within 1 rule, {seen}"));
+        assert_eq!(lines[0].1, equal);
+        assert_eq!(lines[1].1, ["NOT EXERCISED", "native cannot"]);
+        assert_eq!(lines[2].1, ["FAILS", "NOT RUN"]);
+        assert_eq!(lines[3].1, ["NOT RUN", "NOT RUN"]);
+        assert_eq!(report.sum(), "1 of 4 equal on 6.1, 6.12");
+        let again = [("b", "6.1"), ("c", "6.1"), ("c", "6.12"), ("d", "6.1")];
+        let again = again
+            .map(|(case, kernel)| format!("again: cargo xtask diff {case} --kernel {kernel}\n"));
+        let again = again.concat();
+        assert!(report.text().contains(&again), "{}", report.text());
         assert!(report.markdown().contains("* b on 6.12: it is <new>"));
         let html = report.html();
         assert!(html.contains("it is &lt;new>"));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use abi::map_types::MapType;
 use abi::uapi::Resource;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use diff_tests::guest;
 use diff_tests::workload::{sockets, system};
 use loader::attach::{Choice, Plan};
@@ -328,6 +328,10 @@ fn forget() -> Result<()> {
 
 /// Of these tools, or of all.
 pub(crate) fn run(rounds: u64, only: &[&str]) -> Result<Value> {
+    for unknown in only {
+        let is_known = TOOLS.iter().any(|(name, _)| name == unknown);
+        ensure!(is_known, "no tool {unknown} is measured");
+    }
     // SAFETY: nothing else runs in this process yet.
     unsafe { std::env::set_var("WPROBE_CACHE", CACHE) };
     let mut tools = Vec::new();
