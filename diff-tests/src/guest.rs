@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::{env, fs};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 use abi::uapi::{Kind, Resource};
 use anyhow::{Context, Result, bail, ensure};
@@ -83,6 +84,19 @@ pub fn check_clean() -> Result<()> {
     );
     let in_probes = about.probe_allocations;
     ensure!(in_probes == 0, "{in_probes} allocations inside probes");
+    Ok(())
+}
+
+/// How long anything may take on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `is_so`, which is looked at again and again.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    while !is_so()? {
+        ensure!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use crate::compare::counters;
 use crate::oracle::native::Native;
 use crate::wasm::Wasm;
 use crate::workload::paths::Files;
-use crate::workload::{syscalls, user};
+use crate::workload::{Stay, syscalls, user};
 use crate::{corpus, guest};
 
 /// The tests of this area.
@@ -302,6 +302,8 @@ struct Comparison {
     /// Exports that are attached.
     exports: Vec<String>,
     has_times: bool,
+    /// Some calls are about the CPU, and either runtime's probe may be hit on another if the thread moves between the two.
+    _stay: Stay,
     /// Device and inode of this process's PID namespace.
     space: (u64, u64),
 }
@@ -314,6 +316,7 @@ impl Comparison {
         let events: Vec<&str> = attached().map(name_of).collect();
         // Before anything is attached: it is an event.
         let space = fs::metadata("/proc/self/ns/pid")?;
+        let stay = Stay::here()?;
         let mut native = Native::load(object, name, &loaded)?;
         let mut wasm = Wasm::load(&guest::device()?, object, name, &events)?;
         for program in &events {
@@ -331,6 +334,7 @@ impl Comparison {
             sections: sections.map(|map| map.name.clone()).collect(),
             exports: attached().map(|program| program.export.clone()).collect(),
             space: (space.dev(), space.ino()),
+            _stay: stay,
             has_times: manifest.maps.iter().any(|map| map.name == TIMES),
         })
     }

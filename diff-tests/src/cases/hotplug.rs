@@ -138,11 +138,10 @@ fn under_load() -> Result<()> {
             late.attach()?;
             load(&device)?.attach()?;
             drop(unplugged);
-            thread::sleep(Duration::from_millis(50));
-            let sampled = |wasm: &Wasm| wasm.programs().map(|p| p.iter().map(|p| p.runs).sum());
-            let sampled: [u64; 2] = [sampled(&early)?, sampled(&late)?];
-            ensure!(sampled.iter().all(|runs| *runs > 0), "samples: {sampled:?}");
-            Ok(())
+            let sampled = |wasm: &Wasm| wasm.programs().map(|p| p.iter().any(|p| p.runs > 0));
+            guest::wait_until("a sample of each", || {
+                Ok(sampled(&early)? && sampled(&late)?)
+            })
         });
         stop.store(true, Ordering::Relaxed);
         for thread in writers.into_iter().chain([reader]) {

@@ -4,7 +4,6 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use abi::uapi::Kind;
 use anyhow::{Context, Result, ensure};
@@ -86,17 +85,12 @@ fn killed() -> Result<()> {
         .stderr(Stdio::null())
         .stdout(Stdio::null())
         .spawn()?;
-    for _ in 0..200 {
-        if device.ids(Kind::Link)?.len() == 3 {
-            break;
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    let links = device.ids(Kind::Link)?.len();
+    let attached = guest::wait_until("`wprobe run` attaches 3 programs", || {
+        Ok(device.ids(Kind::Link)?.len() == 3)
+    });
     child.kill()?;
     child.wait()?;
-    ensure!(links == 3, "`wprobe run` attached {links} programs");
-    Ok(())
+    attached
 }
 
 fn busy() -> Result<()> {

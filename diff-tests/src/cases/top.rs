@@ -1,8 +1,7 @@
 //! `wprobe top`: what programs did while it looked, and the timing of runs that it asks for.
 
+use std::fs;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use abi::uapi::Kind;
 use anyhow::{Context, Result, ensure};
@@ -28,13 +27,17 @@ fn start(device: &Device, seconds: u32, args: &[&str]) -> Result<Child> {
         .args(args)
         .stdout(Stdio::piped())
         .spawn()?;
-    let end = Instant::now() + Duration::from_secs(20);
-    while device.ids(Kind::Timing)?.is_empty() {
-        ensure!(Instant::now() < end, "`wprobe top` times nothing");
-        thread::sleep(Duration::from_millis(10));
-    }
-    // It takes its first sample right after that.
-    thread::sleep(Duration::from_secs(1));
+    guest::wait_until("`wprobe top` times", || {
+        Ok(!device.ids(Kind::Timing)?.is_empty())
+    })?;
+    // It takes its first sample right after that, and sleeps for the rest of the interval.
+    let mut sleeps = 0;
+    guest::wait_until("`wprobe top` sleeps", || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
+        let is_asleep = stat.rsplit(") ").next().is_some_and(|s| s.starts_with('S'));
+        sleeps = if is_asleep { sleeps + 1 } else { 0 };
+        Ok(sleeps == 10)
+    })?;
     Ok(child)
 }
 
@@ -58,13 +61,13 @@ fn counts() -> Result<()> {
     syscalls::getpgrp(before);
     let program = one(&wasm)?;
     ensure!(program.runs == before && program.timed == 0 && program.nanoseconds == 0);
-    let child = start(&device, 5, &["--json"])?;
     let mut trapping = Wasm::load(
         &device,
         corpus::hostile_module("endless_loop")?,
         "loop",
         &[],
     )?;
+    let child = start(&device, 5, &["--json"])?;
     trapping.attach()?;
     syscalls::getpgrp(1);
     trapping.detach();

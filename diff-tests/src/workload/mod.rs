@@ -33,6 +33,34 @@ pub(crate) fn joined(thread: ScopedJoinHandle<'_, io::Result<()>>) -> io::Result
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
+/// The calling thread stays on the CPU that it is on, until this is dropped: what both runtimes see of a CPU is then of the same one.
+pub struct Stay(libc::cpu_set_t);
+
+impl Stay {
+    /// Keeps it there.
+    pub fn here() -> io::Result<Self> {
+        // SAFETY: `set` is a plain bit set, valid when zero; the call fills it.
+        let before = unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            match libc::sched_getaffinity(0, std::mem::size_of_val(&set), &raw mut set) {
+                0 => set,
+                _ => return Err(io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: takes no argument and changes nothing.
+        let cpu = unsafe { libc::sched_getcpu() };
+        pin(usize::try_from(cpu).map_err(io::Error::other)?)?;
+        Ok(Stay(before))
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        // SAFETY: the call only reads the set. It may fail where all those CPUs have gone, and there is nothing to be done then.
+        unsafe { libc::sched_setaffinity(0, std::mem::size_of_val(&self.0), &raw const self.0) };
+    }
+}
+
 /// Keeps the calling thread on `cpu`.
 fn pin(cpu: usize) -> io::Result<()> {
     // SAFETY: `set` is a plain bit set, valid when zero; the call reads it only.
