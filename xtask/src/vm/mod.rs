@@ -21,10 +21,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
-use crate::exec::{cargo_target, command, root};
+use crate::exec::{PROGRAMS, cargo_target, command, output, root};
 use crate::kernels::Kernel;
-use crate::progress::{Tone, say, seconds, tell};
-use crate::setup;
+use crate::progress::{Tone, say, seconds, step, tell};
+use crate::{kmod, setup};
 
 /// Console logs kept.
 const LOGS: usize = 40;
@@ -42,6 +42,8 @@ pub(crate) struct Guest {
     pub(crate) timeout: Duration,
     /// The command's words; empty: a shell on this terminal.
     pub(crate) command: Vec<String>,
+    /// Lines of a shell script that come before it.
+    pub(crate) before: String,
     /// Its clock counts executed instructions, one a nanosecond, whatever else the machine does.
     pub(crate) counted: bool,
     /// Its CPUs run at the same time; no module is unloaded in it (`ARCHITECTURE.md`).
@@ -105,9 +107,39 @@ impl Outcome {
 /// Takes the command's output line by line: the text and whether it is stderr.
 pub(crate) type Sink<'a> = &'a (dyn Fn(&str, bool) + Sync);
 
+/// What a guest may have from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum With {
+    /// The kernel module loaded, and the commands in PATH.
+    Wprobe,
+}
+
+impl With {
+    /// Builds it; the lines of a script that put it in place.
+    fn build(self, kernel: Kernel) -> Result<String> {
+        match self {
+            With::Wprobe => {
+                let module = kmod::build(kernel)?;
+                step("vm", "building the commands", || {
+                    output(command(PROGRAMS).current_dir(root()))
+                })?;
+                let commands = cargo_target().join("debug");
+                Ok(format!(
+                    "insmod {} || exit 1\nexport PATH={}:\"$PATH\"\n",
+                    quote(&module.to_string_lossy()),
+                    quote(&commands.to_string_lossy()),
+                ))
+            }
+        }
+    }
+}
+
 /// The task itself.
-pub(crate) fn run(guest: &Guest) -> Result<ExitCode> {
+pub(crate) fn run(mut guest: Guest, with: Option<With>) -> Result<ExitCode> {
     setup::ensure(&[guest.kernel])?;
+    if let Some(with) = with {
+        guest.before = with.build(guest.kernel)?;
+    }
     let outcome = if guest.command.is_empty() {
         guest.shell()?
     } else {
@@ -145,6 +177,7 @@ impl Guest {
             cpus: 2,
             timeout: Duration::from_secs(900),
             command,
+            before: String::new(),
             counted: false,
             parallel: false,
             monitor: None,
@@ -345,7 +378,7 @@ impl Run {
             .as_secs();
         let log = logs.join(format!("{now}-{}-{id}.log", guest.kernel.name()));
         let here = std::env::current_dir()?;
-        let mut script = format!("cd {}\n", quote(&here.to_string_lossy()));
+        let mut script = format!("cd {}\n{}", quote(&here.to_string_lossy()), guest.before);
         if guest.command.is_empty() {
             fs::write(dir.join("interactive"), "")?;
             script += "exec bash -i\n";
