@@ -283,6 +283,8 @@ mod tests {
             let case = Case::read(name).unwrap();
             let script = folder("workloads").join(format!("{}.sh", case.workload));
             assert!(script.exists(), "{name}: {}", script.display());
+            let least = case.few.map_or(EVENTS, |few| few.least);
+            assert!(least > 0, "{name}: a case that need not see anything");
         }
         assert!(names.len() >= 52, "{} cases", names.len());
     }
