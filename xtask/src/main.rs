@@ -53,16 +53,19 @@ enum Task {
         #[arg(long, value_enum, default_value = "6.12")]
         kernel: Kernel,
     },
-    /// Run every test: format, lints, tidy, host tests, kernel modules, guest tests
+    /// Run the tests: format, lints, tidy, host tests, kernel modules, guest tests
     #[command(after_help = TEST_HELP)]
     Test {
         /// Only what needs neither kernel module nor guest
         #[arg(long)]
         quick: bool,
-        /// A kernel to boot; may be given several times
+        /// The whole matrix: every test on every kernel, on every engine, which takes more than an hour
+        #[arg(long, conflicts_with_all = ["quick", "kernel", "engine", "filter"])]
+        all: bool,
+        /// Everything on this kernel; may be given several times
         #[arg(long, value_enum)]
         kernel: Vec<Kernel>,
-        /// What runs modules in guests; by default each on some kernel, so that every test runs on both, and with a filter wasmi
+        /// Everything on this engine; with a filter, by default wasmi
         #[arg(long, value_enum)]
         engine: Option<vm::Engine>,
         /// Only tests whose names contain this, and no lints
@@ -185,12 +188,14 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo { kernel } => demo::run(kernel),
         Task::Test {
             quick,
+            all,
             kernel,
             engine,
             filter,
         } => test::run(&test::Plan {
             quick,
-            kernels: kernels::or_all(kernel),
+            all,
+            kernels: kernel,
             engine,
             filter,
         }),

@@ -52,18 +52,29 @@ pub(crate) fn step<T>(
 ) -> anyhow::Result<T> {
     say(area, format_args!("{text} …"));
     let start = Instant::now();
-    let result = thread::scope(|scope| {
+    let still = |time| say(area, format_args!("{text} … {}", seconds(time)));
+    let result = while_telling(STILL, still, work)?;
+    say(area, format_args!("{text}: {}", seconds(start.elapsed())));
+    Ok(result)
+}
+
+/// Does `work`, and calls `still` that often meanwhile, with how long it has taken so far.
+pub(crate) fn while_telling<T>(
+    often: Duration,
+    still: impl Fn(Duration) + Send,
+    work: impl FnOnce() -> T,
+) -> T {
+    let start = Instant::now();
+    thread::scope(|scope| {
         // Dropped when the work is done, which ends the thread.
         let (_done, waiting) = mpsc::channel::<()>();
         scope.spawn(move || {
-            while waiting.recv_timeout(STILL) == Err(RecvTimeoutError::Timeout) {
-                say(area, format_args!("{text} … {}", seconds(start.elapsed())));
+            while waiting.recv_timeout(often) == Err(RecvTimeoutError::Timeout) {
+                still(start.elapsed());
             }
         });
         work()
-    })?;
-    say(area, format_args!("{text}: {}", seconds(start.elapsed())));
-    Ok(result)
+    })
 }
 
 /// A duration as people read it.

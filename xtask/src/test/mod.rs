@@ -1,41 +1,45 @@
 //! `cargo xtask test`: everything that is checked, in phases.
 //!
 //! A phase that fails does not hide the others. What a phase's programs say goes to `target/xtask/<phase>.log`; the
-//! screen gets one line when it begins, one when it ends, and the end of the log if it failed. The last line of all
-//! is the sum: `N passed, M failed`, with `, K skipped` if any were.
+//! screen gets one line when it begins, one a minute while it lasts, one when it ends, and the end of the log if it failed.
+//! What is left out is said before the sum, which is the last line of all: `N passed, M failed`, with `, K skipped` if any were.
 
+mod guests;
+mod readme;
 mod report;
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use guests::Boot;
 use report::{Report, Tally};
 
 use crate::dist::{self, Profile};
 use crate::exec::{PROGRAMS, cargo_target, command, root};
-use crate::kernels::Kernel;
-use crate::progress::{say, seconds};
-use crate::vm::{self, Engine, Guest};
+use crate::kernels::{self, Kernel};
+use crate::progress::{Tone, say, seconds, tell};
+use crate::vm::Engine;
 use crate::{kmod, setup, tidy};
 
-/// How long a guest may take for its tests: on a busy machine thrice as long as on an idle one.
-const PATIENCE: Duration = Duration::from_secs(25 * 60);
-/// Guests that run at the same time. Each is one thread of work.
-const GUESTS: usize = 2;
+/// Phases that run at the same time where they need not wait for each other. Each is one thread of work, mostly.
+const LANES: usize = 2;
+/// After this no guest is booted any more, unless everything was asked for: continuous integration ends a run after 90
+/// minutes, and then says nothing of what failed.
+const DEADLINE: Duration = Duration::from_secs(75 * 60);
 
 /// What to test.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// Only what needs neither kernel module nor guest.
     pub(crate) quick: bool,
-    /// Kernels to boot.
+    /// The whole matrix: all on every kernel, on every engine.
+    pub(crate) all: bool,
+    /// Kernels that were asked for.
     pub(crate) kernels: Vec<Kernel>,
     /// What runs modules in guests, if it is one engine for all.
     pub(crate) engine: Option<Engine>,
@@ -43,44 +47,103 @@ pub(crate) struct Plan {
     pub(crate) filter: Option<String>,
 }
 
-/// The task itself.
+/// The task itself. Exit status 1 if anything failed, or if nothing has the name that was asked for.
 pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     let start = Instant::now();
-    setup::ensure(&plan.kernels)?;
+    let kernels = kernels::or_all(plan.kernels.clone());
+    setup::ensure(&kernels)?;
     let report = Report::default();
     if plan.filter.is_none() {
         report.phase("format", format);
-        report.phase("lint", lint);
         report.phase("tidy", |_| tidy::run().map(|()| Tally::ONE));
+        report.phase("lint", lint);
     }
-    report.phase("host", |log| host_tests(plan.filter.as_deref(), log));
-    if plan.filter.is_none() {
-        for sanitizer in SANITIZERS {
-            report.phase(sanitizer.name, |log| sanitized(sanitizer, log));
-        }
-    }
+    let mut tests = report.phase("host", |log| host_tests(plan.filter.as_deref(), log));
+    let mut jobs = Vec::new();
+    let boots = guests::boots(plan);
     if !plan.quick {
-        for &kernel in &plan.kernels {
+        for kernel in kernels {
             report.phase(&format!("kmod-{}", kernel.name()), |_| {
                 kmod::build(kernel).map(|_| Tally::ONE)
             });
         }
         report.phase("programs", |log| cargo(&PROGRAMS[1..], log));
-        guests(plan, &report);
-        if plan.filter.is_none() {
-            report.phase("install", |_| installed());
-        }
+        jobs.extend(boots.run.iter().map(Job::Boot));
+        let is_asked = |filter: &String| README.contains(filter.as_str());
+        jobs.extend(
+            plan.filter
+                .as_ref()
+                .is_none_or(is_asked)
+                .then_some(Job::Readme),
+        );
     }
-    let sum = report.summary();
-    say(
-        "test",
-        format_args!("all phases: {}", seconds(start.elapsed())),
-    );
+    if plan.filter.is_none() {
+        jobs.extend(SANITIZERS.iter().map(Job::Sanitizer));
+    }
+    let deadline = (!plan.all).then(|| start + DEADLINE);
+    tests.add(together(&jobs, deadline, &report));
+    if plan.filter.is_none() && !plan.quick {
+        report.phase("install", |_| installed());
+    }
+    let mut sum = report.summary();
+    let took = seconds(start.elapsed());
+    say("test", format_args!("all phases: {took}"));
+    if !plan.quick && !boots.left_out.is_empty() {
+        let left_out = boots.left_out.join(", ");
+        say(
+            "test",
+            format_args!("left out, as `cargo xtask test --all` has it: {left_out}"),
+        );
+    }
+    if let Some(filter) = &plan.filter
+        && tests.passed + tests.failed == 0
+    {
+        let nothing = format_args!("no test has {filter} in its name");
+        tell(Tone::Bad, "test", nothing);
+        sum.failed += 1;
+    }
     println!("{sum}");
     Ok(if sum.failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    })
+}
+
+/// A phase that waits for no other.
+enum Job<'a> {
+    Boot(&'a Boot),
+    /// The README's commands.
+    Readme,
+    Sanitizer(&'static Sanitizer),
+}
+
+/// The name of that phase.
+const README: &str = "readme";
+
+/// Runs `jobs`, some at a time, in their order; their sum.
+fn together(jobs: &[Job<'_>], deadline: Option<Instant>, report: &Report) -> Tally {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut sum = Tally::default();
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            sum.add(match job {
+                Job::Boot(boot) => report.phase(&boot.name, |log| boot.run(log, deadline)),
+                Job::Readme => report.phase(README, |log| readme::test(log)),
+                Job::Sanitizer(sanitizer) => {
+                    report.phase(sanitizer.name, |log| sanitized(sanitizer, log))
+                }
+            });
+        }
+        sum
+    };
+    thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(work)).collect();
+        let mut sum = Tally::default();
+        for lane in lanes {
+            sum.add(lane.join().expect("nothing panics here"));
+        }
+        sum
     })
 }
 
@@ -221,127 +284,4 @@ fn logged(command: &mut Command, log: &PathBuf) -> Result<()> {
         bail!("cargo failed: {status}");
     }
     Ok(())
-}
-
-/// What one boot tests.
-struct Boot<'a> {
-    name: String,
-    kernel: Kernel,
-    engine: Engine,
-    /// Which tests, in the words of libtest.
-    tests: Vec<&'a str>,
-    /// Whether there must be some.
-    expected: bool,
-}
-
-/// A part of the guest tests, on a boot of its own.
-struct Part {
-    name: &'static str,
-    tests: &'static [&'static str],
-    /// The kernel on which it is native code's, unless all is one engine's.
-    native: Kernel,
-}
-
-/// Two halves, so that the work of three kernels is even on two cores. Every test runs on both engines.
-const PARTS: &[Part] = &[
-    Part {
-        name: "guest",
-        tests: &["--skip", TOOLS],
-        native: Kernel::V6_12,
-    },
-    Part {
-        name: "tools",
-        tests: &[TOOLS],
-        native: Kernel::V6_1,
-    },
-];
-
-impl<'a> Boot<'a> {
-    /// With a filter one boot a kernel, else one for each part.
-    fn all(plan: &'a Plan) -> Vec<Self> {
-        let kernels = plan.kernels.iter().copied();
-        if let Some(filter) = &plan.filter {
-            let boot = |kernel: Kernel| Boot {
-                name: format!("guest-{}", kernel.name()),
-                kernel,
-                engine: plan.engine.unwrap_or(Engine::Wasmi),
-                tests: vec![filter],
-                expected: false,
-            };
-            return kernels.map(boot).collect();
-        }
-        let boot = |part: &Part, kernel: Kernel| {
-            let by_default = match kernel == part.native {
-                true => Engine::Aot,
-                false => Engine::Wasmi,
-            };
-            let engine = plan.engine.unwrap_or(by_default);
-            Boot {
-                name: format!("{}-{}-{}", part.name, kernel.name(), engine.name()),
-                kernel,
-                engine,
-                tests: part.tests.to_vec(),
-                expected: true,
-            }
-        };
-        let boots = PARTS
-            .iter()
-            .flat_map(|part| kernels.clone().map(move |kernel| boot(part, kernel)));
-        boots.collect()
-    }
-}
-
-/// The names of the guest tests that compare Debian's tools.
-const TOOLS: &str = "tools::";
-
-/// The guest tests, some boots at a time.
-fn guests(plan: &Plan, report: &Report) {
-    let boots = Boot::all(plan);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        while let Some(boot) = boots.get(next.fetch_add(1, Ordering::Relaxed)) {
-            report.phase(&boot.name, |log| guest(boot, log));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..GUESTS.min(boots.len()) {
-            scope.spawn(work);
-        }
-    });
-}
-
-/// Some guest tests on one kernel, in one boot.
-fn guest(boot: &Boot<'_>, log: &PathBuf) -> Result<Tally> {
-    let kernel = boot.kernel;
-    let program = cargo_target().join("debug/guest-tests");
-    let mut words = vm::on_engine(boot.engine, &kmod::path(kernel), &program);
-    words.extend(boot.tests.iter().map(|&word| word.to_owned()));
-    let file = Mutex::new(File::create(log)?);
-    let last = Mutex::new(String::new());
-    let start = Instant::now();
-    let guest = Guest {
-        timeout: PATIENCE,
-        ..Guest::new(kernel, words)
-    };
-    let outcome = guest.boot(&|line, is_err| {
-        // The log is a courtesy; losing a line of it is no test failure.
-        let _ = writeln!(
-            file.lock().expect("nothing panics here"),
-            "{:7.1} {line}",
-            start.elapsed().as_secs_f64()
-        );
-        if !is_err && line.contains(" passed") {
-            line.clone_into(&mut last.lock().expect("nothing panics here"));
-        }
-    })?;
-    outcome.explain(kernel.name());
-    let mut tally = Tally::parse(&last.into_inner().expect("nothing panics here"));
-    // A sick kernel, or a runner that ended early, is a failure of its own.
-    if tally.failed == 0 && !outcome.is_good() {
-        tally.failed = 1;
-    }
-    if tally == Tally::default() && boot.expected {
-        bail!("no guest test ran");
-    }
-    Ok(tally)
 }

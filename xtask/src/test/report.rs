@@ -2,17 +2,21 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use crate::exec::{root, tail};
-use crate::progress::{Tone, say, seconds, tell};
+use crate::progress::{Tone, say, seconds, tell, while_telling};
 
 /// Lines of a failed phase's log that the screen gets.
 const SHOWN: usize = 60;
+/// A phase that takes longer says so this often, and what it does.
+const STILL: Duration = Duration::from_secs(60);
+/// Characters that are shown of that.
+const WIDTH: usize = 100;
 
 /// Tests counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,15 +85,19 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Runs one phase, which may write to the log it is given, and says how it went.
-    pub(super) fn phase(&self, name: &str, work: impl FnOnce(&PathBuf) -> Result<Tally>) {
+    /// Runs one phase, which may write to the log it is given, and says how it goes and went; what it found.
+    pub(super) fn phase(&self, name: &str, work: impl FnOnce(&PathBuf) -> Result<Tally>) -> Tally {
         let log = root().join("target/xtask").join(format!("{name}.log"));
         say("test", format_args!("{name} …"));
         let start = Instant::now();
+        let still = |time| {
+            let line = last_line(&log);
+            say("test", format_args!("{name} … {} {line}", seconds(time)));
+        };
         let result = fs::create_dir_all(root().join("target/xtask"))
             .and_then(|()| fs::write(&log, ""))
             .map_err(Into::into)
-            .and_then(|()| work(&log));
+            .and_then(|()| while_telling(STILL, still, || work(&log)));
         let took = start.elapsed();
         let (tally, text) = match result {
             Ok(tally) => (tally, tally.to_string()),
@@ -113,6 +121,7 @@ impl Report {
             .lock()
             .expect("nothing panics here")
             .push((name.to_owned(), tally, took));
+        tally
     }
 
     /// Says what every phase found and how long it took; the sum.
@@ -127,12 +136,23 @@ impl Report {
             tell(
                 tone,
                 "summary",
-                format_args!("{name:<14}{:>8}  {tally}", seconds(took)),
+                format_args!("{name:<18}{:>8}  {tally}", seconds(took)),
             );
             sum.add(tally);
         }
         sum
     }
+}
+
+/// What is at the end of `log`.
+fn last_line(log: &Path) -> String {
+    let said = fs::read_to_string(log).unwrap_or_default();
+    let last = said.lines().rfind(|line| !line.trim().is_empty());
+    last.unwrap_or_default()
+        .trim()
+        .chars()
+        .take(WIDTH)
+        .collect()
 }
 
 #[cfg(test)]

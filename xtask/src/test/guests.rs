@@ -1,0 +1,205 @@
+//! The guest tests: what is booted, and what is left out.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+
+use super::Plan;
+use super::report::Tally;
+use crate::exec::cargo_target;
+use crate::kernels::{self, Kernel};
+use crate::kmod;
+use crate::vm::{self, Engine, Guest};
+
+/// How long a guest may take for its tests: on a busy machine thrice as long as on an idle one.
+const PATIENCE: Duration = Duration::from_secs(25 * 60);
+
+/// The names of the guest tests that compare Debian's tools.
+const TOOLS: &str = "tools::";
+
+/// A part of the guest tests, on a boot of its own.
+struct Part {
+    name: &'static str,
+    tests: &'static [&'static str],
+}
+
+/// Two halves, so that the work is even on two cores.
+const PARTS: &[Part] = &[
+    Part {
+        name: "guest",
+        tests: &["--skip", TOOLS],
+    },
+    Part {
+        name: "tools",
+        tests: &[TOOLS],
+    },
+];
+
+/// What is tested in any case: everything on the newest kernel, on both engines; on the others all but the comparison of
+/// Debian's tools, on one engine each.
+fn is_always(part: &Part, kernel: Kernel, engine: Engine) -> bool {
+    match kernel {
+        Kernel::V6_12 => true,
+        Kernel::V6_1 => part.name == "guest" && engine == Engine::Wasmi,
+        Kernel::V6_1Rt => part.name == "guest" && engine == Engine::Aot,
+    }
+}
+
+/// What one boot tests.
+#[derive(Debug)]
+pub(super) struct Boot {
+    /// The phase's name.
+    pub(super) name: String,
+    kernel: Kernel,
+    engine: Engine,
+    /// Which tests, in the words of libtest.
+    tests: Vec<String>,
+    /// Whether there must be some.
+    expected: bool,
+}
+
+/// Boots.
+pub(super) struct Boots {
+    /// Those that are made.
+    pub(super) run: Vec<Boot>,
+    /// The names of those of the whole matrix that are not.
+    pub(super) left_out: Vec<String>,
+}
+
+/// With a filter one boot a kernel. Else of the whole matrix what `plan` asks for: all of it, all on some kernels or one engine, or
+/// what [`is_always`] tested.
+pub(super) fn boots(plan: &Plan) -> Boots {
+    let mut boots = Boots {
+        run: Vec::new(),
+        left_out: Vec::new(),
+    };
+    if let Some(filter) = &plan.filter {
+        let kernels = kernels::or_all(plan.kernels.clone());
+        let boot = |kernel: Kernel| Boot {
+            name: format!("guest-{}", kernel.name()),
+            kernel,
+            engine: plan.engine.unwrap_or(Engine::Wasmi),
+            tests: vec![filter.clone()],
+            expected: false,
+        };
+        boots.run = kernels.into_iter().map(boot).collect();
+        return boots;
+    }
+    let asks = plan.all || !plan.kernels.is_empty() || plan.engine.is_some();
+    // The newest first, which has most to do.
+    for kernel in kernels::ALL.into_iter().rev() {
+        for engine in [Engine::Wasmi, Engine::Aot] {
+            for part in PARTS {
+                let boot = Boot::of(part, kernel, engine);
+                let is_asked = (plan.kernels.is_empty() || plan.kernels.contains(&kernel))
+                    && plan.engine.is_none_or(|asked| asked == engine);
+                match is_asked && (asks || is_always(part, kernel, engine)) {
+                    true => boots.run.push(boot),
+                    false => boots.left_out.push(boot.name),
+                }
+            }
+        }
+    }
+    boots
+}
+
+impl Boot {
+    fn of(part: &Part, kernel: Kernel, engine: Engine) -> Self {
+        Boot {
+            name: format!("{}-{}-{}", part.name, kernel.name(), engine.name()),
+            kernel,
+            engine,
+            tests: part.tests.iter().map(|&word| word.to_owned()).collect(),
+            expected: true,
+        }
+    }
+
+    /// Boots, and runs the tests, until `deadline` at most.
+    pub(super) fn run(&self, log: &PathBuf, deadline: Option<Instant>) -> Result<Tally> {
+        let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+        ensure!(left != Some(Duration::ZERO), "not run: the time is over");
+        let program = cargo_target().join("debug/guest-tests");
+        let mut words = vm::on_engine(self.engine, &kmod::path(self.kernel), &program);
+        words.extend(self.tests.iter().cloned());
+        let file = Mutex::new(File::create(log)?);
+        let last = Mutex::new(String::new());
+        let start = Instant::now();
+        let guest = Guest {
+            timeout: left.map_or(PATIENCE, |left| left.min(PATIENCE)),
+            ..Guest::new(self.kernel, words)
+        };
+        let outcome = guest.boot(&|line, is_err| {
+            // The log is a courtesy; losing a line of it is no test failure.
+            let _ = writeln!(
+                file.lock().expect("nothing panics here"),
+                "{:7.1} {line}",
+                start.elapsed().as_secs_f64()
+            );
+            if !is_err && line.contains(" passed") {
+                line.clone_into(&mut last.lock().expect("nothing panics here"));
+            }
+        })?;
+        outcome.explain(&self.name);
+        let mut tally = Tally::parse(&last.into_inner().expect("nothing panics here"));
+        // A sick kernel, or a runner that ended early, is a failure of its own.
+        if tally.failed == 0 && !outcome.is_good() {
+            tally.failed = 1;
+        }
+        if tally.passed + tally.failed == 0 && self.expected {
+            bail!("no guest test ran");
+        }
+        Ok(tally)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(all: bool, kernels: &[Kernel], engine: Option<Engine>) -> Boots {
+        boots(&Plan {
+            quick: false,
+            all,
+            kernels: kernels.to_vec(),
+            engine,
+            filter: None,
+        })
+    }
+
+    fn names(boots: &[Boot]) -> Vec<&str> {
+        boots.iter().map(|boot| boot.name.as_str()).collect()
+    }
+
+    #[test]
+    fn what_is_not_run_is_said() {
+        let whole = plan(true, &[], None);
+        assert_eq!((whole.run.len(), whole.left_out.len()), (12, 0));
+        let usual = plan(false, &[], None);
+        let run = [
+            "guest-6.12-wasmi",
+            "tools-6.12-wasmi",
+            "guest-6.12-aot",
+            "tools-6.12-aot",
+            "guest-6.1-rt-aot",
+            "guest-6.1-wasmi",
+        ];
+        assert_eq!(names(&usual.run), run);
+        let mut all = names(&usual.run);
+        all.extend(usual.left_out.iter().map(String::as_str));
+        let mut expected = names(&whole.run);
+        (all.sort_unstable(), expected.sort_unstable());
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_run_whole() {
+        let one = plan(false, &[Kernel::V6_1], None);
+        assert_eq!((one.run.len(), one.left_out.len()), (4, 8));
+        let aot = plan(false, &[], Some(Engine::Aot));
+        assert!(aot.run.len() == 6 && aot.run.iter().all(|boot| boot.engine == Engine::Aot));
+    }
+}
