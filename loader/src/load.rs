@@ -132,7 +132,8 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
         .map(|(map, inner)| spec(map, *inner, cpus))
         .collect();
     for spec in &mut specs {
-        spec.max_entries = settings.entries(spec.name).unwrap_or(spec.max_entries);
+        let entries = settings.entries(spec.name).unwrap_or(spec.max_entries);
+        spec.max_entries = rounded(spec.map_type, entries);
     }
     let memory = match input.manifest.is_some() {
         true => memory(&specs, options.spare, cpus)?,
@@ -253,7 +254,25 @@ pub(crate) fn sizes(map: &Map, cpus: u32) -> (u32, u32) {
         Some(MapType::PerfEventArray) => (value, or(entries, cpus)),
         Some(MapType::StackTrace) => (or(value, FRAMES * 8), or(entries, STACKS)),
         Some(MapType::Hash) => (value, or(entries, ENTRIES)),
-        _ => (value, entries),
+        _ => (value, rounded(map.map_type, entries)),
+    }
+}
+
+/// Entries of a map of `map_type` that is to have `entries` at least. Rings' are bytes, a power of two of pages: more, where
+/// that is not such a number, as libbpf makes them.
+fn rounded(map_type: u32, entries: u32) -> u32 {
+    let is_ring = matches!(
+        MapType::from_id(map_type),
+        Some(MapType::Ringbuf | MapType::UserRingbuf)
+    );
+    match is_ring && entries != 0 {
+        // What is too large for that the device refuses.
+        true => entries
+            .div_ceil(maps::PAGE)
+            .next_power_of_two()
+            .checked_mul(maps::PAGE)
+            .unwrap_or(entries),
+        false => entries,
     }
 }
 
@@ -272,7 +291,7 @@ pub(crate) fn spec<'m>(map: &'m Map, inner: Option<&Map>, cpus: u32) -> MapSpec<
                 map_type: MapType::from_id(inner.map_type)?,
                 key_size: inner.key_size,
                 value_size: inner.value_size,
-                max_entries: inner.max_entries,
+                max_entries: rounded(inner.map_type, inner.max_entries),
                 flags: inner.flags,
             })
         }),
@@ -358,6 +377,24 @@ mod tests {
         let bytes = memory(&[array], 0, 2).unwrap();
         assert!(bytes >= u64::from(values_base(2)) + 80_000 && bytes.is_multiple_of(65536));
         assert!(memory(&[array], 1 << 20, 2).unwrap() >= bytes + (1 << 20) - 65536);
+    }
+
+    #[test]
+    fn rings_are_as_large_as_libbpf_makes_them() {
+        for (asked, bytes) in [
+            (0, 0),
+            (1, 4096),
+            (4096, 4096),
+            (5000, 8192),
+            (3 * 4096, 16384),
+            (1 << 31, 1 << 31),
+            (u32::MAX, u32::MAX),
+        ] {
+            for ring in [MapType::Ringbuf, MapType::UserRingbuf] {
+                assert_eq!(rounded(ring as u32, asked), bytes);
+            }
+            assert_eq!(rounded(MapType::Array as u32, asked), asked);
+        }
     }
 
     #[test]

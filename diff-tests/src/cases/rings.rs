@@ -11,9 +11,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use libbpf_rs::{PerfBufferBuilder, RingBufferBuilder};
 use loader::device::{self, Device, Object, PerfBuffer, PerfRing, Record, RingBuffer};
-use loader::session::Elements;
+use loader::session::{Elements, Session};
 
 use super::Case;
+use super::attach::place;
+use crate::compare::counters;
 use crate::oracle::native::Native;
 use crate::wasm::Wasm;
 use crate::workload::{on_every_cpu, syscalls};
@@ -22,6 +24,7 @@ use crate::{corpus, guest};
 /// The tests of this area.
 pub const CASES: &[Case] = &[
     ("rings::both_runtimes_send_the_same", same),
+    ("rings::odd_sizes_are_rounded_up_as_native", sizes),
     ("rings::what_does_not_fit_is_counted", lost),
     ("rings::close_while_events_fire", close_under_load),
     ("rings::one_reader_a_ring", one_reader),
@@ -64,6 +67,32 @@ pub(super) fn counts(elements: &Elements, cpu: usize) -> Result<[u64; 3]> {
             .map(u64::from_ne_bytes)
     };
     Ok([0, 1, 2].map(|at| count(at).unwrap_or_default()))
+}
+
+/// Rings whose sizes are no power of two of pages, and that events arrive by them.
+fn sizes() -> Result<()> {
+    const EVENTS: u64 = 10;
+    let elf = corpus::object("ringsizes")?;
+    let mut native = Native::load(elf, "ringsizes", &["probe"])?;
+    let mut wasm = Wasm::load(&guest::device()?, elf, "ringsizes", &[])?;
+    let mut sessions: [&mut dyn Session; 2] = [&mut native, &mut wasm];
+    for session in &mut sessions {
+        session.listen("odd")?;
+        session.listen("three")?;
+        session.attach()?;
+    }
+    syscalls::getpgrp(EVENTS);
+    for session in &mut sessions {
+        session.detach();
+        for (ring, variable, bytes) in [("odd", "odd_size", 8192), ("three", "three_size", 16384)] {
+            let (at, data) = (place(elf, variable)?, session.elements(".bss")?);
+            let size = counters(&data[0].1[at..at + 8])[0];
+            let events = session.sent(ring)?.events.len() as u64;
+            ensure!(size == bytes, "{ring}: {size} bytes");
+            ensure!(events >= EVENTS, "{ring}: {events} events");
+        }
+    }
+    Ok(())
 }
 
 /// Every payload is the same under both runtimes.

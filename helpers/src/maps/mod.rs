@@ -35,7 +35,7 @@ use lpm_trie::LpmTrie;
 pub use perf_event_array::{PerfEventArray, PerfRing};
 use queue::{Order, Queue};
 pub use references::References;
-pub use ringbuf::{Commit, Ringbuf};
+pub use ringbuf::{Commit, PAGE, Ringbuf};
 pub use spec::{Inner, MapSpec};
 use stack_trace::StackTrace;
 pub use task_storage::TaskStorage;

@@ -19,8 +19,8 @@ use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::{Errno, Host};
 use crate::lock::SpinLock;
 
-/// The kernel's page size on every supported machine.
-const PAGE: u32 = 4096;
+/// The kernel's page size on every supported machine: a ring's bytes are a power of two of these.
+pub const PAGE: u32 = 4096;
 /// Bytes of a record's header: length and flags, then a page offset that only the kernel's own code reads.
 const HEADER: u32 = 8;
 /// `BPF_RINGBUF_BUSY_BIT`: reserved, not submitted.
