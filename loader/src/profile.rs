@@ -20,6 +20,8 @@ const TABLE: &str = include_str!("../tools.toml");
 pub struct Profile {
     /// Programs to attach, alternatives included; none meaning those the object loads by default.
     pub programs: Vec<String>,
+    /// Programs of which it loads one: of each list, the first that this kernel can attach.
+    pub alternatives: Vec<Vec<String>>,
     /// Sections for programs: the first whose function or file is here.
     pub places: BTreeMap<String, Vec<String>>,
     /// Values of globals; `&NAME` is the address of a kernel symbol.
@@ -112,6 +114,7 @@ impl Profile {
     /// Adds its decisions to `choice`: what a person chose stands.
     pub fn complete(&self, choice: &mut Choice) -> Result<(), NoPlace> {
         choice.usual.clone_from(&self.programs);
+        choice.alternatives.clone_from(&self.alternatives);
         let functions: LazyCell<_> = LazyCell::new(Functions::read);
         for (program, sections) in &self.places {
             let is_it = |(name, _): &(String, String)| name == program;
@@ -176,6 +179,7 @@ mod tests {
             let others = profile.when.iter();
             let others = others.flat_map(|when| when.programs.iter().flatten());
             let programs = profile.programs.iter().chain(profile.places.keys());
+            let programs = programs.chain(profile.alternatives.iter().flatten());
             for program in programs.chain(others) {
                 let known = manifest.programs.iter().any(|p| p.name == *program);
                 assert!(known, "{name}: no program {program}");

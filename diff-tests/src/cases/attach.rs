@@ -95,6 +95,10 @@ pub const CASES: &[Case] = &[
         })
     }),
     (
+        "attach::several_programs_of_one_place_equal_native",
+        several,
+    ),
+    (
         "attach::what_cannot_be_probed_is_refused_with_the_reason",
         refusals,
     ),
@@ -224,6 +228,34 @@ fn refusals() -> Result<()> {
         ensure!(said.contains(expected), "{program} {section:?}: {said}");
     }
     Ok(())
+}
+
+/// Programs that nobody chose among: each is attached, as libbpf does it.
+fn several() -> Result<()> {
+    let elf = corpus::object("attach_several")?;
+    let programs = &[
+        ("kprobe_first", "first", EVENTS),
+        ("kprobe_second", "second", EVENTS),
+        ("fentry_too", "entry", EVENTS),
+        ("kretprobe_too", "leave", EVENTS),
+        ("tracepoint_first", "enters", EVENTS),
+        ("tracepoint_second", "enters_too", EVENTS),
+    ];
+    let mut native = Native::load(elf, "attach_several", &programs.map(|p| p.0))?;
+    let mut wasm = Wasm::load(&guest::device()?, elf, "attach_several", &[])?;
+    native.attach()?;
+    wasm.attach()?;
+    for decision in wasm.decisions() {
+        let (program, why) = (&decision.program, &decision.reason);
+        ensure!(decision.attached, "{program}: {why}");
+    }
+    attacher(|| {
+        syscalls::getpgrp(EVENTS);
+        Ok(())
+    })?;
+    native.detach();
+    wasm.detach();
+    check(&native.section(".bss")?, &wasm, elf, programs)
 }
 
 /// Attachments that no loader of ours asks for.

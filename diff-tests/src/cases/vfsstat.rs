@@ -111,13 +111,16 @@ mod tests {
     use std::path::Path;
 
     use loader::attach::Plan;
+    use loader::profile::Profile;
 
     use super::*;
 
     #[test]
     fn of_kprobes_and_fentry_programs_the_kprobes_are_chosen() {
         let input = Input::open(Path::new(TOOL), None).unwrap();
-        let plan = Plan::new(&input, &Choice::default()).unwrap();
+        let mut choice = Choice::default();
+        Profile::of(&input).complete(&mut choice).unwrap();
+        let plan = Plan::new(&input, &choice).unwrap();
         let targets: Vec<_> = plan.links().map(|link| link.target.as_str()).collect();
         assert_eq!(targets, NAMES.map(|name| format!("vfs_{name}")));
         assert_eq!(plan.decisions.len(), 2 * targets.len());

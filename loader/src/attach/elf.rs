@@ -1,42 +1,14 @@
 //! Places in executables and libraries: where a symbol lies in its file.
 
-use std::env;
 use std::fs;
-use std::path::Path;
 
-use object::elf::FileHeader64;
-use object::read::elf::ElfFile64;
-use object::{Endianness, Object, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
+use object::elf::{FileHeader64, STT_FUNC};
+use object::read::elf::{ElfFile64, ElfSymbol, VersionTable};
+use object::{Endianness, Object, ObjectSection, ObjectSegment, ObjectSymbol};
 
 /// A parsed file.
 pub(super) type File<'a> = ElfFile64<'a, Endianness>;
-
-/// Where the system keeps shared libraries.
-const LIBRARIES: &[&str] = &[
-    "/lib/x86_64-linux-gnu",
-    "/usr/lib/x86_64-linux-gnu",
-    "/usr/lib64",
-    "/usr/lib",
-];
-
-/// The file that `name` means: a path, a library of the system, or a program of `$PATH`.
-pub(super) fn find(name: &str) -> Result<String, String> {
-    if name.contains('/') {
-        return Ok(name.to_owned());
-    }
-    let paths = env::var("PATH").unwrap_or_default();
-    let directories: Vec<&str> = match name.contains(".so") {
-        true => LIBRARIES.to_vec(),
-        false => paths.split(':').collect(),
-    };
-    let found = directories
-        .iter()
-        .map(|directory| format!("{directory}/{name}"));
-    found
-        .into_iter()
-        .find(|path| Path::new(path).is_file())
-        .ok_or_else(|| format!("there is no {name} in {}", directories.join(", ")))
-}
+type Header = FileHeader64<Endianness>;
 
 /// The bytes of the file at `path`.
 pub(super) fn read(path: &str) -> Result<Vec<u8>, String> {
@@ -52,33 +24,149 @@ pub(super) fn parse<'a>(path: &str, bytes: &'a [u8]) -> Result<File<'a>, String>
     }
 }
 
-/// The offset in the file at `path` of function `name`.
+/// The offset in the file at `path` of function `name`: `NAME`, `NAME@VERSION` or `NAME@@VERSION`.
 pub(super) fn symbol(path: &str, name: &str) -> Result<u64, String> {
     let bytes = read(path)?;
     let file = parse(path, &bytes)?;
-    let offset = |symbol: object::read::elf::ElfSymbol<'_, '_, FileHeader64<Endianness>>| {
-        let section = file.section_by_index(symbol.section_index()?).ok()?;
-        let (start, _) = section.file_range()?;
-        Some((
-            symbol.is_global(),
-            symbol.address() - section.address() + start,
-        ))
-    };
-    let functions = file
-        .symbols()
-        .chain(file.dynamic_symbols())
-        .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.name() == Ok(name));
-    let mut found: Vec<(bool, u64)> = functions.filter_map(offset).collect();
-    // A global one hides local ones of its name.
-    if found.iter().any(|(global, _)| *global) {
-        found.retain(|(global, _)| *global);
+    let (wanted, version) = split_version(name);
+    // As libbpf does it: what the file exports goes before what it merely has.
+    for functions in [exported(&file)?, own(&file)] {
+        let is_it = |function: &&Function<'_>| {
+            function.name == wanted && (version.is_none() || function.version == version)
+        };
+        let found: Vec<_> = functions.iter().filter(is_it).collect();
+        if let Some(offset) = pick(&found)
+            .map_err(|names| format!("{path} has several functions {name}: {}", names.join(", ")))?
+        {
+            return Ok(offset);
+        }
     }
-    found.sort_unstable();
-    found.dedup();
-    match found[..] {
-        [(_, offset)] => Ok(offset),
-        [] => Err(format!("{path} has no function {name}")),
-        _ => Err(format!("{path} has {} functions {name}", found.len())),
+    Err(format!("{path} has no function {name}"))
+}
+
+/// Offsets of all functions of the file at `path` that `pattern` fits, where `*` is any text and `?` any character.
+pub(super) fn matching(path: &str, pattern: &str) -> Result<Vec<u64>, String> {
+    let bytes = read(path)?;
+    let file = parse(path, &bytes)?;
+    // As libbpf does it: two names of one place are two places.
+    for functions in [own(&file), exported(&file)?] {
+        let fits = functions.iter().filter(|f| glob(f.full, pattern));
+        let offsets: Vec<_> = fits.map(|f| f.offset).collect();
+        if !offsets.is_empty() {
+            return Ok(offsets);
+        }
+    }
+    Err(format!("{path} has no function like {pattern}"))
+}
+
+/// Whether `text` is of the form of `pattern`.
+pub(super) fn glob(text: &str, pattern: &str) -> bool {
+    let (mut text, mut pattern) = (text.as_bytes(), pattern.as_bytes());
+    // Where the last `*` was, and the text that it may yet take a byte more of.
+    let mut retry: Option<(&[u8], &[u8])> = None;
+    loop {
+        match (pattern, text) {
+            ([b'*', rest @ ..], _) => {
+                retry = Some((rest, text));
+                pattern = rest;
+            }
+            ([], []) => return true,
+            ([p, pattern_rest @ ..], [t, text_rest @ ..]) if *p == b'?' || p == t => {
+                (pattern, text) = (pattern_rest, text_rest);
+            }
+            _ => match retry {
+                Some((after, [_, rest @ ..])) => {
+                    (pattern, text) = (after, rest);
+                    retry = Some((after, rest));
+                }
+                _ => return false,
+            },
+        }
+    }
+}
+
+/// A function that a file has.
+struct Function<'a> {
+    /// Its name, and as the table spells it: with a version, in some.
+    name: &'a str,
+    full: &'a str,
+    version: Option<&'a str>,
+    weak: bool,
+    offset: u64,
+}
+
+/// `NAME`, `NAME@VERSION` or `NAME@@VERSION` in its parts.
+fn split_version(name: &str) -> (&str, Option<&str>) {
+    match name.split_once('@') {
+        Some((name, version)) => (name, Some(version.trim_start_matches('@'))),
+        None => (name, None),
+    }
+}
+
+/// One symbol, as a function with code in this file.
+fn function<'a>(file: &File<'a>, symbol: &ElfSymbol<'a, '_, Header>) -> Option<Function<'a>> {
+    if symbol.elf_symbol().st_type() != STT_FUNC {
+        return None;
+    }
+    let section = file.section_by_index(symbol.section_index()?).ok()?;
+    let (start, _) = section.file_range()?;
+    let full = symbol.name().ok()?;
+    let (name, version) = split_version(full);
+    let inside = symbol.address().wrapping_sub(section.address());
+    Some(Function {
+        name,
+        full,
+        version,
+        weak: symbol.is_weak(),
+        offset: inside.wrapping_add(start),
+    })
+}
+
+/// Functions of the table of all symbols.
+fn own<'a>(file: &File<'a>) -> Vec<Function<'a>> {
+    let symbols = file.symbols();
+    symbols
+        .filter_map(|symbol| function(file, &symbol))
+        .collect()
+}
+
+/// Functions that the dynamic linker sees, with their versions.
+fn exported<'a>(file: &File<'a>) -> Result<Vec<Function<'a>>, String> {
+    let (endian, data) = (file.endian(), file.data());
+    let versions = file.elf_section_table().versions(endian, data);
+    let versions: VersionTable<'a, Header> =
+        versions.map_err(|e| e.to_string())?.unwrap_or_default();
+    let version = |symbol: &ElfSymbol<'a, '_, Header>| {
+        let index = versions.version_index(endian, symbol.index());
+        let version = versions.version(index.index()).ok()??;
+        std::str::from_utf8(version.name()).ok()
+    };
+    let exported = file.dynamic_symbols().filter_map(|symbol| {
+        let function = function(file, &symbol)?;
+        Some(Function {
+            version: version(&symbol),
+            ..function
+        })
+    });
+    Ok(exported.collect())
+}
+
+/// The offset of those that bear one name, a strong one before weak ones; their names, if it could be several.
+fn pick(found: &[&Function<'_>]) -> Result<Option<u64>, Vec<String>> {
+    let strong = found.iter().filter(|function| !function.weak);
+    let mut offsets: Vec<u64> = strong.map(|function| function.offset).collect();
+    offsets.sort_unstable();
+    offsets.dedup();
+    match offsets[..] {
+        [] => Ok(found.first().map(|function| function.offset)),
+        [offset] => Ok(Some(offset)),
+        _ => {
+            let name = |function: &&Function<'_>| match function.version {
+                Some(version) => format!("{}@{version}", function.name),
+                None => format!("one at {:#x}", function.offset),
+            };
+            Err(found.iter().map(name).collect())
+        }
     }
 }
 
@@ -110,12 +198,67 @@ mod tests {
                 .contains("no function")
         );
         assert!(symbol("/no/such/file", "main").is_err());
+        assert_eq!(matching(path, "mai?"), Ok(vec![at]));
     }
 
     #[test]
-    fn files_are_found_where_the_system_looks() {
-        assert_eq!(find("/x/y"), Ok("/x/y".to_owned()));
-        assert!(find("libc.so.6").unwrap().ends_with("/libc.so.6"));
-        assert!(find("no-such-program").is_err());
+    fn versions_tell_functions_of_one_name_apart() {
+        let path = super::super::files::find("libc.so.6").unwrap();
+        let at = |name| symbol(&path, name);
+        let old = at("pthread_cond_signal@GLIBC_2.2.5").unwrap();
+        let new = at("pthread_cond_signal@@GLIBC_2.3.2").unwrap();
+        assert_ne!(old, new);
+        assert_eq!(at("pthread_cond_signal@GLIBC_2.3.2"), Ok(new));
+        let several = at("pthread_cond_signal").unwrap_err();
+        assert!(
+            several.contains("pthread_cond_signal@GLIBC_2.2.5"),
+            "{several}"
+        );
+        assert!(at("pthread_cond_signal@GLIBC_9").is_err());
+        assert!(at("getpid").is_ok());
+    }
+
+    #[test]
+    fn strong_functions_go_before_weak_ones() {
+        let function = |weak, offset| Function {
+            name: "f",
+            full: "f",
+            version: None,
+            weak,
+            offset,
+        };
+        let picked = |functions: &[Function<'_>]| pick(&functions.iter().collect::<Vec<_>>());
+        assert_eq!(picked(&[]), Ok(None));
+        assert_eq!(
+            picked(&[function(true, 1), function(false, 2)]),
+            Ok(Some(2))
+        );
+        assert_eq!(
+            picked(&[function(false, 2), function(true, 1)]),
+            Ok(Some(2))
+        );
+        assert_eq!(picked(&[function(true, 1), function(true, 2)]), Ok(Some(1)));
+        assert_eq!(
+            picked(&[function(false, 2), function(false, 2)]),
+            Ok(Some(2))
+        );
+        assert!(picked(&[function(false, 1), function(false, 2)]).is_err());
+    }
+
+    #[test]
+    fn patterns_fit_as_libbpf_has_them() {
+        for (text, pattern, fits) in [
+            ("vfs_read", "vfs_*", true),
+            ("vfs_read", "*_re*d", true),
+            ("vfs_read", "vfs_rea?", true),
+            ("vfs_read", "vfs_rea", false),
+            ("vfs_read", "?fs", false),
+            ("abcabd", "*abd", true),
+            ("", "*", true),
+            ("", "?", false),
+            ("x", "", false),
+        ] {
+            assert_eq!(glob(text, pattern), fits, "{text} {pattern}");
+        }
     }
 }

@@ -1,17 +1,17 @@
 //! Which programs are attached, and to what.
 //!
-//! Many tools carry one event under two program types (a kprobe and an fentry program, say) and load one of
-//! them. The policy: what the user named; else every program that is loaded by default and that this
-//! kernel can attach. One event is never attached twice.
+//! The policy is libbpf's: what the user named; else every program that is loaded by default and that this kernel can
+//! attach, several at one place included. Some tools carry one event under two program types (a kprobe and an fentry
+//! program, say) and load one of them: that is for the tool's profile to say ([`Choice::alternatives`]).
 //!
 //! What user space can know of a place is found out here ([`kernel`]); [`place`] makes an attachment of it.
 
 mod elf;
+pub(crate) mod files;
 pub(crate) mod kernel;
 mod place;
-mod usdt;
+pub(crate) mod usdt;
 
-use std::collections::HashMap;
 use std::fmt;
 
 use abi::manifest::{Manifest, Program};
@@ -21,7 +21,7 @@ use crate::device::{self, Link, LinkSpec, Map, Module, Sampling};
 use crate::open::Input;
 use crate::syscalls;
 use kernel::Kernel;
-use place::{Attachment, Event};
+use place::Attachment;
 
 /// What the user wants of the attachments.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +30,9 @@ pub struct Choice {
     pub programs: Vec<String>,
     /// Programs that are attached by default, where the object's own defaults are not meant.
     pub usual: Vec<String>,
+    /// Programs of which a tool loads one: of each list, the first that this kernel can attach. What the user names is
+    /// attached whatever is said here.
+    pub alternatives: Vec<Vec<String>>,
     /// Programs to attach as if they were in another section: name and section.
     pub sections: Vec<(String, String)>,
     /// Values of `bpf_get_attach_cookie()`: name and value. usdt programs have their own.
@@ -45,11 +48,12 @@ pub struct Choice {
 pub struct Plan {
     /// A line a program: what was decided and why.
     pub decisions: Vec<Decision>,
-    /// What may be attached, in the object's order.
+    /// What may be attached, in the object's order, but for alternatives: in theirs.
     attempts: Vec<Attempt>,
+    alternatives: Vec<Vec<String>>,
 }
 
-/// A program that may be attached: of those for one event, the first that can be.
+/// A program that may be attached.
 #[derive(Clone, Debug)]
 struct Attempt {
     /// Index of its decision.
@@ -57,9 +61,6 @@ struct Attempt {
     name: String,
     /// Whether the user asked for this very one.
     named: bool,
-    /// Whether its tool wants it where it is beside any other of its event.
-    placed: bool,
-    event: Event,
     attachment: Attachment,
 }
 
@@ -117,7 +118,7 @@ impl Plan {
         let layout;
         let candidates = match &input.manifest {
             Some(manifest) => {
-                layout = usdt::Layout::of(manifest, input.btf().as_ref());
+                layout = usdt::Layout::of_object(manifest, input.btf().as_ref());
                 translated(manifest, choice, &kernel, layout.as_ref())?
             }
             None => hand_written(input),
@@ -130,10 +131,19 @@ impl Plan {
                 return Err(Error::NoSuchProgram(name.clone(), known));
             }
         }
-        let mut plan = Plan::default();
+        let mut plan = Plan {
+            alternatives: choice.alternatives.clone(),
+            ..Plan::default()
+        };
         for candidate in candidates {
             plan.consider(candidate, choice)?;
         }
+        let Plan {
+            attempts,
+            alternatives,
+            ..
+        } = &mut plan;
+        attempts.sort_by_key(|attempt| rank(alternatives, &attempt.name));
         plan.settle(|_| Ok(()))?;
         Ok(plan)
     }
@@ -146,8 +156,8 @@ impl Plan {
             .flat_map(|attempt| &attempt.attachment.links)
     }
 
-    /// Attaches programs of `module`. One that the device refuses makes room for another of its event, unless it is
-    /// named: then nothing stays attached. `maps` are those of the module's sandbox.
+    /// Attaches programs of `module`. One that the device refuses makes room for its alternative, unless it is named:
+    /// then nothing stays attached. `maps` are those of the module's sandbox.
     pub fn attach(&mut self, module: &Module, maps: &[Map]) -> Result<Vec<Link>, Error> {
         let mut links = Vec::new();
         let mut specs = usdt::Specs::new(maps);
@@ -168,8 +178,6 @@ impl Plan {
             (true, false) => is_in(&choice.usual),
             (true, true) => candidate.autoload,
         };
-        let moved = choice.sections.iter().map(|(name, _)| name);
-        let placed = is_in(&choice.usual) && moved.into_iter().any(|name| candidate.is(name));
         let Candidate {
             name, export, link, ..
         } = candidate;
@@ -184,8 +192,6 @@ impl Plan {
                     decision: self.decisions.len(),
                     name,
                     named,
-                    placed,
-                    event: attachment.event(),
                     attachment,
                 });
                 String::new()
@@ -199,27 +205,28 @@ impl Plan {
         Ok(())
     }
 
-    /// Makes every attempt, unless its event has a program already, and notes how it went.
+    /// Makes every attempt, unless an alternative is attached already, and notes how it went.
     fn settle(
         &mut self,
         mut attach: impl FnMut(&Attachment) -> device::Result<()>,
     ) -> Result<(), Error> {
-        let mut taken: HashMap<&Event, &str> = HashMap::new();
-        let mut attached = 0;
+        let mut attached: Vec<&str> = Vec::new();
         for attempt in &self.attempts {
+            let mut lists = self.alternatives.iter();
+            let other = lists.find_map(|list| {
+                let rank = list.iter().position(|name| *name == attempt.name)?;
+                list[..rank]
+                    .iter()
+                    .find(|name| attached.contains(&name.as_str()))
+            });
             let decision = &mut self.decisions[attempt.decision];
             decision.attached = false;
-            decision.reason = match taken.get(&attempt.event) {
-                Some(other) if !attempt.named && !attempt.placed => {
-                    format!("{other} has the same event")
-                }
-                _ => match attach(&attempt.attachment) {
+            decision.reason = match other.filter(|_| !attempt.named) {
+                Some(other) => format!("its tool attaches {other} instead"),
+                None => match attach(&attempt.attachment) {
                     Ok(()) => {
                         decision.attached = true;
-                        attached += 1;
-                        if !attempt.placed {
-                            taken.insert(&attempt.event, &attempt.name);
-                        }
+                        attached.push(&attempt.name);
                         attempt.attachment.to_string()
                     }
                     Err(error) if attempt.named => return Err(Error::Device(error)),
@@ -227,11 +234,18 @@ impl Plan {
                 },
             };
         }
-        match attached == 0 {
+        match attached.is_empty() {
             true => Err(Error::Nothing(self.decisions.clone())),
             false => Ok(()),
         }
     }
+}
+
+/// The place of program `name` in its list of alternatives, the last if it is in several.
+fn rank(alternatives: &[Vec<String>], name: &str) -> usize {
+    let ranks = alternatives.iter();
+    let ranks = ranks.filter_map(|list| list.iter().position(|other| other == name));
+    ranks.max().unwrap_or(0)
 }
 
 /// A program that may be attached.
@@ -368,33 +382,40 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_attached_once_unless_asked_twice() {
-        let twice = || {
-            vec![
-                program("a", Attach::Kprobe, "vfs_read", true),
-                program("b", Attach::Kprobe, "vfs_read", true),
-            ]
-        };
-        assert_eq!(plan(twice(), &[]).unwrap().links().count(), 1);
-        assert_eq!(plan(twice(), &["a", "b"]).unwrap().links().count(), 2);
+    fn every_program_of_a_place_is_attached() {
+        let programs = vec![
+            program("a", Attach::Kprobe, "vfs_read", true),
+            program("b", Attach::Kprobe, "vfs_read", true),
+            program("c", Attach::Kretprobe, "vfs_read", true),
+        ];
+        assert_eq!(plan(programs, &[]).unwrap().links().count(), 3);
     }
 
     #[test]
-    fn a_program_that_its_tool_places_is_beside_others_of_its_event() {
-        let programs = vec![
-            program("start", Attach::Kprobe, "account_start", true),
-            program("issue", Attach::Kprobe, "vfs_read", true),
-            program("issue_too", Attach::Kprobe, "vfs_read", true),
-        ];
-        let usual = programs.iter().map(|p| p.name.clone()).collect();
-        let choice = Choice {
-            usual,
-            sections: vec![("start".to_owned(), "kprobe/vfs_read".to_owned())],
-            ..Choice::default()
+    fn of_alternatives_the_first_that_can_be_is_attached() {
+        let attached = |chosen: &[&str], alternatives: &[&[&str]]| {
+            let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+            let choice = Choice {
+                programs: names(chosen),
+                alternatives: alternatives.iter().map(|list| names(list)).collect(),
+                ..Choice::default()
+            };
+            let programs = vec![
+                program("a", Attach::Kprobe, "vfs_read", true),
+                program("b", Attach::Kprobe, "vfs_read", true),
+                program("c", Attach::Kretprobe, "vfs_read", true),
+                program("lsm", Attach::Lsm, "vfs_read", true),
+            ];
+            let plan = plan_of(programs, &choice).unwrap();
+            let attached = plan.decisions.iter().filter(|d| d.attached);
+            let places: Vec<_> = attached.map(|d| d.program.clone()).collect();
+            places.len()
         };
-        let plan = plan_of(programs, &choice).unwrap();
-        let attached = plan.decisions.iter().map(|d| d.attached);
-        assert_eq!(attached.collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(attached(&[], &[]), 3);
+        assert_eq!(attached(&[], &[&["a", "b"]]), 2);
+        assert_eq!(attached(&[], &[&["lsm", "a", "b"]]), 2);
+        assert_eq!(attached(&[], &[&["c", "a"], &["c", "b"]]), 1);
+        assert_eq!(attached(&["a", "b"], &[&["a", "b"]]), 2);
     }
 
     #[test]

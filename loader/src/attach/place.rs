@@ -8,46 +8,13 @@ use abi::sections::Attach;
 use abi::uapi::AttachPoint;
 
 use super::kernel::{Kernel, Sizes, Symbol, event_format, record};
-use super::{Choice, elf, usdt};
+use super::{Choice, elf, files, usdt};
 use crate::device::{self, Link, LinkSpec, Module};
 
 /// Bytes of the kernel's `struct pt_regs` on x86-64: 21 registers.
 const PT_REGS: u32 = 21 * 8;
 /// Bytes of `struct bpf_perf_event_data`: registers, period, address.
 const SAMPLE: u32 = PT_REGS + 2 * 8;
-
-/// What makes two attachments one event: programs of several types may serve it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Event {
-    target: String,
-    offset: u64,
-    returns: bool,
-    /// Perf events have no target: each program is its own.
-    program: Option<String>,
-}
-
-impl Event {
-    pub(super) fn of(link: &LinkSpec) -> Self {
-        let returns = matches!(
-            link.attach,
-            AttachPoint::Kretprobe
-                | AttachPoint::Fexit
-                | AttachPoint::Uretprobe
-                | AttachPoint::SyscallPost
-        );
-        let own = link.attach == AttachPoint::PerfEvent;
-        let kind = match link.attach {
-            AttachPoint::RawTracepoint => "tracepoint:",
-            _ => "",
-        };
-        Event {
-            target: format!("{kind}{}", link.target),
-            offset: link.offset,
-            returns,
-            program: own.then(|| link.program.clone()),
-        }
-    }
-}
 
 /// All that attaches one program.
 #[derive(Clone, Debug)]
@@ -83,11 +50,6 @@ impl fmt::Display for Attachment {
 }
 
 impl Attachment {
-    /// What it attaches to.
-    pub(super) fn event(&self) -> Event {
-        Event::of(&self.links[0])
-    }
-
     /// Makes its links; all or none.
     pub(super) fn attach(
         &self,
@@ -97,11 +59,14 @@ impl Attachment {
         if self.specs.is_empty() {
             return self.links.iter().map(|link| module.attach(link)).collect();
         }
-        let places = self.links.iter().zip(&self.specs);
+        let cookies = specs.add(&self.specs)?;
+        let places = self.links.iter().zip(cookies);
         places
-            .map(|(link, spec)| {
-                let mut link = link.clone();
-                link.cookie = specs.add(spec)?;
+            .map(|(link, cookie)| {
+                let link = LinkSpec {
+                    cookie,
+                    ..link.clone()
+                };
                 module.attach(&link)
             })
             .collect()
@@ -159,13 +124,17 @@ fn uprobe(
     choice: &Choice,
 ) -> Result<LinkSpec, String> {
     let (path, place) = target
-        .rsplit_once(':')
+        .split_once(':')
         .ok_or("its section names no PATH:SYMBOL")?;
-    let path = elf::find(path)?;
+    let path = files::find(path)?;
     let offset = match number(place) {
         Some(offset) => offset,
         None => {
-            let (symbol, offset) = split_offset(place)?;
+            // Names may have a `+` in them.
+            let (symbol, offset) = match place.rsplit_once('+') {
+                Some((symbol, offset)) => number(offset).map_or((place, 0), |o| (symbol, o)),
+                None => (place, 0),
+            };
             if offset != 0 && attach == AttachPoint::Uretprobe {
                 return Err(format!("{place}: a return has no offset"));
             }
@@ -191,7 +160,7 @@ fn usdt(
     let (path, provider) = rest
         .rsplit_once(':')
         .ok_or("its section names no PATH:PROVIDER:NAME")?;
-    let path = elf::find(path)?;
+    let path = files::find(path)?;
     let places = usdt::places(&path, provider, name, layout)?;
     let link = |place: &usdt::Place| LinkSpec {
         // The arguments' specifications say what is read.
@@ -292,9 +261,11 @@ fn split_offset(target: &str) -> Result<(&str, u64), String> {
 
 /// A number as C writes it.
 fn number(text: &str) -> Option<u64> {
-    match text.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
+    let digits = text.strip_prefix("0x").or(text.strip_prefix("0X"));
+    match (digits, text) {
+        (Some(hex), _) => u64::from_str_radix(hex, 16).ok(),
+        (None, text) if text.starts_with('0') => u64::from_str_radix(text, 8).ok(),
+        (None, text) => text.parse().ok(),
     }
 }
 
@@ -306,18 +277,8 @@ mod tests {
     fn offsets_are_split_off() {
         assert_eq!(split_offset("f+0x10"), Ok(("f", 16)));
         assert_eq!(split_offset("f"), Ok(("f", 0)));
+        assert_eq!(split_offset("f+010"), Ok(("f", 8)));
+        assert_eq!(split_offset("f+0"), Ok(("f", 0)));
         assert!(split_offset("f+x").is_err());
-    }
-
-    #[test]
-    fn programs_of_several_types_share_an_event() {
-        let event = |attach| Event::of(&LinkSpec::new("p", "vfs_read", attach));
-        assert_eq!(event(AttachPoint::Kprobe), event(AttachPoint::Fentry));
-        assert_eq!(event(AttachPoint::Kretprobe), event(AttachPoint::Fexit));
-        assert_ne!(event(AttachPoint::Kprobe), event(AttachPoint::Kretprobe));
-        assert_ne!(
-            event(AttachPoint::Kprobe),
-            event(AttachPoint::RawTracepoint)
-        );
     }
 }

@@ -59,7 +59,6 @@ impl Which {
     pub(super) fn choice(&self) -> Choice {
         Choice {
             programs: self.program.clone(),
-            usual: Vec::new(),
             sections: self.at.clone(),
             cookies: self.cookie.clone(),
             sampling: Sampling {
@@ -67,6 +66,7 @@ impl Which {
                 ..Sampling::default()
             },
             pid: self.pid,
+            ..Choice::default()
         }
     }
 }

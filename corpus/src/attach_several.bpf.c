@@ -1,0 +1,54 @@
+/* Several programs at one place, of one type and of several. */
+#include "attach.h"
+
+struct sums first, second, entry, leave, enters, enters_too;
+
+SEC("kprobe/__x64_sys_getpgrp")
+int kprobe_first(__u64 *ctx)
+{
+	if (attacher())
+		note(&first, ctx, 0, 13);
+	return 0;
+}
+
+SEC("kprobe/__x64_sys_getpgrp")
+int kprobe_second(__u64 *ctx)
+{
+	if (attacher())
+		note(&second, ctx, 0, 13);
+	return 0;
+}
+
+SEC("fentry/__x64_sys_getpgrp")
+int fentry_too(__u64 *ctx)
+{
+	if (attacher())
+		note(&entry, ctx, 0, 1);
+	return 0;
+}
+
+SEC("kretprobe/__x64_sys_getpgrp")
+int kretprobe_too(__u64 *ctx)
+{
+	if (attacher())
+		note(&leave, ctx, 10, 11);
+	return 0;
+}
+
+SEC("tp/syscalls/sys_enter_getpgrp")
+int tracepoint_first(__u64 *ctx)
+{
+	if (attacher())
+		note(&enters, ctx, 1, 2);
+	return 0;
+}
+
+SEC("tp/syscalls/sys_enter_getpgrp")
+int tracepoint_second(__u64 *ctx)
+{
+	if (attacher())
+		note(&enters_too, ctx, 1, 2);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";
