@@ -1,6 +1,7 @@
 //! Programs on places in user space, on samples, and cookies: what libbpf attaches by a call of its own.
 
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,9 @@ use libbpf_rs::{
 };
 use loader::attach::Choice;
 use loader::device::{Rate, Sampling};
+use loader::open::Input;
 use loader::session::perf;
+use loader::settings::Settings;
 
 use super::Case;
 use super::attach::{EVENTS, SUMS, attacher, check, place};
@@ -22,6 +25,10 @@ use crate::{compare, corpus, guest};
 /// The tests of this area.
 pub const CASES: &[Case] = &[
     ("attach_user::uprobes_and_usdt_equal_native", user_space),
+    (
+        "attach_user::usdt_at_many_places_equals_native",
+        many_places,
+    ),
     ("attach_user::samples_are_as_native", samples),
     ("attach_user::cookies_reach_every_kind_of_program", cookies),
 ];
@@ -83,6 +90,42 @@ fn user_space() -> Result<()> {
     wasm.detach();
     ensure!(user::listeners() == 0, "the semaphore stays up");
     check(&native.section(".bss")?, &wasm, elf, programs)
+}
+
+/// More places than there is room for specifications, in objects that were built with headers of this libbpf, and of older
+/// ones, whose specifications are others: what libbpf writes for those they would misread.
+fn many_places() -> Result<()> {
+    const ROUNDS: u64 = 5;
+    let path = own_path()?;
+    for (object, by_libbpf) in [("usdt_many", true), ("usdt_old", false)] {
+        let elf = corpus::object(object)?;
+        let input = Input::from_bytes(elf, object, Path::new(object), None)?;
+        let choice = Choice {
+            sections: vec![("many".to_owned(), format!("usdt/{path}:wprobe:many"))],
+            ..Choice::default()
+        };
+        let mut native = Native::open(&input, &choice, &Settings::default())?;
+        let mut wasm = Wasm::choose(&guest::device()?, elf, object, &choice)?;
+        ensure!(native.usdt_by_libbpf()? == by_libbpf, "{object}: by libbpf");
+        native.attach_chosen(&choice)?;
+        wasm.attach()?;
+        user::many(ROUNDS);
+        native.detach();
+        wasm.detach();
+        for (variable, expected) in [
+            ("hits", ROUNDS * user::PLACES),
+            ("sum", ROUNDS * user::PLACES * user::ARGUMENT),
+        ] {
+            let at = place(elf, variable)?;
+            let word = |bytes: Vec<u8>| compare::counters(&bytes[at..at + 8])[0];
+            let (theirs, ours) = (word(native.section(".bss")?), word(wasm.section(".bss")?));
+            ensure!(
+                (theirs, ours) == (expected, expected),
+                "{object}: {variable} is {expected}, native {theirs}, wasm {ours}"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The CPU's clock, every five milliseconds.

@@ -65,3 +65,39 @@ pub fn tracepoint(n: u64) {
         }
     }
 }
+
+/// Places of the tracepoint `wprobe:many`.
+pub const PLACES: u64 = 300;
+/// Its argument at each of them.
+pub const ARGUMENT: u64 = 7;
+
+/// Passes the tracepoint `wprobe:many` at each of its [`PLACES`], `n` times. All have one argument, a constant.
+#[inline(never)]
+pub fn many(n: u64) {
+    for _ in 0..n {
+        // SAFETY: `nop`s, and notes for debuggers that are not loaded.
+        unsafe {
+            asm!(
+                ".rept {places}",
+                "990: nop",
+                ".pushsection .note.stapsdt,\"\",@note",
+                ".balign 4",
+                ".4byte 992f-991f, 994f-993f, 3",
+                "991: .asciz \"stapsdt\"",
+                "992: .balign 4",
+                "993: .8byte 990b",
+                ".8byte 0",
+                ".8byte 0",
+                ".asciz \"wprobe\"",
+                ".asciz \"many\"",
+                ".asciz \"-4@${argument}\"",
+                "994: .balign 4",
+                ".popsection",
+                ".endr",
+                places = const PLACES,
+                argument = const ARGUMENT,
+                options(att_syntax, readonly, nostack, preserves_flags),
+            );
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! (`usdt.bpf.h`): the map `__bpf_usdt_specs` has a specification for each place, and the link's cookie is its index. The
 //! layout of a specification is that of the libbpf an object was built with; its BTF tells.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use abi::manifest::Manifest;
@@ -14,26 +15,27 @@ use super::elf;
 use crate::device::{self, Map};
 
 /// The map of specifications.
-const SPECS: &str = "__bpf_usdt_specs";
+pub(crate) const SPECS: &str = "__bpf_usdt_specs";
 /// Owner and type of the notes.
 const OWNER: &[u8] = b"stapsdt\0";
 const NOTE: u32 = 3;
 
 /// A `struct __bpf_usdt_spec`; empty for programs that read no arguments.
-pub(super) type Spec = Vec<u8>;
+pub(crate) type Spec = Vec<u8>;
 
 /// One place of a tracepoint.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Where in the file.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// Where in the file a counter says that somebody listens; 0: nowhere.
-    pub(super) semaphore: u64,
+    pub(crate) semaphore: u64,
     /// How the arguments are passed.
-    pub(super) spec: Spec,
+    pub(crate) spec: Spec,
 }
 
-/// The specifications in a sandbox's map, one a place.
+/// The specifications in a sandbox's map: one for all places of an attachment that pass their arguments alike, as libbpf
+/// has it.
 pub(super) struct Specs<'m> {
     map: Option<&'m Map>,
     next: u32,
@@ -47,19 +49,34 @@ impl<'m> Specs<'m> {
         }
     }
 
-    /// Adds one; its index. A program that reads no arguments has no map.
-    pub(super) fn add(&mut self, spec: &Spec) -> device::Result<u64> {
-        let index = self.next;
+    /// Adds those of an attachment's places; the index of each place's. A program that reads no arguments has no map.
+    pub(super) fn add(&mut self, specs: &[Spec]) -> device::Result<Vec<u64>> {
+        let (indices, new) = number(specs, self.next);
         if let Some(map) = self.map {
-            map.update(&index.to_ne_bytes(), spec, 0)?;
+            for (index, spec) in (self.next..).zip(&new) {
+                map.update(&index.to_ne_bytes(), spec, 0)?;
+            }
         }
-        self.next += 1;
-        Ok(u64::from(index))
+        self.next += new.len() as u32;
+        Ok(indices)
     }
 }
 
+/// The number of each specification, from `first` on, and each of them once.
+pub(crate) fn number(specs: &[Spec], first: u32) -> (Vec<u64>, Vec<&Spec>) {
+    let mut known = HashMap::new();
+    let mut new = Vec::new();
+    let number = |spec| {
+        *known.entry(spec).or_insert_with(|| {
+            new.push(spec);
+            u64::from(first) + new.len() as u64 - 1
+        })
+    };
+    (specs.iter().map(number).collect(), new)
+}
+
 /// The places of `provider:name` in the file at `path`.
-pub(super) fn places(
+pub(crate) fn places(
     path: &str,
     provider: &str,
     name: &str,
@@ -220,8 +237,8 @@ impl Argument {
 type Bits = Range<usize>;
 
 /// How an object lays out `struct __bpf_usdt_spec`.
-#[derive(Debug)]
-pub(super) struct Layout {
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
     bytes: usize,
     /// Of the first argument: where it begins. Of each: how many bits. How many there are.
     first: usize,
@@ -239,16 +256,20 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Of an object's map of specifications, if it has one.
-    pub(super) fn of(manifest: &Manifest, btf: Option<&Btf>) -> Option<Self> {
+    pub(super) fn of_object(manifest: &Manifest, btf: Option<&Btf>) -> Option<Self> {
         let map = manifest.maps.iter().find(|map| map.name == SPECS)?;
-        let btf = btf?;
-        let spec = btf.resolve(map.value_type)?;
+        Layout::of(map.value_type, map.value_size, btf?)
+    }
+
+    /// Of values of the type `id`, which have so many `bytes`.
+    pub(crate) fn of(id: u32, bytes: u32, btf: &Btf) -> Option<Self> {
+        let spec = btf.resolve(id)?;
         let array = btf.resolve(spec.members().find(|m| m.name == "args")?.type_id)?;
         let array = array.array()?;
         let argument = btf.resolve(array.element)?;
         let member = |name| bits(btf, &argument, name);
         Some(Layout {
-            bytes: map.value_size as usize,
+            bytes: bytes as usize,
             first: bits(btf, &spec, "args")?.start,
             stride: 8 * btf.size_of(array.element)? as usize,
             arguments: array.count as usize,
@@ -260,6 +281,24 @@ impl Layout {
             shift: member("arg_bitshift")?,
             index: member("idx_reg_off").zip(member("scale_bitshift")),
         })
+    }
+
+    /// Whether it is the one that the libbpf of native sessions (1.7) writes. A test compares it with that libbpf's headers.
+    pub(crate) fn is_libbpfs(&self) -> bool {
+        *self
+            == Layout {
+                bytes: 304,
+                first: 0,
+                stride: 8 * 24,
+                arguments: 12,
+                count: 8 * 296..8 * 298,
+                value: 0..64,
+                kind: 64..72,
+                register: 8 * 14..8 * 16,
+                is_signed: 8 * 16..8 * 17,
+                shift: 8 * 17..8 * 18,
+                index: Some((80..92, 92..96)),
+            }
     }
 
     /// The specification of arguments such as `-4@%edi 8@$5 4@-20(%rbp)`.
@@ -406,6 +445,14 @@ mod tests {
         assert_eq!(spec[200..], [2, 0, 0, 0, 0, 0, 0, 0]);
         assert!(layout().specify(&"8@%rax ".repeat(13)).is_err());
         assert!(layout().specify("8@(%rax,%rbx,8)").is_err());
+    }
+
+    #[test]
+    fn places_that_pass_arguments_alike_share_a_specification() {
+        let specs = [vec![1], vec![2], vec![1], vec![3], vec![2]];
+        let (numbers, new) = number(&specs, 7);
+        assert_eq!(numbers, [7, 8, 7, 9, 8]);
+        assert_eq!(new, [&vec![1], &vec![2], &vec![3]]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use libbpf_rs::{Link, ProgramMut, TracepointCategory, UprobeOpts};
 
 use super::super::perf;
+use super::usdt::Specifications;
 use crate::attach::Choice;
 
 /// The section that was chosen for `program` instead of its own.
@@ -15,11 +16,13 @@ pub(super) fn section_of<'c>(choice: &'c Choice, program: &str) -> Option<&'c st
     chosen.map(|(_, section)| section.as_str())
 }
 
-/// Attaches `program` as if it were in `section`, or as its own section says.
+/// Attaches `program` as if it were in `section`, or as its own section says. usdt programs with specifications of
+/// their own are not attached by libbpf, which would write others.
 pub(super) fn attach_at(
     program: &ProgramMut<'_>,
     section: Option<&str>,
     choice: &Choice,
+    specifications: Option<&Specifications>,
 ) -> Result<Vec<Link>> {
     let own = program.section().to_string_lossy().into_owned();
     let own = own.trim_start_matches('?');
@@ -57,6 +60,9 @@ pub(super) fn attach_at(
             let [name, provider, path] = parts[..] else {
                 bail!("{section}: no PATH:PROVIDER:NAME");
             };
+            if let Some(specifications) = specifications {
+                return specifications.attach(program, pid, (path, provider, name));
+            }
             program.attach_usdt(pid, path, provider, name)?
         }
         other => bail!("{section}: {other:?} cannot be chosen natively"),

@@ -4,6 +4,7 @@ mod attach;
 pub(crate) mod elements;
 pub(crate) mod info;
 mod rings;
+mod usdt;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -113,7 +114,15 @@ impl Native {
 
     /// Attaches what was loaded as `choice` says, else as the sections do.
     pub fn attach_chosen(&mut self, choice: &Choice) -> Result<()> {
-        self.attach_by(|name, program| attach_at(program, section_of(choice, name), choice))
+        let own = usdt::Specifications::of(&self.object)?;
+        self.attach_by(|name, program| {
+            attach_at(program, section_of(choice, name), choice, own.as_ref())
+        })
+    }
+
+    /// Whether the specifications that libbpf writes for usdt programs are those that the object reads.
+    pub fn usdt_by_libbpf(&self) -> Result<bool> {
+        Ok(usdt::Specifications::of(&self.object)?.is_none())
     }
 
     /// Attaches what was loaded as `how` does, which is given each program's name.
