@@ -44,52 +44,9 @@ pub(super) fn symbol(path: &str, name: &str) -> Result<u64, String> {
     Err(format!("{path} has no function {name}"))
 }
 
-/// Offsets of all functions of the file at `path` that `pattern` fits, where `*` is any text and `?` any character.
-pub(super) fn matching(path: &str, pattern: &str) -> Result<Vec<u64>, String> {
-    let bytes = read(path)?;
-    let file = parse(path, &bytes)?;
-    // As libbpf does it: two names of one place are two places.
-    for functions in [own(&file), exported(&file)?] {
-        let fits = functions.iter().filter(|f| glob(f.full, pattern));
-        let offsets: Vec<_> = fits.map(|f| f.offset).collect();
-        if !offsets.is_empty() {
-            return Ok(offsets);
-        }
-    }
-    Err(format!("{path} has no function like {pattern}"))
-}
-
-/// Whether `text` is of the form of `pattern`.
-pub(super) fn glob(text: &str, pattern: &str) -> bool {
-    let (mut text, mut pattern) = (text.as_bytes(), pattern.as_bytes());
-    // Where the last `*` was, and the text that it may yet take a byte more of.
-    let mut retry: Option<(&[u8], &[u8])> = None;
-    loop {
-        match (pattern, text) {
-            ([b'*', rest @ ..], _) => {
-                retry = Some((rest, text));
-                pattern = rest;
-            }
-            ([], []) => return true,
-            ([p, pattern_rest @ ..], [t, text_rest @ ..]) if *p == b'?' || p == t => {
-                (pattern, text) = (pattern_rest, text_rest);
-            }
-            _ => match retry {
-                Some((after, [_, rest @ ..])) => {
-                    (pattern, text) = (after, rest);
-                    retry = Some((after, rest));
-                }
-                _ => return false,
-            },
-        }
-    }
-}
-
 /// A function that a file has.
 struct Function<'a> {
-    /// Its name, and as the table spells it: with a version, in some.
     name: &'a str,
-    full: &'a str,
     version: Option<&'a str>,
     weak: bool,
     offset: u64,
@@ -110,12 +67,10 @@ fn function<'a>(file: &File<'a>, symbol: &ElfSymbol<'a, '_, Header>) -> Option<F
     }
     let section = file.section_by_index(symbol.section_index()?).ok()?;
     let (start, _) = section.file_range()?;
-    let full = symbol.name().ok()?;
-    let (name, version) = split_version(full);
+    let (name, version) = split_version(symbol.name().ok()?);
     let inside = symbol.address().wrapping_sub(section.address());
     Some(Function {
         name,
-        full,
         version,
         weak: symbol.is_weak(),
         offset: inside.wrapping_add(start),
@@ -198,7 +153,6 @@ mod tests {
                 .contains("no function")
         );
         assert!(symbol("/no/such/file", "main").is_err());
-        assert_eq!(matching(path, "mai?"), Ok(vec![at]));
     }
 
     #[test]
@@ -222,7 +176,6 @@ mod tests {
     fn strong_functions_go_before_weak_ones() {
         let function = |weak, offset| Function {
             name: "f",
-            full: "f",
             version: None,
             weak,
             offset,
@@ -243,22 +196,5 @@ mod tests {
             Ok(Some(2))
         );
         assert!(picked(&[function(false, 1), function(false, 2)]).is_err());
-    }
-
-    #[test]
-    fn patterns_fit_as_libbpf_has_them() {
-        for (text, pattern, fits) in [
-            ("vfs_read", "vfs_*", true),
-            ("vfs_read", "*_re*d", true),
-            ("vfs_read", "vfs_rea?", true),
-            ("vfs_read", "vfs_rea", false),
-            ("vfs_read", "?fs", false),
-            ("abcabd", "*abd", true),
-            ("", "*", true),
-            ("", "?", false),
-            ("x", "", false),
-        ] {
-            assert_eq!(glob(text, pattern), fits, "{text} {pattern}");
-        }
     }
 }
