@@ -1,5 +1,5 @@
 //! Compiles `corpus/src/*.bpf.c` with clang and `corpus/modules/**/*.wat` to wasm, and lists the results in
-//! `corpus.rs`: `OBJECTS` and `MODULES`, name and bytes; `HOSTILE`, name, first line and bytes.
+//! `corpus.rs`: `OBJECTS`, of newer tools also `STRIPPED` without their debug information, and `MODULES`, name and bytes; `HOSTILE`, name, first line and bytes.
 
 use std::env;
 use std::error::Error;
@@ -14,18 +14,26 @@ fn main() -> Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     println!("cargo::rerun-if-changed={}", corpus.display());
     println!("cargo::rerun-if-env-changed=CLANG");
+    println!("cargo::rerun-if-env-changed=LLVM_STRIP");
 
-    let mut objects = Vec::new();
+    let (mut objects, mut stripped) = (Vec::new(), Vec::new());
     for source in files(&corpus.join("src"), ".bpf.c")? {
         let name = stem(&source, ".bpf.c");
         let object = out.join(format!("{name}.bpf.o"));
         compile(&source, &object)?;
+        if name.ends_with("_newer") {
+            let bare = out.join(format!("{name}.stripped.bpf.o"));
+            strip(&object, &bare)?;
+            stripped.push((name.clone(), bare));
+        }
         objects.push((name, object));
     }
     let modules = assemble(&corpus.join("modules"), &out)?;
     let hostile = assemble(&corpus.join("modules/hostile"), &out)?;
-    let list =
-        list("OBJECTS", &objects) + &list("MODULES", &named(&modules)) + &hostile_list(&hostile);
+    let list = list("OBJECTS", &objects)
+        + &list("STRIPPED", &stripped)
+        + &list("MODULES", &named(&modules));
+    let list = list + &hostile_list(&hostile);
     Ok(fs::write(out.join("corpus.rs"), list)?)
 }
 
@@ -80,6 +88,19 @@ fn compile(source: &Path, object: &Path) -> Result<()> {
     match status.success() {
         true => Ok(()),
         false => Err(format!("{clang} refused {}", source.display()).into()),
+    }
+}
+
+/// Writes `object` without its debug information to `bare`; BTF stays.
+fn strip(object: &Path, bare: &Path) -> Result<()> {
+    let strip = env::var("LLVM_STRIP").unwrap_or_else(|_| "llvm-strip-19".to_owned());
+    let words = [Path::new("-g"), object, Path::new("-o"), bare];
+    let status = Command::new(&strip).args(words).status();
+    let status =
+        status.map_err(|e| format!("{strip}: {e} (apt-get install llvm-19, or set LLVM_STRIP)"))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(format!("{strip} refused {}", object.display()).into()),
     }
 }
 

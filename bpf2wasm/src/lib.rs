@@ -26,11 +26,13 @@ mod object;
 mod translate;
 mod types;
 
-pub use abi::manifest::Manifest;
+pub use abi::manifest::{Manifest, Sent};
 pub use check::check;
 pub use error::{
     Error, ErrorKind, FlowError, InsnError, ModuleError, ObjectError, ReferenceError, Result,
 };
+pub use events::fit::{Agreement, Member, fit};
+pub use events::infer::infer;
 pub use isa::asm::{AsmError, assemble};
 pub use isa::table::Level;
 pub use listing::{Listing, ListingLine};
@@ -96,10 +98,12 @@ pub struct Summary {
 
 /// Translates a BPF object; `name` is what messages and the manifest call it.
 pub fn convert(object: &[u8], name: &str, options: &Options) -> Result<Converted> {
+    let whole = |mut o: object::Object<'_>| {
+        o.sent = events::sent(&o);
+        translate::translate(&mut o, name, options)
+    };
     let parsed = object::Object::parse(object, options);
-    parsed
-        .and_then(|mut o| translate::translate(&mut o, name, options))
-        .map_err(|e| e.in_object(name))
+    parsed.and_then(whole).map_err(|e| e.in_object(name))
 }
 
 /// Whether a program can be translated.
@@ -125,10 +129,10 @@ pub fn list(object: &[u8], name: &str, options: &Options) -> Result<Vec<Listing>
     Ok(listing::list(&parsed))
 }
 
-/// What the events are that an object's maps send, as far as its code tells: in C's notation, a `struct` a map, named as the map.
-pub fn events(object: &[u8], name: &str, options: &Options) -> Result<String> {
+/// What an object's maps send, as far as it tells.
+pub fn events(object: &[u8], name: &str, options: &Options) -> Result<Vec<Sent>> {
     let parsed = object::Object::parse(object, options).map_err(|e| e.in_object(name))?;
-    events::recover(&parsed)
+    Ok(events::sent(&parsed))
 }
 
 /// Translates a bare program; `name` is what messages and the manifest call it.

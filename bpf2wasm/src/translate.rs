@@ -154,6 +154,10 @@ fn assemble(
     let lines = lines
         .map_or(Ok(Vec::new()), |l| serde_json::to_vec(&l))
         .map_err(unwritable)?;
+    let events = match object.sent.is_empty() {
+        true => Vec::new(),
+        false => serde_json::to_vec(&object.sent).map_err(unwritable)?,
+    };
     let encoded = encode(&Parts {
         name: &manifest.object,
         globals,
@@ -163,6 +167,7 @@ fn assemble(
         btf: object.btf,
         data: &object.data,
         lines: &lines,
+        events: &events,
     });
     let mut spans = Vec::with_capacity(defined.iter().map(|d| d.code.marks.len()).sum());
     for ((d, start), (_, a)) in defined.iter().zip(&encoded.bodies).zip(analysed.reached()) {

@@ -13,6 +13,11 @@ pub fn object(name: &str) -> Result<&'static [u8]> {
     find(built::OBJECTS, name)
 }
 
+/// The same without debug information, of newer versions of tools.
+pub fn stripped(name: &str) -> Result<&'static [u8]> {
+    find(built::STRIPPED, name)
+}
+
 /// A module of `corpus/modules/hostile`.
 #[derive(Clone, Copy, Debug)]
 pub struct Hostile {

@@ -11,7 +11,6 @@ use anyhow::{Context, Result, ensure};
 use loader::attach::Choice;
 use loader::device::{Device, Rate, Sampling};
 use loader::diff::{Outcome, Pair, Plan, Rule, Stack, Workload};
-use loader::layout::Layout;
 use loader::load::Options;
 use loader::open::Input;
 use loader::profile::Profile;
@@ -207,10 +206,7 @@ impl Case {
             },
             rules: self.differ.clone(),
             stacks: self.stacks.clone(),
-            layout: self
-                .file(name)
-                .file_stem()
-                .and_then(|stem| Layout::shipped(stem.to_str()?)),
+            ..Plan::default()
         })
     }
 

@@ -1,4 +1,4 @@
 struct events {
     __u32 pid;
-    char line[80];
+    char str[80];
 };

@@ -1,6 +1,6 @@
 struct events {
-    union { __be32 saddr_v4; __u8 saddr_v6[16]; };
-    union { __be32 daddr_v4; __u8 daddr_v6[16]; };
+    union { __be32 _v4; __u8 _v6[16]; } saddr;
+    union { __be32 _v4; __u8 _v6[16]; } daddr;
     __u64 skaddr;
     __u64 ts_us;
     __u64 delta_us;

@@ -6,6 +6,12 @@
 use bpf2wasm::btf::{Btf, Kind, Member, Type};
 use serde_json::{Map, Value, json};
 
+/// Whether a member has neither a name nor members.
+pub(crate) fn is_padding(btf: &Btf, member: &Member<'_>) -> bool {
+    let kind = btf.resolve(member.type_id).map(|ty| ty.kind);
+    member.name.is_empty() && !matches!(kind, Some(Kind::Struct | Kind::Union))
+}
+
 /// How deep values may nest.
 const MAX_DEPTH: usize = 32;
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::btf_value;
 use crate::device;
+use crate::variables;
 
 /// A global variable at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +36,8 @@ pub fn read(
         let bytes = map.lookup(&0u32.to_ne_bytes(), 1)?.unwrap_or_default();
         for symbol in &data.symbols {
             let (ty, value) = typed(symbol, btf, &bytes);
-            let (section, name) = (section.name.clone(), symbol.name.clone());
+            let name = variables::within(section, symbol);
+            let section = section.name.clone();
             globals.push(Global {
                 section,
                 name,

@@ -1,6 +1,6 @@
 //! Types of events in C's notation, for objects whose BTF does not have them: one `struct` a map, named as the map.
 //!
-//! The notation is a small part of C: `struct` and `union`, arrays, and the scalar types in [`SCALARS`]. Members are aligned as on
+//! The notation is a small part of C: `struct` and `union`, arrays, and the scalar types in [`SCALARS`]. A member without a name is padding. Members are aligned as on
 //! x86-64 and arm64. Layouts of Debian's libbpf-tools are in `loader/layouts`.
 
 use std::fmt;
@@ -17,6 +17,8 @@ const SCALARS: &[(&str, u32, bool)] = &[
     ("__u16", 2, false),
     ("__u32", 4, false),
     ("__u64", 8, false),
+    ("__s8", 1, true),
+    ("__s16", 2, true),
     ("__s32", 4, true),
     ("__s64", 8, true),
     ("int", 4, true),
@@ -100,7 +102,8 @@ impl Layout {
         })
     }
 
-    /// The layout of what `tool` sends, if one is shipped.
+    /// The layout of what `tool` sends, if one is shipped: of the version that Debian 12 has. Whether an object is of that one,
+    /// [`crate::event_types`] finds out.
     pub fn shipped(tool: &str) -> Option<Self> {
         let (_, text) = SHIPPED.iter().find(|(name, _)| *name == tool)?;
         Some(Layout::parse(text).expect("a test reads every one"))
@@ -210,7 +213,8 @@ impl Parser {
         while !self.take("}") {
             let ty = self.ty(depth + 1)?;
             let name = match self.peek() {
-                Some(";") => String::new(),
+                // Of a struct, its members; of anything else, bytes that mean nothing.
+                Some(";" | "[") => String::new(),
                 _ => self.word()?,
             };
             let ty = self.array(ty)?;
@@ -277,12 +281,17 @@ fn is_word(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::btf_value;
+    use crate::event_types::{self, Source, Word};
+    use crate::open::Input;
+    use crate::profile::Profile;
 
     #[test]
     fn members_lie_where_c_puts_them() {
-        let text = "struct events { // what it sends\n __u8 kind; __u64 ts; char comm[4];\n\
+        let text = "struct events { // what it sends\n __u8 kind; __u8 [7]; __u64 ts; char comm[4];\n\
                     union { __be32 v4; __u8 v6[16]; }; struct { int a; } in[2]; };\nstruct more { int x; };";
         let layout = Layout::parse(text).unwrap();
         assert_eq!(layout.event("events").unwrap().1, 48);
@@ -309,42 +318,20 @@ mod tests {
         }
     }
 
-    /// The layouts were written from the tools' source: what is recovered from their code has the same members at the same
-    /// places. Some it cannot name, and arrays and unions can look like several members.
+    /// The layouts were written from the tools' source, and what is recovered from their code proves that they are of these tools.
     #[test]
-    fn what_is_recovered_from_code_agrees() {
-        let members = |layout: &Layout| -> Vec<(String, u32)> {
-            let id = layout.event("events").map(|(id, _)| id);
-            let ty = id.and_then(|id| layout.btf().get(id));
-            let members = ty.into_iter().flat_map(|ty| ty.members());
-            let member = |m: bpf2wasm::btf::Member<'_>| (m.name.to_owned(), m.bit_offset / 8);
-            members.map(member).collect()
-        };
-        let (mut tools, mut known, mut found) = (0, 0, 0);
+    fn what_is_shipped_fits_its_tool() {
         for (tool, text) in SHIPPED {
-            let file = std::fs::read(format!("/usr/sbin/{tool}")).unwrap();
-            let objects = bpf2wasm::embedded_objects(&file).unwrap();
-            let recovered = bpf2wasm::events(objects[0].bytes, tool, &Default::default()).unwrap();
-            let recovered = Layout::parse(&recovered).unwrap_or_else(|e| panic!("{tool}: {e}"));
+            let path = format!("/usr/sbin/{tool}");
+            let input = Input::open(Path::new(&path), None).unwrap();
+            let streams =
+                event_types::streams(&input, &Profile::default(), Word::default()).unwrap();
             let shipped = Layout::parse(text).unwrap();
-            if let (Some((_, size)), Some((_, shipped))) =
-                (recovered.event("events"), shipped.event("events"))
-            {
-                assert_eq!(size, shipped, "{tool}");
-                tools += 1;
-            }
-            let recovered = members(&recovered);
-            for (name, at) in members(&shipped) {
-                let same = recovered.iter().find(|(other, _)| *other == name);
-                if let Some((_, other)) = same {
-                    assert_eq!(*other, at, "{tool}: {name}");
-                }
-                known += 1;
-                found += usize::from(same.is_some());
+            let sent = streams.iter().filter(|s| shipped.event(&s.map).is_some());
+            for stream in sent {
+                assert_eq!(stream.source, Source::Shipped, "{tool}: {:?}", stream.notes);
             }
         }
-        assert!(tools >= 18, "{tools} tools");
-        assert!(found * 10 >= known * 7, "{found} of {known} members");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use abi::manifest::{Lines, Manifest};
+use abi::manifest::{Lines, Manifest, Sent};
 use abi::uapi::NAME_SIZE;
 
 use crate::interface::Interface;
@@ -116,6 +116,13 @@ impl Input {
     pub fn btf(&self) -> Option<bpf2wasm::btf::Btf> {
         let bytes = bpf2wasm::custom_section(&self.wasm, abi::manifest::BTF_SECTION)?;
         bpf2wasm::btf::Btf::parse(bytes).ok()
+    }
+
+    /// What its maps send, as far as the object told when it was translated.
+    pub fn sent(&self) -> Vec<Sent> {
+        let section = bpf2wasm::custom_section(&self.wasm, abi::manifest::EVENTS_SECTION);
+        let sent = section.and_then(|section| serde_json::from_slice(section).ok());
+        sent.unwrap_or_default()
     }
 
     /// The source line of the instruction at `site`, as `file:line`, if the object says.

@@ -17,7 +17,6 @@
 //! [`Probe`] is what is not yet running; [`Running`] is what is, until it is dropped. What a tool's own `main()` would have
 //! decided is decided by its [`Profile`], and a person's word goes before that.
 
-use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -26,13 +25,14 @@ use std::time::{Duration, Instant, SystemTime};
 use abi::manifest::{DataKind, Map};
 use abi::map_types::MapType;
 use anyhow::{Context, Result, bail};
-use bpf2wasm::btf::{Btf, Kind};
+use bpf2wasm::btf::Btf;
 
 use crate::device::Device;
+use crate::event_types::{self, Stream, Word};
 use crate::layout::Layout;
 use crate::open::Input;
 use crate::profile::Profile;
-use crate::record::Record;
+use crate::record::{Field, Record};
 use crate::resident::Resident;
 use crate::runtime::{self, Runtime, Started, Wish};
 use crate::session::wasm::Wasm;
@@ -51,7 +51,7 @@ pub struct Probe {
     pub profile: Profile,
     /// How it is to run.
     pub wish: Wish,
-    /// Types of events, where the object does not have them.
+    /// Types of events, by a person's word.
     pub layout: Option<Layout>,
     /// The type of events, by its name in the object's BTF.
     pub event: Option<String>,
@@ -66,12 +66,11 @@ impl Probe {
     /// Of an input at hand.
     pub fn new(input: Input) -> Self {
         let profile = Profile::of(&input);
-        let layout = Layout::shipped(input.tool());
         Probe {
             input,
             profile,
             wish: Wish::default(),
-            layout,
+            layout: None,
             event: None,
         }
     }
@@ -139,79 +138,12 @@ impl Probe {
 
     /// What sends events.
     fn streams(&self) -> Result<Vec<Stream>> {
-        let manifest = self.input.manifest.as_ref();
-        let maps = manifest.map_or(&[][..], |manifest| &manifest.maps);
-        let btf = self.input.btf();
-        let recovered = LazyCell::new(|| self.recovered());
-        let stream = |map: &Map| {
-            let name = map.name.clone();
-            let ty = self.ty(&name, btf.as_ref())?;
-            Ok(match (&ty, &*recovered) {
-                (None, Some((layout, text))) => Stream {
-                    ty: layout
-                        .event(&name)
-                        .map(|(id, _)| (layout.btf().clone(), id)),
-                    recovered: Some(text.clone()),
-                    map: name,
-                },
-                _ => Stream {
-                    map: name,
-                    ty,
-                    recovered: None,
-                },
-            })
+        let word = Word {
+            event: self.event.as_deref(),
+            layout: self.layout.as_ref(),
         };
-        maps.iter()
-            .filter(|map| is_stream(map))
-            .map(stream)
-            .collect()
+        event_types::streams(&self.input, &self.profile, word)
     }
-
-    /// What events are by the code that fills them, where the object is at hand.
-    fn recovered(&self) -> Option<(Layout, String)> {
-        let object = self.input.object.as_deref()?;
-        // Of what cannot be told, the bytes are shown.
-        let text = bpf2wasm::events(object, &self.input.name, &Default::default()).ok()?;
-        Some((Layout::parse(&text).ok()?, text))
-    }
-
-    /// Of which type map `name` sends events, where somebody says so.
-    fn ty(&self, name: &str, btf: Option<&Btf>) -> Result<Option<(Btf, u32)>> {
-        let in_object = |ty: &str| {
-            let id = btf?.find(ty, Kind::Struct)?.id;
-            Some((btf?.clone(), id))
-        };
-        let tool = self.input.tool();
-        let ty = match (&self.event, &self.layout, self.profile.events.get(name)) {
-            (Some(ty), ..) => {
-                let found = in_object(ty);
-                Some(
-                    found
-                        .with_context(|| format!("--event {ty}: the object has no such struct"))?,
-                )
-            }
-            (None, Some(layout), _) => layout.event(name).map(|(id, _)| (layout.btf().clone(), id)),
-            (None, None, Some(ty)) => in_object(ty),
-            (None, None, None) => {
-                let names = ["event", name, name.trim_end_matches('s')];
-                let own = [format!("{tool}_event"), format!("{tool}_event_t")];
-                let names = names.into_iter().chain(own.iter().map(String::as_str));
-                names.into_iter().find_map(in_object)
-            }
-        };
-        Ok(ty)
-    }
-}
-
-/// What sends events: a map, and their type, if it is known.
-#[derive(Clone, Debug)]
-pub struct Stream {
-    /// The map.
-    pub map: String,
-    /// Where its type is.
-    pub ty: Option<(Btf, u32)>,
-    /// The type in C's notation, if nobody says what it is and it was recovered from the code.
-    pub recovered: Option<String>,
 }
 
 /// What a program sent.
@@ -300,7 +232,11 @@ impl Running {
             for (cpu, bytes) in sent.events {
                 let ty = stream.ty.as_ref();
                 let record = match ty {
-                    Some((btf, id)) => Record::read(Some(btf), *id, &bytes),
+                    Some((btf, id)) => {
+                        let mut record = Record::read(Some(btf), *id, &bytes);
+                        record.add_rest(stream.rest(&bytes));
+                        record
+                    }
                     None => Record::read(None, 0, &bytes),
                 };
                 events.push(Event {
@@ -356,23 +292,32 @@ impl Running {
 
     /// Variables that programs change, and that are its result.
     pub fn globals(&self) -> Result<Record> {
-        let mut globals = Record::default();
+        let mut globals: Vec<(&str, Field)> = Vec::new();
         for map in &self.maps {
             let data = map.data.as_ref().map(|data| data.kind);
             if matches!(data, Some(DataKind::Data | DataKind::Bss)) {
                 let table = self.read(map)?;
                 let values = table.elements.into_iter().flat_map(|(_, values)| values);
-                globals.fields.extend(values.flat_map(|value| value.fields));
+                let fields = values.flat_map(|value| value.fields);
+                globals.extend(fields.map(|field| (map.name.as_str(), field)));
             }
         }
-        let variable = |name: &str| {
-            let end = name.find(['[', '.']).unwrap_or(name.len());
-            name[..end].to_owned()
+        let variable = |name: &str| name.split(['[', '.', '@']).next().map(str::to_owned);
+        globals.retain(|(_, field)| variable(&field.name).is_some_and(|name| self.is_shown(&name)));
+        let in_others = |of: &str, name: &str| {
+            let mut others = globals.iter().filter(|(section, _)| *section != of);
+            others.any(|(_, field)| variable(&field.name) == variable(name))
         };
-        globals
-            .fields
-            .retain(|field| self.is_shown(&variable(&field.name)));
-        Ok(globals)
+        let named = |(section, field): &(&str, Field)| match in_others(section, &field.name) {
+            true => format!("{section}.{}", field.name),
+            false => field.name.clone(),
+        };
+        let names: Vec<_> = globals.iter().map(named).collect();
+        let fields = globals.into_iter().zip(names);
+        let fields = fields.map(|((_, field), name)| Field { name, ..field });
+        Ok(Record {
+            fields: fields.collect(),
+        })
     }
 
     /// The frames of every stack that a map has, by its number.
@@ -490,11 +435,6 @@ fn is_per_cpu(map_type: u32) -> bool {
 fn is_array(map_type: u32) -> bool {
     use MapType::{Array, PercpuArray};
     matches!(MapType::from_id(map_type), Some(Array | PercpuArray))
-}
-
-fn is_stream(map: &Map) -> bool {
-    let map_type = MapType::from_id(map.map_type);
-    matches!(map_type, Some(MapType::PerfEventArray | MapType::Ringbuf))
 }
 
 /// Whether a map of this type is a set of elements that user space can walk.

@@ -2,9 +2,11 @@
 //! shown. The table is `loader/tools.toml`.
 
 use std::cell::LazyCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use abi::manifest::Manifest;
+use bpf2wasm::btf::Btf;
 use serde::Deserialize;
 
 use crate::attach::Choice;
@@ -15,7 +17,7 @@ use crate::settings::Settings;
 const TABLE: &str = include_str!("../tools.toml");
 
 /// A tool's own decisions. An object that is no known tool's has none.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Profile {
     /// Programs to attach, alternatives included; none meaning those the object loads by default.
@@ -46,12 +48,17 @@ pub struct Profile {
     pub step: Option<u64>,
     /// Names of the elements of arrays.
     pub labels: BTreeMap<String, Vec<String>>,
+    /// All programs of the object that it is of, and their sections.
+    pub knows: BTreeMap<String, String>,
     /// What is decided otherwise where a person sets something.
     pub when: Vec<When>,
+    /// What of it does not hold for the object at hand, and why.
+    #[serde(skip)]
+    pub notes: Vec<String>,
 }
 
 /// Other decisions, where a variable is set.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct When {
     /// The variable: a flag.
@@ -89,9 +96,90 @@ impl Profile {
         table().remove(name)
     }
 
-    /// The profile of the tool that `input` is of, if it is a known one; else none's.
+    /// The profile of the tool that `input` is of, if it is a known one; else none's. What the object is not as that tool's was is
+    /// given up, and noted: a newer version has other programs and variables under the same names.
     pub fn of(input: &Input) -> Self {
-        Profile::named(input.tool()).unwrap_or_default()
+        let known = Profile::named(input.tool()).zip(input.manifest.as_ref());
+        let Some((mut profile, manifest)) = known else {
+            return Profile::default();
+        };
+        let about = format!("what is known of {}", input.tool());
+        profile.fit_programs(manifest, &about);
+        profile.fit_values(manifest, input.btf().as_ref(), &about);
+        profile.fit_results(manifest, &about);
+        profile
+    }
+
+    /// Which programs are alternatives, and what histograms are of, is known of these very programs; where one is to be, if it is there.
+    fn fit_programs(&mut self, manifest: &Manifest, about: &str) {
+        let section = |section: &str| section.trim_start_matches('?').to_owned();
+        let programs = manifest.programs.iter();
+        let own = programs.map(|p| (p.name.clone(), section(&p.section)));
+        let own: BTreeMap<_, _> = own.collect();
+        if self.knows.is_empty() || own == self.knows {
+            return;
+        }
+        let other = own
+            .iter()
+            .find(|(name, at)| self.knows.get(*name) != Some(at));
+        let missing = self.knows.iter().find(|(name, _)| !own.contains_key(*name));
+        let why = match (other, missing) {
+            (Some((name, at)), _) => format!("the object has {name} in {at}"),
+            (_, missing) => {
+                let name = missing.map_or("", |(name, _)| name);
+                format!("the object has no program {name}")
+            }
+        };
+        self.programs.clear();
+        self.when.iter_mut().for_each(|when| when.programs = None);
+        (self.unit, self.step, self.linear) = (None, None, false);
+        let knows = &self.knows;
+        self.places
+            .retain(|name, _| own.get(name) == knows.get(name));
+        let note = format!("{about} does not hold for its programs: {why}");
+        self.notes.push(note);
+    }
+
+    /// Values hold for variables and maps that are there and take them.
+    fn fit_values(&mut self, manifest: &Manifest, btf: Option<&Btf>, about: &str) {
+        let mut wrong = Vec::new();
+        let mut fits = |settings: Settings| {
+            let checked = settings.check(&manifest.maps, btf);
+            let noted = |why| wrong.push(format!("{about} does not hold: {why}"));
+            checked.map_err(noted).is_ok()
+        };
+        self.set.retain(|name, value| {
+            let value = if value.starts_with('&') { "0x0" } else { value };
+            fits(Settings {
+                globals: vec![(name.clone(), value.to_owned())],
+                ..Settings::default()
+            })
+        });
+        self.entries.retain(|name, entries| {
+            fits(Settings {
+                entries: vec![(name.clone(), *entries)],
+                ..Settings::default()
+            })
+        });
+        self.notes.extend(wrong);
+    }
+
+    /// What is the result, and what its parts are called, holds for maps and variables that are there.
+    fn fit_results(&mut self, manifest: &Manifest, about: &str) {
+        let data = manifest.maps.iter().filter_map(|map| map.data.as_ref());
+        let variables = data.flat_map(|data| data.symbols.iter().map(|s| s.name.as_str()));
+        let maps = manifest.maps.iter().map(|map| map.name.as_str());
+        let known: BTreeSet<_> = maps.chain(variables).collect();
+        let is_missing = |name: &&String| !known.contains(name.as_str());
+        if let Some(name) = self.show.iter().find(is_missing) {
+            let note = format!("{about} does not hold for its results: nothing is called {name}");
+            self.notes.push(note);
+            self.show.clear();
+        }
+        let shows = |when: &When| !when.show.iter().flatten().any(|name| is_missing(&name));
+        self.when
+            .retain(|when| shows(when) && !is_missing(&&when.set));
+        self.labels.retain(|name, _| !is_missing(&name));
     }
 
     /// Decides otherwise where `settings` has it so.
@@ -175,6 +263,7 @@ mod tests {
         for (name, profile) in table() {
             let path = Path::new("/usr/sbin").join(&name);
             let input = Input::open(&path, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(Profile::of(&input), profile, "{name}");
             let manifest = input.manifest.as_ref().unwrap();
             let others = profile.when.iter();
             let others = others.flat_map(|when| when.programs.iter().flatten());
@@ -199,6 +288,47 @@ mod tests {
                 assert!(known.contains(&shown), "{name}: nothing is called {shown}");
             }
         }
+    }
+
+    /// As of another version of a tool.
+    #[test]
+    fn what_does_not_fit_is_given_up_and_said() {
+        let fitted = |tool: &str, change: &dyn Fn(&mut Manifest)| {
+            let path = Path::new("/usr/sbin").join(tool);
+            let mut input = Input::open(&path, None).unwrap();
+            change(input.manifest.as_mut().unwrap());
+            Profile::of(&input)
+        };
+        let profile = fitted("biosnoop", &|m| {
+            m.programs[0].section = "tp_btf/new".to_owned()
+        });
+        assert!(profile.programs.is_empty() && profile.places.is_empty());
+        assert_eq!(
+            profile.notes,
+            [
+                "what is known of biosnoop does not hold for its programs: the object has blk_account_io_start in tp_btf/new"
+            ]
+        );
+        let profile = fitted("biosnoop", &|m| drop(m.programs.pop()));
+        assert!(profile.notes[0].ends_with("the object has no program block_rq_complete"));
+        // Which is where it was.
+        assert!(!profile.places.is_empty());
+        let rename = |m: &mut Manifest, name: &str| {
+            let data = m.maps.iter_mut().filter_map(|map| map.data.as_mut());
+            let mut symbols = data.flat_map(|data| &mut data.symbols);
+            let symbol = symbols.find(|s| s.name == name).unwrap();
+            symbol.name = "other".to_owned();
+        };
+        let profile = fitted("opensnoop", &|m| rename(m, "targ_uid"));
+        assert!(profile.set.is_empty());
+        assert!(
+            profile.notes[0].contains("no variable targ_uid"),
+            "{:?}",
+            profile.notes
+        );
+        let profile = fitted("softirqs", &|m| rename(m, "counts"));
+        assert!(profile.show.is_empty() && !profile.labels.contains_key("counts"));
+        assert_eq!(profile.notes.len(), 1, "{:?}", profile.notes);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use abi::manifest::{DataKind, Map, Symbol};
 use bpf2wasm::btf::Btf;
 
 use crate::btf_value;
+use crate::variables;
 
 /// The settings, as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Settings {
 pub enum Error {
     /// It has no such global; those it has.
     NoGlobal(String, Vec<String>),
+    /// It has several such globals; what each is called.
+    Several(String, Vec<String>),
     /// It has no such map; those it has.
     NoMap(String, Vec<String>),
     /// The value is not one of the global's type.
@@ -38,6 +41,12 @@ impl fmt::Display for Error {
                 let hint = hint(name, known);
                 write!(f, "no variable {name}; {hint} {}", list(known))
             }
+            Error::Several(name, known) => write!(
+                f,
+                "{} variables are called {name}: say {}",
+                known.len(),
+                known.join(" or ")
+            ),
             Error::NoMap(name, known) => {
                 let hint = hint(name, known);
                 write!(f, "no map {name}; {hint} {}", list(known))
@@ -79,9 +88,20 @@ impl Settings {
     /// Whether all that is set is there in an object with these maps.
     pub fn check(&self, maps: &[Map], btf: Option<&Btf>) -> Result<(), Error> {
         for (name, text) in &self.globals {
-            let found = maps.iter().find_map(|map| symbol(map, name));
-            let found = found.ok_or_else(|| Error::NoGlobal(name.clone(), globals(maps)))?;
-            encode(found, btf, text)?;
+            let all = maps
+                .iter()
+                .flat_map(|map| own(map).map(move |symbol| (map, symbol)));
+            let meant = all.filter(|(map, symbol)| variables::is_meant(name, map, symbol));
+            match meant.collect::<Vec<_>>()[..] {
+                [] => return Err(Error::NoGlobal(name.clone(), globals(maps))),
+                [(_, symbol)] => drop(encode(symbol, btf, text)?),
+                ref several => {
+                    let called = several
+                        .iter()
+                        .map(|(map, s)| variables::among(maps, map, s));
+                    return Err(Error::Several(name.clone(), called.collect()));
+                }
+            }
         }
         let proper = || maps.iter().filter(|map| map.data.is_none());
         for (name, _) in &self.entries {
@@ -93,10 +113,11 @@ impl Settings {
         Ok(())
     }
 
-    /// Writes the values of `section`'s globals into its initial bytes.
+    /// Writes the values of `section`'s globals into its initial bytes. Which are meant, [`Settings::check`] has found to be clear.
     pub fn apply(&self, section: &Map, btf: Option<&Btf>, bytes: &mut [u8]) -> Result<(), Error> {
         for (name, text) in &self.globals {
-            let Some(symbol) = symbol(section, name) else {
+            let mut meant = own(section);
+            let Some(symbol) = meant.find(|s| variables::is_meant(name, section, s)) else {
                 continue;
             };
             let value = encode(symbol, btf, text)?;
@@ -116,18 +137,16 @@ impl Settings {
     }
 }
 
-/// Global `name` of a section whose values are the object's own.
-fn symbol<'m>(section: &'m Map, name: &str) -> Option<&'m Symbol> {
+/// Globals of a section whose values are the object's own.
+fn own(section: &Map) -> impl Iterator<Item = &Symbol> {
     let data = section.data.as_ref();
-    let data = data.filter(|data| data.kind != DataKind::Kconfig)?;
-    data.symbols.iter().find(|symbol| symbol.name == name)
+    let data = data.filter(|data| data.kind != DataKind::Kconfig);
+    data.into_iter().flat_map(|data| &data.symbols)
 }
 
 fn globals(maps: &[Map]) -> Vec<String> {
-    let data = maps.iter().filter_map(|map| map.data.as_ref());
-    let own = data.filter(|data| data.kind != DataKind::Kconfig);
-    own.flat_map(|data| data.symbols.iter().map(|symbol| symbol.name.clone()))
-        .collect()
+    let called = |map| own(map).map(move |symbol| variables::among(maps, map, symbol));
+    maps.iter().flat_map(called).collect()
 }
 
 fn encode(symbol: &Symbol, btf: Option<&Btf>, text: &str) -> Result<Vec<u8>, Error> {
@@ -164,9 +183,13 @@ mod tests {
         let section = maps.iter().find(|map| map.name == ".rodata").unwrap();
         let mut bytes = vec![0; section.value_size as usize];
         good.apply(section, btf.as_ref(), &mut bytes).unwrap();
-        let at = symbol(section, "targ_pid").unwrap().offset as usize;
+        let at = own(section).find(|s| s.name == "targ_pid").unwrap().offset as usize;
         assert_eq!(bytes[at..at + 4], [77, 0, 0, 0]);
         assert_eq!(good.entries("start"), Some(5));
+        let named = settings(&[(".rodata.targ_pid", "78")], &[]);
+        check(named.clone()).unwrap();
+        named.apply(section, btf.as_ref(), &mut bytes).unwrap();
+        assert_eq!(bytes[at..at + 4], [78, 0, 0, 0]);
         let refusal = |settings| check(settings).unwrap_err().to_string();
         assert_eq!(
             refusal(settings(&[("pid", "1")], &[])),
@@ -180,5 +203,34 @@ mod tests {
             refusal(settings(&[], &[("stacks", 1)])),
             "no map stacks; did you mean start? There are start, events"
         );
+    }
+
+    #[test]
+    fn a_name_of_two_variables_is_refused_with_both() {
+        let input = Input::open(Path::new("/usr/sbin/opensnoop"), None).unwrap();
+        let mut maps = input.manifest.as_ref().unwrap().maps.clone();
+        let section = maps.iter_mut().find(|map| map.name == ".rodata").unwrap();
+        let data = section.data.as_mut().unwrap();
+        let pid = data
+            .symbols
+            .iter()
+            .find(|s| s.name == "targ_pid")
+            .unwrap()
+            .offset;
+        let tgid = data
+            .symbols
+            .iter_mut()
+            .find(|s| s.name == "targ_tgid")
+            .unwrap();
+        tgid.name = "targ_pid".to_owned();
+        let tgid = tgid.offset;
+        let check = |name: &str| settings(&[(name, "1")], &[]).check(&maps, input.btf().as_ref());
+        let (one, other) = (pid.min(tgid), pid.max(tgid));
+        assert_eq!(
+            check("targ_pid").unwrap_err().to_string(),
+            format!("2 variables are called targ_pid: say targ_pid@{one} or targ_pid@{other}")
+        );
+        check(&format!("targ_pid@{one}")).unwrap();
+        check(&format!(".rodata.targ_pid@{other}")).unwrap();
     }
 }

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use abi::imports as names;
-use abi::manifest::{BTF_SECTION, DATA_SECTION, LINES_SECTION, SECTION};
+use abi::manifest::{BTF_SECTION, DATA_SECTION, EVENTS_SECTION, LINES_SECTION, SECTION};
 use wasm_encoder::{
     CodeSection, ConstExpr, CustomSection, ElementSection, Elements, Encode, EntityType,
     ExportKind, ExportSection, FunctionSection, GlobalType, ImportSection, MemoryType, Module,
@@ -35,6 +35,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) btf: &'a [u8],
     pub(crate) data: &'a [u8],
     pub(crate) lines: &'a [u8],
+    pub(crate) events: &'a [u8],
 }
 
 /// The encoded module.
@@ -87,6 +88,7 @@ pub(crate) fn encode(parts: &Parts<'_>) -> Encoded {
         (BTF_SECTION, parts.btf),
         (DATA_SECTION, parts.data),
         (LINES_SECTION, parts.lines),
+        (EVENTS_SECTION, parts.events),
     ] {
         if !data.is_empty() {
             module.section(&CustomSection {

@@ -4,6 +4,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use abi::manifest::Content;
+
 use crate::cfg::Blocks;
 use crate::isa::insn::{FP, Insn, Operand, REGISTERS, Ref};
 use crate::isa::table::Shape;
@@ -12,6 +14,7 @@ use crate::object::Function;
 /// Helpers by what they give or write.
 mod id {
     pub(super) const MAP_LOOKUP: i64 = 1;
+    pub(super) const MAP_UPDATE: i64 = 2;
     pub(super) const PROBE_READ: i64 = 4;
     pub(super) const KTIME: i64 = 5;
     pub(super) const PID_TGID: i64 = 14;
@@ -40,6 +43,8 @@ enum Value {
     At(usize, i64),
     /// What a helper gave, by what people call it.
     Named(&'static str),
+    /// What a map's value has so far from its start.
+    Loaded(usize, i64),
     /// Both halves of what a helper gave: the upper one's name, and the lower one's.
     Halves(&'static str, &'static str),
     /// Anything.
@@ -49,33 +54,34 @@ enum Value {
 /// The frame's number among buffers; others are calls that gave them: [`FRAME`] and the call's index.
 const FRAME: usize = 0;
 
-/// What is written to a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Content {
-    /// Zeros, which what follows may overwrite.
-    Zero,
-    /// A number, of a name if it has one.
-    Number(Option<&'static str>),
-    /// Text, of a name if it has one.
-    Text(Option<&'static str>),
-    /// Bytes.
-    Bytes,
-}
-
 /// A write: where, how many bytes, what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Write {
     pub(super) at: i64,
     pub(super) size: i64,
     pub(super) content: Content,
+    /// What people call the value; empty if nothing is known of it.
+    pub(super) value: &'static str,
+    /// The map whose value it was loaded from, and from where in that.
+    pub(super) copied: Option<(usize, i64)>,
     /// The instruction's slot.
     pub(super) slot: u32,
+}
+
+/// What a function sends, and what it writes to values of maps, which others may send.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outputs {
+    pub(super) sent: Vec<Sent>,
+    /// Map and write.
+    pub(super) values: BTreeSet<(usize, Write)>,
 }
 
 /// An event that a function sends: through which map, and what it wrote to it.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) map: usize,
+    /// The map whose value it is, and where in that it begins.
+    pub(super) value_of: Option<(usize, i64)>,
     /// Its bytes; `None` if that depends.
     pub(super) size: Option<i64>,
     /// In no order, from the event's start on.
@@ -106,8 +112,8 @@ impl State {
     }
 }
 
-/// Every event that `function` sends.
-pub(super) fn sent(function: &Function, blocks: &Blocks) -> Vec<Sent> {
+/// Every event that `function` sends, and what it writes to values.
+pub(super) fn outputs(function: &Function, blocks: &Blocks) -> Outputs {
     let mut flow = Flow::new(function);
     let mut states: Vec<Option<State>> = vec![None; blocks.list.len()];
     states[0] = Some(State::entry());
@@ -129,7 +135,7 @@ pub(super) fn sent(function: &Function, blocks: &Blocks) -> Vec<Sent> {
         }
     }
     // What was noted on the way may be of values that were not known to differ yet.
-    flow.outputs.clear();
+    flow.outputs = Outputs::default();
     for (block, state) in blocks.list.iter().zip(&mut states) {
         for state in state.iter_mut() {
             for index in block.first..block.end {
@@ -146,7 +152,9 @@ struct Flow<'f> {
     same: Vec<usize>,
     /// Records of rings that were reserved: map and bytes, by buffer.
     reserved: BTreeMap<usize, (usize, Option<i64>)>,
-    outputs: Vec<Sent>,
+    /// Values that were looked up: the map, by buffer.
+    looked_up: BTreeMap<usize, usize>,
+    outputs: Outputs,
 }
 
 impl<'f> Flow<'f> {
@@ -155,7 +163,8 @@ impl<'f> Flow<'f> {
             function,
             same: (0..=function.insns.len()).collect(),
             reserved: BTreeMap::new(),
-            outputs: Vec::new(),
+            looked_up: BTreeMap::new(),
+            outputs: Outputs::default(),
         }
     }
 
@@ -215,13 +224,18 @@ impl<'f> Flow<'f> {
             }
             Shape::Move | Shape::Binary(..) => arithmetic(insn, state),
             Shape::Load(_) => {
-                let spilled = match state.reg(insn.src) {
+                let off = i64::from(insn.off);
+                let known = match state.reg(insn.src) {
                     Value::At(FRAME, at) if insn.bytes() == 8 => {
-                        state.spilled.get(&(at + i64::from(insn.off))).copied()
+                        state.spilled.get(&(at + off)).copied()
+                    }
+                    Value::At(buffer, at) => {
+                        let map = self.value_of(self.root(buffer));
+                        map.map(|map| Value::Loaded(map, at + off))
                     }
                     _ => None,
                 };
-                state.regs[usize::from(insn.dst)] = spilled.unwrap_or(Value::Other);
+                state.regs[usize::from(insn.dst)] = known.unwrap_or(Value::Other);
             }
             Shape::Store => self.store(insn, state),
             Shape::Helper if insn.reference.is_none() => self.helper(index, insn, state),
@@ -243,13 +257,24 @@ impl<'f> Flow<'f> {
             Operand::Reg(register) => state.reg(register),
             Operand::Imm(imm) => Value::Number(imm),
         };
-        let content = match (value, size) {
-            (Value::Number(0), _) => Content::Zero,
-            (Value::Named(name), _) => Content::Number(Some(name)),
-            (Value::Halves(_, lower), 4) => Content::Number(Some(lower)),
-            _ => Content::Number(None),
+        let (content, named) = match (value, size) {
+            (Value::Number(0), _) => (Content::Zero, ""),
+            (Value::Named(name), _) => (Content::Number, name),
+            (Value::Halves(_, lower), 4) => (Content::Number, lower),
+            _ => (Content::Number, ""),
         };
-        self.write(state, buffer, at, size, content, insn.slot);
+        let write = Write {
+            at,
+            size,
+            content,
+            value: named,
+            copied: match value {
+                Value::Loaded(map, from) => Some((map, from)),
+                _ => None,
+            },
+            slot: insn.slot,
+        };
+        self.write(state, buffer, write);
         if buffer == FRAME {
             state.spilled.retain(|spilled, _| (spilled - at).abs() >= 8);
             if size == 8 && value != Value::Other {
@@ -259,26 +284,39 @@ impl<'f> Flow<'f> {
     }
 
     /// Notes a write; what it covers is gone.
-    fn write(
-        &self,
-        state: &mut State,
-        buffer: usize,
-        at: i64,
-        size: i64,
-        content: Content,
-        slot: u32,
-    ) {
+    fn write(&mut self, state: &mut State, buffer: usize, write: Write) {
         let root = self.root(buffer);
-        state.writes.retain(|(other, write)| {
-            self.root(*other) != root || write.at < at || write.at + write.size > at + size
+        state.writes.retain(|(other, old)| {
+            let is_covered = old.at >= write.at && old.at + old.size <= write.at + write.size;
+            self.root(*other) != root || !is_covered
         });
-        let write = Write {
-            at,
-            size,
-            content,
-            slot,
-        };
         state.writes.insert((root, write));
+        if let Some(map) = self.value_of(root) {
+            self.outputs.values.insert((map, write));
+        }
+    }
+
+    /// The map whose value buffer `root` is.
+    fn value_of(&self, root: usize) -> Option<usize> {
+        let mut values = self.looked_up.iter();
+        let found = values.find(|(buffer, _)| self.root(**buffer) == root);
+        found.map(|(_, map)| *map)
+    }
+
+    /// What was written last to buffer `of`, by places from `from` on.
+    fn written<'s>(
+        &'s self,
+        state: &'s State,
+        of: usize,
+        from: i64,
+    ) -> impl Iterator<Item = Write> {
+        let root = self.root(of);
+        let here = state.writes.iter();
+        let here = here.filter(move |(buffer, _)| self.root(*buffer) == root);
+        here.map(move |(_, write)| Write {
+            at: write.at - from,
+            ..*write
+        })
     }
 
     fn helper(&mut self, index: usize, insn: &Insn, state: &mut State) {
@@ -290,19 +328,28 @@ impl<'f> Flow<'f> {
         let written = match insn.imm {
             id::PROBE_READ | id::READ_USER | id::READ_KERNEL => {
                 let content = match number(2) {
-                    Some(1 | 2 | 4 | 8) => Content::Number(None),
+                    Some(1 | 2 | 4 | 8) => Content::Number,
                     _ => Content::Bytes,
                 };
-                Some((number(2), content))
+                Some((number(2), content, ""))
             }
             id::PROBE_READ_STR | id::READ_USER_STR | id::READ_KERNEL_STR => {
-                Some((number(2), Content::Text(None)))
+                Some((number(2), Content::Text, ""))
             }
-            id::COMM => Some((number(2), Content::Text(Some("comm")))),
+            id::COMM => Some((number(2), Content::Text, "comm")),
             _ => None,
         };
-        if let (Some((Some(size), content)), Value::At(buffer, at)) = (written, state.reg(1)) {
-            self.write(state, buffer, at, size, content, insn.slot);
+        if let (Some((Some(size), content, value)), Value::At(buffer, at)) = (written, state.reg(1))
+        {
+            let write = Write {
+                at,
+                size,
+                content,
+                value,
+                copied: None,
+                slot: insn.slot,
+            };
+            self.write(state, buffer, write);
             if buffer == FRAME {
                 let clobbered = at..at + size;
                 state
@@ -310,28 +357,7 @@ impl<'f> Flow<'f> {
                     .retain(|at, _| !(*at < clobbered.end && at + 8 > clobbered.start));
             }
         }
-        let output = match insn.imm {
-            id::PERF_OUTPUT => Some((state.reg(2), state.reg(4), number(5))),
-            id::RING_OUTPUT => Some((state.reg(1), state.reg(2), number(3))),
-            _ => None,
-        };
-        match (output, state.reg(1)) {
-            (Some((Value::Map(map), Value::At(buffer, at), size)), _) => {
-                self.send(state, map, (buffer, at), size);
-            }
-            (None, Value::Map(map)) if insn.imm == id::RING_RESERVE => {
-                self.reserved.insert(index + 1, (map, number(2)));
-            }
-            (None, Value::At(buffer, 0)) if insn.imm == id::RING_SUBMIT => {
-                let root = self.root(buffer);
-                let reserved = self.reserved.iter();
-                let records = reserved.filter(|(record, _)| self.root(**record) == root);
-                for (map, size) in records.map(|(_, of)| *of).collect::<Vec<_>>() {
-                    self.send(state, map, (buffer, 0), size);
-                }
-            }
-            _ => {}
-        }
+        self.output(index, insn, state);
         state.regs[..6].fill(Value::Other);
         state.regs[0] = match insn.imm {
             id::MAP_LOOKUP | id::RING_RESERVE => Value::At(index + 1, 0),
@@ -342,17 +368,57 @@ impl<'f> Flow<'f> {
         };
     }
 
+    /// Notes what a helper sends, or puts into a map.
+    fn output(&mut self, index: usize, insn: &Insn, state: &State) {
+        let number = |register: u8| match state.reg(register) {
+            Value::Number(number) => Some(number),
+            _ => None,
+        };
+        match (
+            insn.imm,
+            state.reg(1),
+            state.reg(2),
+            state.reg(3),
+            state.reg(4),
+        ) {
+            (id::PERF_OUTPUT, _, Value::Map(map), _, Value::At(buffer, at)) => {
+                self.send(state, map, (buffer, at), number(5));
+            }
+            (id::RING_OUTPUT, Value::Map(map), Value::At(buffer, at), ..) => {
+                self.send(state, map, (buffer, at), number(3));
+            }
+            (id::RING_RESERVE, Value::Map(map), ..) => {
+                self.reserved.insert(index + 1, (map, number(2)));
+            }
+            (id::RING_SUBMIT, Value::At(buffer, 0), ..) => {
+                let root = self.root(buffer);
+                let reserved = self.reserved.iter();
+                let records = reserved.filter(|(record, _)| self.root(**record) == root);
+                for (map, size) in records.map(|(_, of)| *of).collect::<Vec<_>>() {
+                    self.send(state, map, (buffer, 0), size);
+                }
+            }
+            (id::MAP_LOOKUP, Value::Map(map), ..) => {
+                self.looked_up.insert(index + 1, map);
+            }
+            (id::MAP_UPDATE, Value::Map(map), _, Value::At(buffer, at), _) => {
+                let values = self.written(state, buffer, at);
+                let values: Vec<_> = values.map(|write| (map, write)).collect();
+                self.outputs.values.extend(values);
+            }
+            _ => {}
+        }
+    }
+
     /// Notes that `size` bytes at `from`, a place in a buffer, are sent through `map`.
     fn send(&mut self, state: &State, map: usize, from: (usize, i64), size: Option<i64>) {
-        let root = self.root(from.0);
-        let here = state.writes.iter();
-        let here = here.filter(|(buffer, _)| self.root(*buffer) == root);
-        let writes = here.map(|(_, write)| Write {
-            at: write.at - from.1,
-            ..*write
+        let value_of = self.value_of(self.root(from.0));
+        self.outputs.sent.push(Sent {
+            map,
+            value_of: value_of.map(|value| (value, from.1)),
+            size,
+            writes: self.written(state, from.0, from.1).collect(),
         });
-        let writes = writes.collect();
-        self.outputs.push(Sent { map, size, writes });
     }
 }
 

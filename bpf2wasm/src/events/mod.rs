@@ -1,173 +1,171 @@
-//! What an object's events are, where nobody says so: recovered from what programs write to the buffers that they send.
+//! What an object's events are, as far as the object tells: what programs store into the buffers that they send, and which type of the
+//! debug information agrees with that.
 //!
-//! A field is a store, or what a helper writes. Its name is in the source line, if the object has lines, or known where its value
-//! comes from a helper that gives one thing only; else it is its place. Where two events through one map differ in size, or a size
-//! is not constant, nothing is recovered.
+//! A store's member is in the source line, if the object has lines. What is known here tells whether a type that somebody offers is the
+//! one that is sent (`fit`), and where nobody offers any, makes one (`infer`).
 
+mod debug;
+pub(crate) mod fit;
 mod flow;
+pub(crate) mod infer;
+mod notation;
 mod text;
 
 use alloc::borrow::ToOwned;
-use alloc::collections::BTreeMap;
-use alloc::format;
-use alloc::string::String;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use abi::manifest::{Content, Map, Sent, Stored};
+use abi::map_types::MapType;
+
 use crate::cfg::Blocks;
-use crate::error::Result;
 use crate::object::{Function, Object};
-use flow::{Content, Write};
+use flow::Write;
 
 /// Bytes of an event that are looked at.
 const MOST: i64 = 64 * 1024;
 
-/// A part of an event.
-#[derive(Clone, Debug)]
-struct Field {
-    at: i64,
-    size: i64,
-    content: Content,
-    /// What the source calls it.
-    name: Option<String>,
+/// What was found of the events of one map.
+#[derive(Default)]
+struct Found {
+    sizes: BTreeSet<Option<i64>>,
+    stores: Vec<Store>,
+    /// Values of maps that are sent, and where in them events begin.
+    values: BTreeSet<(usize, i64)>,
 }
 
-impl Field {
-    fn new(object: &Object<'_>, function: &Function, write: &Write) -> Self {
+/// A store, and the map's value that it is a copy of a part of.
+#[derive(Clone)]
+struct Store {
+    stored: Stored,
+    copied: Option<(usize, i64)>,
+}
+
+/// By map, what is stored into its values.
+type Values = BTreeMap<usize, Vec<Store>>;
+
+/// What maps send.
+pub(crate) fn sent(object: &Object<'_>) -> Vec<Sent> {
+    if !object.maps.iter().any(is_stream) {
+        return Vec::new();
+    }
+    let (events, values) = found(object);
+    let sent = events.into_iter().map(|(map, mut found)| {
+        for (value, from) in &found.values {
+            let stores = values.get(value).into_iter().flatten();
+            found.stores.extend(stores.filter_map(|s| s.moved(*from)));
+        }
+        let stores = found.stores.iter_mut();
+        stores.for_each(|store| store.explain(&values));
+        found.sent(&object.maps[map].name)
+    });
+    let mut sent: Vec<Sent> = sent.collect();
+    debug::complete(object.file, &mut sent);
+    sent
+}
+
+/// By map, what is known of its events; and what is stored into values.
+fn found(object: &Object<'_>) -> (BTreeMap<usize, Found>, Values) {
+    let mut events: BTreeMap<usize, Found> = BTreeMap::new();
+    let mut values = Values::new();
+    for function in object.functions.iter().filter(|f| f.broken.is_none()) {
+        // One that cannot be translated is refused elsewhere, if anything reaches it.
+        let Ok(blocks) = Blocks::new(&function.insns) else {
+            continue;
+        };
+        let outputs = flow::outputs(function, &blocks);
+        let stored = |write: &Write| Store::of(object, function, write);
+        for sent in outputs.sent {
+            let found = events.entry(sent.map).or_default();
+            found.sizes.insert(sent.size);
+            found.stores.extend(sent.writes.iter().filter_map(stored));
+            found.values.extend(sent.value_of);
+        }
+        for (map, write) in outputs.values {
+            values.entry(map).or_default().extend(stored(&write));
+        }
+    }
+    (events, values)
+}
+
+impl Store {
+    /// A write with what its line of source says; `None` of one outside of any event.
+    fn of(object: &Object<'_>, function: &Function, write: &Write) -> Option<Self> {
         let line = function.lines.iter().rfind(|line| line.slot <= write.slot);
         let text = line.map_or("", |line| object.string(line.text));
-        Field {
-            at: write.at,
-            size: write.size,
-            content: write.content,
-            name: text::member(text).map(str::to_owned),
+        let is_inside = write.at >= 0 && write.size > 0 && write.at + write.size <= MOST;
+        is_inside.then(|| Store {
+            stored: Stored {
+                at: write.at as u32,
+                size: write.size as u32,
+                content: write.content,
+                member: text::member(text).unwrap_or_default().to_owned(),
+                value: write.value.to_owned(),
+            },
+            copied: write.copied,
+        })
+    }
+
+    /// Of a value, by its place in an event that begins at `from`.
+    fn moved(&self, from: i64) -> Option<Self> {
+        let at = u32::try_from(i64::from(self.stored.at) - from).ok()?;
+        let stored = Stored {
+            at,
+            ..self.stored.clone()
+        };
+        Some(Store {
+            stored,
+            ..self.clone()
+        })
+    }
+
+    /// Of a copy of a part of a value, says what was stored there.
+    fn explain(&mut self, values: &Values) {
+        let Some((map, from)) = self.copied else {
+            return;
+        };
+        let size = i64::from(self.stored.size);
+        let is_it = |store: &&Store| {
+            let (at, end) = (store.stored.at, store.stored.at + store.stored.size);
+            i64::from(at) <= from && from + size <= i64::from(end)
+        };
+        let original = values.get(&map).into_iter().flatten().filter(is_it);
+        let original = original.filter(|store| store.stored.content != Content::Zero);
+        if let Some(store) = original.min_by_key(|store| store.stored.size) {
+            self.stored.content = store.stored.content;
+            self.stored.value.clone_from(&store.stored.value);
         }
-    }
-
-    fn end(&self) -> i64 {
-        self.at + self.size
-    }
-
-    /// Whether it says more than a word of a copy.
-    fn is_plain(&self) -> bool {
-        self.name.is_none() && matches!(self.content, Content::Number(None) | Content::Bytes)
     }
 }
 
-/// Events of one map: their size, if all have one, and what they are made of.
-#[derive(Default)]
-struct Events {
-    sizes: Vec<Option<i64>>,
-    fields: Vec<Field>,
-}
-
-/// Events that maps send, in C's notation: a `struct` a map, named as the map.
-pub(crate) fn recover(object: &Object<'_>) -> Result<String> {
-    let mut by_map: BTreeMap<usize, Events> = BTreeMap::new();
-    for function in &object.functions {
-        if function.broken.is_some() {
-            continue;
+impl Found {
+    /// In the manifest's terms. Of events of several sizes, nothing is known: they are of several types.
+    fn sent(mut self, map: &str) -> Sent {
+        let constant = self.sizes.iter().flatten().copied();
+        let constant: Vec<i64> = constant.filter(|size| (1..=MOST).contains(size)).collect();
+        let size = match constant[..] {
+            [size] if self.sizes.len() == 1 => u32::try_from(size).ok(),
+            _ => None,
+        };
+        if constant.len() > 1 {
+            self.stores.clear();
         }
-        let blocks = Blocks::new(&function.insns).map_err(|e| e.in_program(&function.name))?;
-        for sent in flow::sent(function, &blocks) {
-            let events = by_map.entry(sent.map).or_default();
-            events.sizes.push(sent.size);
-            let fields = sent.writes.iter();
-            let fields = fields.filter(|write| write.content != Content::Zero);
-            let fields = fields.map(|write| Field::new(object, function, write));
-            events.fields.extend(fields);
+        let end = size.unwrap_or(MOST as u32);
+        let stores = self.stores.into_iter().map(|store| store.stored);
+        let mut stores: Vec<_> = stores.filter(|s| s.at + s.size <= end).collect();
+        let order = |s: &Stored| (s.at, s.size, s.content, s.member.clone(), s.value.clone());
+        stores.sort_by_key(order);
+        stores.dedup();
+        Sent {
+            map: map.to_owned(),
+            size,
+            stores,
+            debug: None,
         }
-    }
-    let mut text = String::new();
-    for (map, events) in by_map {
-        if let Some(Some(size @ 1..=MOST)) = events.sizes.first().copied()
-            && events.sizes.iter().all(|other| *other == Some(size))
-        {
-            text += &structure(&object.maps[map].name, size, events.fields);
-        }
-    }
-    Ok(text)
-}
-
-/// The `struct` of `size` bytes that is made of `fields`, of which the ones that say most stay where some overlap.
-fn structure(name: &str, size: i64, mut fields: Vec<Field>) -> String {
-    fields.retain(|field| field.at >= 0 && field.end() <= size);
-    fields.sort_by_key(|field| (field.is_plain(), field.size, field.at));
-    let mut kept: Vec<Field> = Vec::new();
-    for field in fields {
-        if kept
-            .iter()
-            .all(|k| field.at >= k.end() || field.end() <= k.at)
-        {
-            kept.push(field);
-        }
-    }
-    kept.sort_by_key(|field| field.at);
-    let mut text = format!("struct {name} {{\n");
-    let mut at = 0;
-    let mut names: Vec<String> = Vec::new();
-    let mut rest = &kept[..];
-    while let Some(field) = rest.first() {
-        let count = elements(rest);
-        text += &gap(at, field.at);
-        text += &member(field, count, &mut names);
-        at = rest[count - 1].end();
-        rest = &rest[count..];
-    }
-    text += &gap(at, size);
-    text + "};\n"
-}
-
-/// How many fields at the start of `fields` are elements of one array: numbers of one name, side by side.
-fn elements(fields: &[Field]) -> usize {
-    let first = &fields[0];
-    let is_next = |(i, field): &(usize, &Field)| {
-        field.name == first.name
-            && field.size == first.size
-            && field.at == first.at + *i as i64 * first.size
-            && matches!(field.content, Content::Number(_))
-    };
-    match first.name {
-        Some(_) => fields.iter().enumerate().take_while(is_next).count().max(1),
-        None => 1,
     }
 }
 
-/// Bytes that nobody writes, or only zeros.
-fn gap(from: i64, to: i64) -> String {
-    match to - from {
-        0 => String::new(),
-        size => format!("    __u8 unknown_{from}[{size}];\n"),
-    }
-}
-
-fn member(field: &Field, count: usize, names: &mut Vec<String>) -> String {
-    let (at, size) = (field.at, field.size);
-    let (kind, known) = match field.content {
-        Content::Number(name) => ("number", name),
-        Content::Text(name) => ("text", name),
-        Content::Zero | Content::Bytes => ("bytes", None),
-    };
-    let name = field.name.as_deref().or(known);
-    let name = match name.filter(|name| names.iter().all(|other| other != name)) {
-        Some(name) => name.to_owned(),
-        None => format!("{kind}_{at}"),
-    };
-    let line = match (kind, size) {
-        // A type that is aligned as the field is not would be moved.
-        ("number", 1 | 2 | 4 | 8) if at % size == 0 => {
-            let array = if count > 1 {
-                format!("[{count}]")
-            } else {
-                String::new()
-            };
-            // Errors are negative.
-            let is_result = name.starts_with("ret") || name.starts_with("err");
-            let sign = if is_result && size >= 4 { "s" } else { "u" };
-            format!("    __{sign}{} {name}{array};\n", 8 * size)
-        }
-        ("text", _) => format!("    char {name}[{size}];\n"),
-        _ => format!("    __u8 {name}[{}];\n", size * count as i64),
-    };
-    names.push(name);
-    line
+fn is_stream(map: &Map) -> bool {
+    let map_type = MapType::from_id(map.map_type);
+    matches!(map_type, Some(MapType::PerfEventArray | MapType::Ringbuf))
 }

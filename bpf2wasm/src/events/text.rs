@@ -3,11 +3,12 @@
 /// The member that the line assigns to (`event->pid = pid;`, `.pid = pid,`), or that a call in it fills, which is its first argument
 /// (`bpf_get_current_comm(&event.comm, sizeof(event.comm));`).
 pub(super) fn member(line: &str) -> Option<&str> {
-    if let Some((left, _)) = assignment(line) {
-        return last_member(left);
-    }
-    let (_, arguments) = line.split_once('(')?;
-    last_member(arguments.split(',').next()?)
+    let (left, right) = assignment(line).unwrap_or(("", line));
+    let filled = || {
+        let (_, arguments) = right.split_once('(')?;
+        last_member(arguments.split(',').next()?)
+    };
+    last_member(left).or_else(filled)
 }
 
 /// Both sides of an assignment.
@@ -57,6 +58,10 @@ mod tests {
             (
                 "bpf_probe_read_user_str(data.str, sizeof(data.str), ret);",
                 Some("str"),
+            ),
+            (
+                "size = bpf_probe_read_user_str(event->args, ARGSIZE, path);",
+                Some("args"),
             ),
             ("if (event->ret == 0)", None),
             ("struct event event = {};", None),

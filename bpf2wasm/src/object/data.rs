@@ -44,10 +44,17 @@ pub(super) fn add(
         let init = (!section.data.is_empty()).then_some(bytes.len() as u32);
         bytes.extend_from_slice(section.data);
         let datasec = btf.and_then(|btf| btf.find(section.name, Kind::Datasec));
-        let var = |name: &str| {
+        let var = |name: &str, offset: u64| {
             let btf = btf?;
-            let vars = datasec?.vars().filter_map(|v| btf.get(v.type_id));
-            vars.filter(|v| v.name == name).find_map(|v| v.target())
+            let vars = datasec?
+                .vars()
+                .filter_map(|v| Some((v.offset, btf.get(v.type_id)?)));
+            let mut named: Vec<_> = vars.filter(|(_, var)| var.name == name).collect();
+            if named.len() > 1 {
+                // Statics of several files; offsets are there since these were linked.
+                named.retain(|(at, _)| u64::from(*at) == offset);
+            }
+            named.first().and_then(|(_, var)| var.target())
         };
         let mut symbols: Vec<Symbol> = elf
             .symbols_in(index)
@@ -55,7 +62,7 @@ pub(super) fn add(
                 name: s.name.to_owned(),
                 offset: s.value as u32,
                 size: s.size as u32,
-                type_id: var(s.name).unwrap_or(0),
+                type_id: var(s.name, s.value).unwrap_or(0),
             })
             .collect();
         symbols.sort_by_key(|s| s.offset);

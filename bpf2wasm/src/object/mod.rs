@@ -32,7 +32,7 @@ use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use abi::manifest::{CoreRelocation, Extern, Map};
+use abi::manifest::{CoreRelocation, Extern, Map, Sent};
 use abi::map_types::MapType;
 
 use crate::Options;
@@ -60,6 +60,10 @@ pub(crate) struct Object<'a> {
     pub(crate) externs: Vec<Extern>,
     /// Distinct CO-RE relocations.
     pub(crate) relocations: Vec<CoreRelocation>,
+    /// What its maps send.
+    pub(crate) sent: Vec<Sent>,
+    /// The file, for what nobody needs of most objects.
+    pub(crate) file: &'a [u8],
     /// Types and strings.
     types: Option<Btf>,
 }
@@ -108,6 +112,8 @@ impl<'a> Object<'a> {
             data,
             externs: externs.list,
             relocations,
+            sent: Vec::new(),
+            file: bytes,
             types: btf,
         })
     }

@@ -91,6 +91,8 @@ impl Object<'_> {
             data: Vec::new(),
             externs: Vec::new(),
             relocations: Vec::new(),
+            sent: Vec::new(),
+            file: &[],
             types: None,
         })
     }

@@ -91,7 +91,7 @@ const ROWS: &[Row] = tools! {
     tcptracer [], [1, 2, 3, 4, 5, 6, 7], 1, |e| [n(e, "pid")?, s(e, "task")?, ip(e, "af")?, s(e, "saddr")?, s(e, "daddr")?, n(e, "sport")?, n(e, "dport")?];
     tcpstates [], [1, 2, 3, 4, 5, 6], 1, |e| [n(e, "pid")?, s(e, "task")?, s(e, "saddr")?, n(e, "sport")?, s(e, "daddr")?, n(e, "dport")?];
     gethostlatency [], [1, 2, 4], 1, |e| [n(e, "pid")?, s(e, "comm")?, s(e, "host")?];
-    bashreadline [], [1, 2], 0, |e| [n(e, "pid")?, s(e, "line")?];
+    bashreadline [], [1, 2], 0, |e| [n(e, "pid")?, s(e, "str")?];
 };
 
 /// One that prints a row an event, of the workload's process.

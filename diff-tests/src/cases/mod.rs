@@ -29,6 +29,7 @@ pub mod stacks;
 pub mod tasks;
 pub mod tools;
 pub mod top;
+pub mod versions;
 pub mod vfsstat;
 pub mod waiting;
 
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Case> {
         cli::CASES,
         diff::CASES,
         run::CASES,
+        versions::CASES,
         inventory::CASES,
         kfuncs::CASES,
         top::CASES,

@@ -16,6 +16,8 @@ pub const BTF_SECTION: &str = ".BTF";
 pub const DATA_SECTION: &str = "bpf2wasm.data";
 /// Custom section of the source lines ([`Lines`], JSON); absent where the object has none.
 pub const LINES_SECTION: &str = "bpf2wasm.lines";
+/// Custom section of what maps send ([`Sent`] each, JSON); absent where none sends anything.
+pub const EVENTS_SECTION: &str = "bpf2wasm.events";
 /// Version of this format. A loader refuses any other.
 pub const VERSION: u32 = 1;
 
@@ -182,6 +184,33 @@ manifest! {
         lines: Vec<Line>,
     }
 
+    /// What programs send through a map, as far as the object tells.
+    Sent {
+        /// The map's name.
+        map: String,
+        /// Bytes of an event; `None` where that depends, or differs.
+        size: Option<u32>,
+        /// What programs store into it, by place: each place as often as it is called otherwise.
+        stores: Vec<Stored>,
+        /// Its type in C's notation, a `struct` named as the map: from debug information, where the stores agree with it.
+        debug: Option<String>,
+    }
+
+    /// A store into an event. Written as an array: there are many.
+    #[cfg_attr(feature = "serde", serde(from = "StoredRow", into = "StoredRow"))]
+    Stored {
+        /// Bytes from the event's start.
+        at: u32,
+        /// How many bytes.
+        size: u32,
+        /// What they are.
+        content: Content,
+        /// The member, by the line of source that the store comes from; empty if that does not say.
+        member: String,
+        /// What people call what the helper gave that the value comes from; empty if none did.
+        value: String,
+    }
+
     /// The source of the instructions from one site up to the next. Written as an array: there are thousands.
     #[cfg_attr(feature = "serde", serde(from = "[u32; 4]", into = "[u32; 4]"))]
     Line {
@@ -193,6 +222,52 @@ manifest! {
         line: u32,
         /// Column, from 1; 0 if unknown.
         column: u32,
+    }
+}
+
+/// What a store leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Content {
+    /// Zeros, which what follows may overwrite.
+    Zero,
+    /// A number.
+    Number,
+    /// Text, up to its NUL.
+    Text,
+    /// Bytes.
+    Bytes,
+}
+
+/// How a [`Stored`] is written: place, size, content, member, value.
+#[cfg(feature = "serde")]
+type StoredRow = (u32, u32, Content, String, String);
+
+#[cfg(feature = "serde")]
+impl From<StoredRow> for Stored {
+    fn from((at, size, content, member, value): StoredRow) -> Self {
+        Stored {
+            at,
+            size,
+            content,
+            member,
+            value,
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<Stored> for StoredRow {
+    fn from(stored: Stored) -> Self {
+        let Stored {
+            at,
+            size,
+            content,
+            member,
+            value,
+        } = stored;
+        (at, size, content, member, value)
     }
 }
 

@@ -82,7 +82,9 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     }
     let input = resident.input()?;
     let mut choice = args.which.choice();
-    Profile::of(&input).complete(&mut choice)?;
+    let profile = Profile::of(&input);
+    profile.complete(&mut choice)?;
+    profile.notes.iter().for_each(|note| eprintln!("{note}"));
     let mut plan = Plan::new(&input, &choice)?;
     let links = plan.attach(&resident.module, &resident.maps()?)?;
     for link in &links {

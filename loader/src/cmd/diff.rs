@@ -46,6 +46,9 @@ pub(super) struct Args {
     /// Types of events in C's notation, one struct a map, named as the map
     #[arg(long, value_name = "FILE")]
     layout: Option<PathBuf>,
+    /// The struct in the object that events are
+    #[arg(long, value_name = "STRUCT")]
+    event: Option<String>,
     #[command(flatten)]
     how: How,
     #[command(flatten)]
@@ -107,6 +110,7 @@ impl Args {
         let (input, mut options) = self.how.open(&self.file)?;
         let mut choice = self.which.choice();
         let mut profile = Profile::of(&input);
+        profile.notes.iter().for_each(|note| eprintln!("{note}"));
         profile.consider(&options.settings);
         profile.complete(&mut choice)?;
         profile.preset(&mut options.settings);
@@ -123,7 +127,7 @@ impl Args {
         };
         rules.differ.extend(self.differ.iter().cloned());
         let layout = match &self.layout {
-            None => Layout::shipped(input.tool()),
+            None => None,
             Some(path) => {
                 let about = || path.display().to_string();
                 let text = fs::read_to_string(path).with_context(about)?;
@@ -136,6 +140,7 @@ impl Args {
             rules: rules.differ,
             stacks: rules.stacks,
             layout,
+            event: self.event.clone(),
         };
         Ok((input, plan))
     }

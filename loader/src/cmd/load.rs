@@ -98,8 +98,10 @@ impl How {
 
 pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     let (input, mut options) = args.how.open(&args.file)?;
-    Profile::of(&input).preset(&mut options.settings);
+    let profile = Profile::of(&input);
+    profile.preset(&mut options.settings);
     let loaded = load(&device()?, &input, &options)?;
+    let notes: Vec<_> = loaded.notes.iter().chain(&profile.notes).collect();
     let info = loaded.module.info()?;
     let memory = loaded.sandbox.info()?.memory;
     loaded.module.pin()?;
@@ -111,7 +113,7 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
         info.programs,
         loaded.maps.len()
     );
-    for note in &loaded.notes {
+    for note in &notes {
         text += &format!("  note: {note}\n");
     }
     let json = json!({
@@ -121,7 +123,7 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
         "programs": info.programs,
         "maps": loaded.maps.len(),
         "memory": memory,
-        "notes": loaded.notes,
+        "notes": notes,
     });
     Ok(Output { text, json })
 }

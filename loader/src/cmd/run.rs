@@ -7,11 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
+use loader::event_types::Stream;
 use loader::layout::Layout;
 use loader::probe::{Probe, Running};
 use loader::runtime::Runtime;
 use loader::session::Count;
-use loader::show::{self, Stream, Symbols, View};
+use loader::show::{self, Symbols, View};
 use serde_json::{Value, json};
 
 use super::activate::Which;
@@ -77,9 +78,17 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     for (name, value) in set.iter().filter(|_| args.which.explain) {
         eprintln!("  set       {name} = {value}  (as the tool does, unless --set says otherwise)");
     }
-    let mut recovered = running.streams.iter().filter_map(|s| s.recovered.as_ref());
-    if let Some(text) = recovered.next().filter(|_| args.which.explain) {
-        eprintln!("  events    as the code fills them (--layout FILE says otherwise):\n{text}");
+    running
+        .profile
+        .notes
+        .iter()
+        .for_each(|note| eprintln!("{note}"));
+    for stream in &running.streams {
+        match args.which.explain {
+            true => eprint!("{}", stream.explain()),
+            // A person should not believe what the code says otherwise.
+            false => stream.doubts().for_each(|doubt| eprintln!("{doubt}")),
+        }
     }
     let interval = running.profile.interval.map(Duration::from_secs_f64);
     let tables = running.streams.is_empty() || args.interval.is_some();
@@ -110,7 +119,7 @@ impl Args {
 pub(super) struct Screen {
     json: bool,
     symbols: Symbols,
-    stream: Stream,
+    stream: show::Stream,
     /// Whether maps and variables are shown, or events alone.
     tables: bool,
     /// Events that did not fit into their rings.
@@ -122,7 +131,7 @@ impl Screen {
         Screen {
             json,
             symbols: Symbols::default(),
-            stream: Stream::default(),
+            stream: show::Stream::default(),
             tables,
             lost: 0,
         }
@@ -233,6 +242,8 @@ impl Screen {
         json["decisions"] = json!(running.session().decisions());
         json["notes"] = json!(running.session().notes());
         json["programs"] = json!(counts);
+        json["profile"] = json!(running.profile.notes);
+        json["events"] = running.streams.iter().map(Stream::to_json).collect();
         json["lost"] = json!(self.lost);
         Ok(output)
     }

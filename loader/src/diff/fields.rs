@@ -4,8 +4,15 @@
 use abi::manifest::Map;
 use bpf2wasm::btf::{Btf, Kind, Type};
 
+use crate::event_types::{Source, Stream};
+use crate::{btf_value, variables};
+
 /// Fields of one value at most; what is beyond is compared as bytes.
 const MAX_FIELDS: usize = 100_000;
+/// More bytes than an event has.
+const REST: usize = 1 << 24;
+/// How fields are called that no member is.
+const PADDING: &str = "padding at ";
 /// How deep values may nest.
 const MAX_DEPTH: usize = 32;
 
@@ -43,6 +50,13 @@ pub(super) struct Shape {
     pub(super) fields: Vec<Field>,
 }
 
+impl Field {
+    /// Whether no member of the type is there.
+    fn is_padding(&self) -> bool {
+        self.path.starts_with(PADDING)
+    }
+}
+
 impl Shape {
     /// A value of type `id`, of `size` bytes.
     pub(super) fn of(btf: Option<&Btf>, id: u32, size: usize) -> Self {
@@ -53,14 +67,45 @@ impl Shape {
         found.covering(size)
     }
 
+    /// What `stream` sends: the members of its type. What lies between them is compared where programs store it (as zeros, mostly); else,
+    /// and behind them, rings and perf's buffers have bytes that no program stored. `None` where nobody knows what events are.
+    pub(super) fn of_events(stream: &Stream) -> Option<Self> {
+        let (btf, id) = stream.ty.as_ref()?;
+        let mut found = Found::default();
+        found.collect(btf, *id, String::new(), 0, 0);
+        let size = btf.size_of(*id).unwrap_or(0) as usize;
+        let mut shape = found.covering(size);
+        let stores = stream.sent.iter().flat_map(|sent| &sent.stores);
+        let is_stored = |field: &Field| {
+            let (from, to) = (field.at as u32, (field.at + field.size) as u32);
+            let mut stores = stores.clone();
+            stores.any(|store| store.at < to && store.at + store.size > from)
+        };
+        shape
+            .fields
+            .retain(|field| !field.is_padding() || is_stored(field));
+        let depends = stream.sent.as_ref().is_some_and(|sent| sent.size.is_none());
+        if depends && stream.source == Source::Code {
+            // What is stored at places that depend.
+            shape.fields.push(Field {
+                path: "rest".to_owned(),
+                at: size,
+                size: REST,
+                sense: Sense::Bytes,
+            });
+        }
+        Some(shape)
+    }
+
     /// A data section: its variables.
     pub(super) fn of_section(btf: Option<&Btf>, section: &Map) -> Self {
         let mut found = Found::default();
         for symbol in section.data.iter().flat_map(|data| &data.symbols) {
             let (at, size) = (symbol.offset as usize, symbol.size as usize);
+            let name = variables::within(section, symbol);
             match btf.filter(|_| symbol.type_id != 0) {
-                Some(btf) => found.collect(btf, symbol.type_id, symbol.name.clone(), at, 0),
-                None => found.add(symbol.name.clone(), at, size, Sense::Bytes),
+                Some(btf) => found.collect(btf, symbol.type_id, name, at, 0),
+                None => found.add(name, at, size, Sense::Bytes),
             }
         }
         found.covering(section.value_size as usize)
@@ -132,7 +177,10 @@ impl Found {
     }
 
     fn members(&mut self, btf: &Btf, ty: &Type<'_>, path: &str, at: usize, depth: usize) {
-        for member in ty.members() {
+        for member in ty
+            .members()
+            .filter(|member| !btf_value::is_padding(btf, member))
+        {
             let place = at + member.bit_offset as usize / 8;
             let name = join(path, member.name);
             match member.bit_size {
@@ -177,7 +225,7 @@ impl Found {
         let gap = |at: usize, end: usize| Field {
             path: match (at, end) {
                 (0, end) if end == size => String::new(),
-                _ => format!("padding at {at}"),
+                _ => format!("{PADDING}{at}"),
             },
             at,
             size: end - at,

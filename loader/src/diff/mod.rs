@@ -31,9 +31,11 @@ pub use workload::Workload;
 
 use crate::attach::{Choice, Decision};
 use crate::device::{Device, Timing};
+use crate::event_types::{self, Word};
 use crate::layout::Layout;
 use crate::load::Options;
 use crate::open::Input;
+use crate::profile::Profile;
 use crate::session::native::{self, Native};
 use crate::session::wasm::Wasm;
 use crate::session::{Cost, Elements, Sent, Session};
@@ -59,8 +61,10 @@ pub struct Plan {
     pub rules: Vec<Rule>,
     /// Where kernel stacks are.
     pub stacks: Vec<Stack>,
-    /// The types of events.
+    /// The types of events, by a person's word.
     pub layout: Option<Layout>,
+    /// The struct in the object's BTF that events are, by a person's word.
+    pub event: Option<String>,
 }
 
 /// An object under both runtimes.
@@ -241,15 +245,15 @@ impl Pair {
             _timing: (native::info::time_runs()?, device.time_runs()?),
             spent: Default::default(),
         };
-        for map in manifest.maps.iter().filter(|map| is_stream(map)) {
-            let layout = plan.layout.as_ref();
-            let shape = layout.and_then(|layout| {
-                let (id, size) = layout.event(&map.name)?;
-                Some(Shape::of(Some(layout.btf()), id, size))
-            });
-            pair.native.listen(&map.name)?;
-            pair.wasm.listen(&map.name)?;
-            pair.streams.push((map.name.clone(), shape));
+        let word = Word {
+            event: plan.event.as_deref(),
+            layout: plan.layout.as_ref(),
+        };
+        for stream in event_types::streams(input, &Profile::of(input), word)? {
+            pair.native.listen(&stream.map)?;
+            pair.wasm.listen(&stream.map)?;
+            pair.streams
+                .push((stream.map.clone(), Shape::of_events(&stream)));
         }
         verdict::check_rules(&pair.rules, &pair.maps, &pair.streams)?;
         pair.initial = pair.state(&pair.native)?;
@@ -509,9 +513,4 @@ impl Compared {
 /// How many events.
 fn sent(streams: &BTreeMap<String, Sent>) -> u64 {
     streams.values().map(|s| s.events.len() as u64).sum()
-}
-
-fn is_stream(map: &Map) -> bool {
-    let map_type = MapType::from_id(map.map_type);
-    matches!(map_type, Some(MapType::PerfEventArray | MapType::Ringbuf))
 }

@@ -12,6 +12,7 @@ use bpf2wasm::btf::{Btf, Kind, Member, Type};
 use serde_json::{Map as Object, Value, json};
 
 use crate::btf_value;
+use crate::variables;
 use address::Family;
 
 /// How deep values may nest, and how many fields one may have.
@@ -80,16 +81,32 @@ impl Record {
     pub fn read_section(btf: Option<&Btf>, section: &Map, bytes: &[u8]) -> Self {
         let mut record = Record::default();
         for symbol in section.data.iter().flat_map(|data| &data.symbols) {
+            let name = variables::within(section, symbol);
             let from = symbol.offset as usize;
             let bytes = bytes.get(from..from + symbol.size as usize);
             let bytes = bytes.unwrap_or_default();
             match btf.filter(|_| symbol.type_id != 0) {
-                Some(btf) => record.walk(btf, symbol.type_id, &symbol.name, bytes, 0),
-                None => record.add(&symbol.name, Cell::Plain(hex(bytes))),
+                Some(btf) => record.walk(btf, symbol.type_id, &name, bytes, 0),
+                None => record.add(&name, Cell::Plain(hex(bytes))),
             }
         }
         record.settle();
         record
+    }
+
+    /// Adds bytes that no type is known of, as text where they are some.
+    pub(crate) fn add_rest(&mut self, rest: &[u8]) {
+        let end = rest
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
+        let rest = &rest[..end];
+        let is_text = rest.iter().all(|byte| matches!(byte, 0 | b' '..=b'~'));
+        match (rest, is_text) {
+            ([], _) => {}
+            (rest, true) => self.add("rest", Cell::Plain(json!(words(&text(rest), Some(end))))),
+            (rest, false) => self.add("rest", Cell::Plain(hex(rest))),
+        }
     }
 
     /// What field `name` holds.
@@ -159,7 +176,10 @@ impl Record {
     }
 
     fn members(&mut self, btf: &Btf, ty: &Type<'_>, name: &str, bytes: &[u8], depth: usize) {
-        for member in ty.members() {
+        for member in ty
+            .members()
+            .filter(|member| !btf_value::is_padding(btf, member))
+        {
             let path = join(name, member.name);
             let at = bytes.get(member.bit_offset as usize / 8..);
             match member.bit_size {

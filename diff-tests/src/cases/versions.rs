@@ -1,0 +1,161 @@
+//! `wprobe run` on newer versions of tools, under the tools' names: what it knows of Debian's versions does not hold for them.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::Case;
+use crate::{corpus, guest, tool};
+
+/// The tests of this area.
+pub const CASES: &[Case] = &[("versions::newer_tools_print_right_rows", newer)];
+
+/// A newer version of a tool: `corpus/src/NAME_newer.bpf.c`.
+struct Newer {
+    tool: &'static str,
+    /// What it sees; the path is one that may be made.
+    work: fn(&Path) -> Result<()>,
+    /// Whether an event is what it saw of that.
+    is_row: fn(&Value, &Path) -> bool,
+}
+
+const NEWER: &[Newer] = &[
+    Newer {
+        tool: "opensnoop",
+        work: |path| Ok(drop(fs::read(path))),
+        is_row: |row, path| {
+            let opened = row["flags"] == libc::O_CLOEXEC && row["fname"] == text(path);
+            opened && is_ours(row) && row["ret"] == -libc::ENOENT && row["uid"] == 0
+        },
+    },
+    Newer {
+        tool: "statsnoop",
+        work: |path| Ok(drop(fs::metadata(path))),
+        is_row: |row, path| {
+            let asked = row["pathname"] == text(path) && row["ret"] == -libc::ENOENT;
+            asked && is_ours(row) && row["uid"] == 0 && is_some(&row["ts_ns"])
+        },
+    },
+    Newer {
+        tool: "filelife",
+        work: |path| {
+            fs::write(path, "")?;
+            Ok(fs::remove_file(path)?)
+        },
+        is_row: |row, path| {
+            let ours = row["tgid"] == std::process::id() && row["task"] == "guest-tests";
+            ours && row["file"] == text(path) && is_some(&row["delta_ns"]) && is_some(&row["tid"])
+        },
+    },
+    Newer {
+        tool: "exitsnoop",
+        work: |_| {
+            Command::new("/bin/sh").args(["-c", "exit 7"]).status()?;
+            Ok(())
+        },
+        is_row: |row, _| {
+            let ended = row["comm"] == "sh" && row["exit_code"] == 7 && row["sig"] == 0;
+            ended && row["exit_time"].as_u64() > row["start_time"].as_u64() && is_some(&row["pid"])
+        },
+    },
+    Newer {
+        tool: "execsnoop",
+        work: |_| {
+            Command::new("/bin/true").status()?;
+            Ok(())
+        },
+        is_row: |row, _| {
+            let ran = row["comm"] == "true" && row["args"] == "/bin/true" && row["retval"] == 0;
+            ran && row["args_count"] == 1 && row["args_size"] == 10 && is_some(&row["start"])
+        },
+    },
+    Newer {
+        tool: "biosnoop",
+        work: |_| {
+            let mut work = tool::workload("block")?;
+            work.start()?;
+            while !work.is_done()? {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Ok(())
+        },
+        is_row: |row, _| {
+            let written = row["comm"] == "dd" && row["len"] == 65536 && is_some(&row["pid"]);
+            let places = row["sector"]
+                .as_u64()
+                .is_some_and(|sector| sector % 128 == 0);
+            written && places && row["ts"].as_u64() > row["delta"].as_u64()
+        },
+    },
+];
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn is_ours(row: &Value) -> bool {
+    row["pid"] == std::process::id() && row["comm"] == "guest-tests"
+}
+
+fn is_some(number: &Value) -> bool {
+    number.as_u64().is_some_and(|number| number > 0)
+}
+
+fn newer() -> Result<()> {
+    for newer in NEWER {
+        let name = format!("{}_newer", newer.tool);
+        for (object, source) in [
+            (corpus::object(&name)?, "debug"),
+            (corpus::stripped(&name)?, "code"),
+        ] {
+            let path = guest::scratch(&format!("newer-{source}"))?;
+            let path = path.join(format!("{}.bpf.o", newer.tool));
+            fs::write(&path, object)?;
+            for runtime in ["native", "kernel-wasm"] {
+                let about = || format!("{name} by {source} on {runtime}");
+                newer.run(&path, source, runtime).with_context(about)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Newer {
+    fn run(&self, object: &Path, source: &str, runtime: &str) -> Result<()> {
+        let mut child = Command::new(guest::wprobe()?)
+            .arg("run")
+            .arg(object)
+            .args(["--runtime", runtime, "--duration", "3", "--json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let made = guest::scratch("newer-made")?.join("made");
+        while child.try_wait()?.is_none() {
+            (self.work)(&made)?;
+            thread::sleep(Duration::from_millis(50));
+        }
+        let output = child.wait_with_output()?;
+        let text = String::from_utf8(output.stdout)?;
+        let rows = text.lines().map(serde_json::from_str::<Value>);
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = rows
+            .last()
+            .with_context(|| format!("no last line: {said}"))?;
+        let types = &last["events"][0];
+        ensure!(types["source"] == source, "{types}: {said}");
+        let found = rows.iter().filter(|row| (self.is_row)(&row["data"], &made));
+        let first = rows.first().map(Value::to_string).unwrap_or_default();
+        ensure!(
+            found.count() > 0,
+            "of {} rows none is right, as {first}: {said}",
+            rows.len()
+        );
+        Ok(())
+    }
+}
