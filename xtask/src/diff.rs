@@ -1,9 +1,10 @@
 //! `cargo xtask diff`: every tool's object natively and as wasm, on the same events, and the table of what came out.
 
+mod own;
 mod report;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,7 +50,7 @@ pub(crate) struct Plan {
     #[arg(long, conflicts_with_all = ["kernel", "case", "engine"])]
     table: bool,
     /// An object of one's own instead of cases: `wprobe diff` in a guest
-    #[arg(long, value_name = "FILE", requires = "workload", conflicts_with_all = ["case", "table", "html"])]
+    #[arg(long, value_name = "FILE", requires = "workload", conflicts_with_all = ["case", "table", "events"])]
     object: Option<PathBuf>,
     /// What happens meanwhile, for the guest's shell
     #[arg(long, value_name = "COMMAND", requires = "object")]
@@ -57,13 +58,25 @@ pub(crate) struct Plan {
     /// What may differ: the file of `wprobe diff --rules`
     #[arg(long, value_name = "FILE", requires = "object")]
     rules: Option<PathBuf>,
+    /// A field of the object's data that may differ, or by how much (repeatable)
+    #[arg(long, value_name = "FIELD[=N]", requires = "object")]
+    differ: Vec<String>,
+    /// Types of the object's events: the file of `wprobe diff --layout`
+    #[arg(long, value_name = "FILE", requires = "object")]
+    layout: Option<PathBuf>,
+    /// The struct in the object that its events are
+    #[arg(long, value_name = "STRUCT", requires = "object")]
+    event: Option<String>,
     /// Cases, by their names in diff-tests/cases; by default all
     case: Vec<String>,
 }
 
 /// The task itself. Exit status 1 if anything differs that must not, or was not compared.
 pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
-    let cases = cases::wanted(&plan.case)?;
+    let cases = match &plan.object {
+        Some(object) => vec![own::name(object)],
+        None => cases::wanted(&plan.case)?,
+    };
     let kernels = crate::kernels::or_all(plan.kernel.clone());
     setup::ensure(&kernels)?;
     for kernel in &kernels {
@@ -72,11 +85,11 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     step("diff", "building the guests' programs", || {
         output(command(PROGRAMS).current_dir(root()))
     })?;
-    if let Some(object) = &plan.object {
-        return own(plan, object, &kernels);
-    }
     let results = Mutex::new(Vec::new());
-    let healthy = guests(&kernels, plan, &cases, &results)?;
+    let healthy = match &plan.object {
+        Some(object) => own::compare(plan, object, &kernels, &results)?,
+        None => guests(&kernels, plan, &cases, &results)?,
+    };
     let results = results.into_inner().expect("nothing panics here");
     let report = Report::new(&kernels, &cases, &results);
     print!("{}", report.text());
@@ -93,42 +106,6 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     Ok(match healthy && report.is_good() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
-    })
-}
-
-/// `wprobe diff` of an object on each kernel. Exit status 1 if it is not equal on one.
-fn own(plan: &Plan, object: &Path, kernels: &[Kernel]) -> Result<ExitCode> {
-    let about = |path: &Path| {
-        let path = fs::canonicalize(path).with_context(|| path.display().to_string())?;
-        Ok::<_, anyhow::Error>(path.display().to_string())
-    };
-    let mut good = true;
-    for &kernel in kernels {
-        let insmod = "insmod \"$1\" && shift && exec \"$@\"";
-        let wprobe = cargo_target().join("debug/wprobe").display().to_string();
-        let mut words: Vec<String> = ["sh", "-c", insmod, "sh"].map(str::to_owned).into();
-        words.extend([
-            about(&kmod::path(kernel))?,
-            wprobe,
-            "diff".into(),
-            about(object)?,
-        ]);
-        words.extend(
-            plan.workload
-                .iter()
-                .flat_map(|w| ["--workload".into(), w.clone()]),
-        );
-        if let Some(rules) = &plan.rules {
-            words.extend(["--rules".into(), about(rules)?]);
-        }
-        let outcome = Guest::new(kernel, words).boot(&|line, _| say(kernel.name(), line))?;
-        outcome.explain(kernel.name());
-        good &= outcome.is_good();
-    }
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
     })
 }
 

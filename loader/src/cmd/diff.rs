@@ -81,6 +81,7 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     let device = device()?;
     let mut work = Workload::shell(&args.workload)?;
     let (input, plan) = args.plan(work.pid())?;
+    let rules = plan.rules.clone();
     let mut pair = Pair::attach(&device, &input, plan)?;
     let outcome = pair.watch(&mut work)?;
     let name = &input.name;
@@ -91,6 +92,7 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
             "equal": outcome.equal(),
             "verdict": outcome.verdict().to_string(),
             "compared": outcome,
+            "rules": rules,
         }),
     };
     let wrong = match (outcome.verdict(), outcome.findings.differences.len()) {
