@@ -85,10 +85,8 @@ const NEWER: &[Newer] = &[
             Ok(())
         },
         is_row: |row, _| {
-            let written = row["comm"] == "dd" && row["len"] == 65536 && is_some(&row["pid"]);
-            let places = row["sector"]
-                .as_u64()
-                .is_some_and(|sector| sector % 128 == 0);
+            let written = row["comm"] == "dd" && row["len"] == 4096 && is_some(&row["pid"]);
+            let places = row["sector"].as_u64().is_some_and(|sector| sector % 8 == 0);
             written && places && row["ts"].as_u64() > row["delta"].as_u64()
         },
     },

@@ -58,19 +58,19 @@ fn words(plan: &Plan, object: &Path, kernel: Kernel) -> Result<Vec<String>> {
     words.extend([whole(&kmod::path(kernel))?, wprobe, "diff".to_owned()]);
     words.extend([whole(object)?, "--json".to_owned()]);
     let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
-    for workload in &plan.workload {
+    if let Some(workload) = &plan.workload {
         add("--workload", workload.clone());
     }
     for field in &plan.differ {
         add("--differ", field.clone());
     }
-    for event in &plan.event {
+    if let Some(event) = &plan.event {
         add("--event", event.clone());
     }
-    for rules in &plan.rules {
+    if let Some(rules) = &plan.rules {
         add("--rules", whole(rules)?);
     }
-    for layout in &plan.layout {
+    if let Some(layout) = &plan.layout {
         add("--layout", whole(layout)?);
     }
     Ok(words)
