@@ -131,6 +131,7 @@ impl Profile {
             }
         };
         self.programs.clear();
+        self.alternatives.clear();
         self.when.iter_mut().for_each(|when| when.programs = None);
         (self.unit, self.step, self.linear) = (None, None, false);
         let knows = &self.knows;
