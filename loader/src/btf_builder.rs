@@ -16,17 +16,29 @@ pub(crate) struct Builder {
     types: Vec<u32>,
     strings: Vec<u8>,
     count: u32,
+    /// Bytes of the base's strings; 0 where there is no base.
+    first_string: u32,
 }
 
 impl Builder {
+    /// A module's, whose ids go on where those of `base` end.
+    #[cfg(test)]
+    pub(crate) fn over(base: &Builder) -> Self {
+        Builder {
+            count: base.count,
+            first_string: base.strings.len() as u32,
+            ..Builder::default()
+        }
+    }
+
     fn name(&mut self, name: &str) -> u32 {
-        if self.strings.is_empty() {
+        if self.strings.is_empty() && self.first_string == 0 {
             self.strings.push(0);
         }
         if name.is_empty() {
             return 0;
         }
-        let at = self.strings.len() as u32;
+        let at = self.first_string + self.strings.len() as u32;
         self.strings.extend(name.bytes().chain([0]));
         at
     }

@@ -144,14 +144,21 @@ fn key() -> Option<String> {
     Some(cache::key(parts))
 }
 
-/// Where symbol `name` is, if it is there; 0 if that is hidden.
-pub(crate) fn address(name: &str) -> io::Result<Option<u64>> {
-    let symbols = fs::read_to_string(PATH)?;
-    Ok(symbols.lines().find_map(|line| {
+/// Where symbols `name` are, each place once, the kernel's own first; 0 where that is hidden.
+pub(crate) fn addresses(name: &str) -> io::Result<Vec<u64>> {
+    Ok(addresses_in(&fs::read_to_string(PATH)?, name))
+}
+
+fn addresses_in(text: &str, name: &str) -> Vec<u64> {
+    let mut found = Vec::new();
+    for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
-        let address = words.next()?;
-        (words.nth(1)? == name).then(|| u64::from_str_radix(address, 16).ok())?
-    }))
+        let (address, is_it) = (words.next(), words.nth(1) == Some(name));
+        let address = address.filter(|_| is_it);
+        let address = address.and_then(|address| u64::from_str_radix(address, 16).ok());
+        found.extend(address.filter(|address| !found.contains(address)));
+    }
+    found
 }
 
 #[cfg(test)]
@@ -167,6 +174,14 @@ ffffffffc1000050 t my_vfs_read\t[ext4]
 ffffffffc2000000 t bpf_prog_6deef7357e7b4530_show\t[bpf]
 ffffffffc3000000 t vfs_read\t[__builtin__ftrace]
 ";
+
+    #[test]
+    fn a_symbol_may_be_at_several_places() {
+        let show = [0xffff_ffff_8100_0030, 0xffff_ffff_c100_0040];
+        assert_eq!(addresses_in(KALLSYMS, "show"), show);
+        assert_eq!(addresses_in(KALLSYMS, "vfs_write"), [0xffff_ffff_8100_0020]);
+        assert!(addresses_in(KALLSYMS, "vfs").is_empty());
+    }
 
     #[test]
     fn functions_are_counted_by_whole_names() {

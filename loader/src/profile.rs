@@ -10,7 +10,7 @@ use bpf2wasm::btf::Btf;
 use serde::Deserialize;
 
 use crate::attach::Choice;
-use crate::kallsyms::{Functions, address};
+use crate::kallsyms::{Functions, addresses};
 use crate::open::Input;
 use crate::settings::Settings;
 
@@ -225,7 +225,10 @@ impl Profile {
     pub fn preset(&self, settings: &mut Settings) {
         let value = |(name, value): (&String, &String)| {
             let value = match value.strip_prefix('&') {
-                Some(symbol) => format!("{:#x}", address(symbol).ok()?.filter(|a| *a != 0)?),
+                Some(symbol) => {
+                    let first = addresses(symbol).ok()?.first().copied();
+                    format!("{:#x}", first.filter(|a| *a != 0)?)
+                }
                 None => value.clone(),
             };
             Some((name.clone(), value))

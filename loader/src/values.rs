@@ -3,19 +3,23 @@
 //! Maps' come from the device's answers, CO-RE's from the target's BTF, kconfig's and ksym's from the
 //! running kernel. What a module never asks for is never read.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use abi::imports::{CORE, KSYM, MAP, MAP_APART, MAP_ENTRIES, MAP_VALUE, POISON};
 use abi::manifest::{DataSection, Extern, ExternKind, Manifest, Symbol};
-use bpf2wasm::btf::{BtfError, Kind};
+use bpf2wasm::btf::{Btf, BtfError, Kind, essential};
 
 use crate::core_values;
 use crate::kallsyms;
 use crate::kconfig::Kconfig;
+use crate::module_btf::Modules;
 use crate::open::Input;
+use crate::provided;
 use crate::target_btf::TargetBtf;
 
 /// The running kernel's BTF.
@@ -38,6 +42,10 @@ pub enum Error {
     Unresolved(String),
     /// `/proc/kallsyms` cannot be read.
     Kallsyms(io::Error),
+    /// The kernel has several symbols of this name, and nothing says which is meant.
+    Ambiguous(String, usize),
+    /// The kernel has it, and does not say where.
+    Hidden(String),
 }
 
 impl fmt::Display for Error {
@@ -55,6 +63,13 @@ impl fmt::Display for Error {
             ),
             Error::Unresolved(name) => write!(f, "extern {name}: this kernel has no such thing"),
             Error::Kallsyms(e) => write!(f, "/proc/kallsyms: {e}"),
+            Error::Ambiguous(name, count) => {
+                write!(f, "extern {name}: this kernel has {count} such symbols")
+            }
+            Error::Hidden(name) => write!(
+                f,
+                "extern {name}: this kernel hides where it is (kernel.kptr_restrict)"
+            ),
         }
     }
 }
@@ -91,7 +106,13 @@ pub fn compute(input: &Input, maps: &[Placed], btf: Option<&Path>) -> Result<Val
     let Some(manifest) = &input.manifest else {
         return Ok(values);
     };
-    let relocations = relocations(input, manifest, btf, &mut values.notes)?;
+    let kernel = Kernel {
+        manifest,
+        local: input.btf(),
+        target: btf,
+        types: OnceCell::new(),
+    };
+    let relocations = kernel.relocations(&mut values.notes)?;
     for (module, name) in &input.interface.values {
         let map = || maps.iter().find(|m| m.name == *name);
         let data = || {
@@ -108,10 +129,7 @@ pub fn compute(input: &Input, maps: &[Placed], btf: Option<&Path>) -> Result<Val
             MAP_APART => map().map(|m| m.apart),
             CORE => relocations.get(name.as_str()).copied(),
             KSYM => match manifest.externs.iter().find(|e| e.name == *name) {
-                Some(external) => Some(
-                    resolved(external, kallsyms::address(name).map_err(Error::Kallsyms)?)?
-                        .unwrap_or(0),
-                ),
+                Some(external) => Some(kernel.address(external)?),
                 None => None,
             },
             _ => None,
@@ -122,32 +140,106 @@ pub fn compute(input: &Input, maps: &[Placed], btf: Option<&Path>) -> Result<Val
     Ok(values)
 }
 
-/// The value of each relocation by its import's name.
-fn relocations<'m>(
-    input: &Input,
-    manifest: &'m Manifest,
-    target: Option<&Path>,
-    notes: &mut Vec<String>,
-) -> Result<HashMap<&'m str, u64>, Error> {
-    if manifest.relocations.is_empty() {
-        return Ok(HashMap::new());
+/// Where a kernel function is that only the runtime has: no address that anything lies at.
+const ELSEWHERE: u64 = 1;
+
+/// What programs refer to in the target kernel.
+struct Kernel<'i> {
+    manifest: &'i Manifest,
+    /// The object's own types.
+    local: Option<Btf>,
+    target: Option<&'i Path>,
+    types: OnceCell<Arc<Btf>>,
+}
+
+impl<'i> Kernel<'i> {
+    fn types(&self) -> Result<&Arc<Btf>, Error> {
+        if let Some(types) = self.types.get() {
+            return Ok(types);
+        }
+        let types = TargetBtf::read(self.target, self.manifest)?.types()?;
+        Ok(self.types.get_or_init(|| Arc::new(types)))
     }
-    let local = input.btf().ok_or(Error::NoBtf)?;
-    let target = TargetBtf::read(target, manifest)?.types()?;
-    let target = core_values::Target::new(&target);
-    let values = core_values::evaluate(&local, &manifest.relocations, &target);
-    let named = manifest
-        .relocations
-        .iter()
-        .zip(values)
-        .map(|(relocation, value)| {
+
+    /// The value of each relocation by its import's name.
+    fn relocations(&self, notes: &mut Vec<String>) -> Result<HashMap<&'i str, u64>, Error> {
+        let relocations = &self.manifest.relocations;
+        if relocations.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let local = self.local.as_ref().ok_or(Error::NoBtf)?;
+        let types = self.types()?;
+        let modules = Modules::of(Arc::clone(types));
+        let mut target = core_values::Target::new(types).on_wasm();
+        // Modules are the running kernel's.
+        if self.target.is_none() {
+            target = target.with_modules(&modules);
+        }
+        let values = core_values::evaluate(local, relocations, &target);
+        let named = relocations.iter().zip(values).map(|(relocation, value)| {
             let value = value.unwrap_or_else(|why| {
                 notes.push(format!("{}: {why}", relocation.import));
                 POISON as u64
             });
             (relocation.import.as_str(), value)
         });
-    Ok(named.collect())
+        Ok(named.collect())
+    }
+
+    /// The address of an extern, 0 for a weak one that is not there.
+    fn address(&self, external: &Extern) -> Result<u64, Error> {
+        match external.kind {
+            ExternKind::Kfunc => self.function(external),
+            _ => {
+                let typed = self
+                    .local
+                    .as_ref()
+                    .and_then(|btf| btf.resolve(external.type_id));
+                let typed = typed.is_some_and(|ty| ty.kind != Kind::Void);
+                let found = kallsyms::addresses(&external.name).map_err(Error::Kallsyms)?;
+                symbol(external, typed, &found)
+            }
+        }
+    }
+
+    /// Programs take a function's address to ask whether they may call it. The runtime answers, which has its own ones, also
+    /// those that an old kernel lacks; of a prototype that this kernel's has not, there is none.
+    fn function(&self, external: &Extern) -> Result<u64, Error> {
+        let name = essential(&external.name);
+        let has = provided::kfunc(name) && (!external.weak || self.fits(external, name)?);
+        if !has && external.weak {
+            return Ok(0);
+        }
+        let addresses = kallsyms::addresses(name).map_err(Error::Kallsyms)?;
+        let address = addresses.into_iter().find(|address| *address != 0);
+        let address = address.or_else(|| has.then_some(ELSEWHERE));
+        Ok(resolved(external, address)?.unwrap_or(0))
+    }
+
+    /// Whether the kernel's function `name`, if it has one, is as the object declares it.
+    fn fits(&self, external: &Extern, name: &str) -> Result<bool, Error> {
+        let kernel = self.types()?;
+        let function = kernel.find(name, Kind::Func);
+        let theirs = function.and_then(|function| function.target());
+        Ok(match (&self.local, theirs) {
+            (Some(local), Some(theirs)) => {
+                core_values::compatible((local, external.type_id), (kernel, theirs))
+            }
+            _ => true,
+        })
+    }
+}
+
+/// The address of a variable of which symbols are at `found`. Of several the kernel itself takes the first where it knows a
+/// type; without one, libbpf refuses to choose.
+fn symbol(external: &Extern, typed: bool, found: &[u64]) -> Result<u64, Error> {
+    let name = || external.name.clone();
+    match *found {
+        [_, _, ..] if !typed => Err(Error::Ambiguous(name(), found.len())),
+        // A variable of each CPU may be the first of all; what has no type is none.
+        [0] if !typed => Err(Error::Hidden(name())),
+        _ => Ok(resolved(external, found.first().copied())?.unwrap_or(0)),
+    }
 }
 
 /// The contents of the section of kconfig externs, `size` bytes.
@@ -211,10 +303,20 @@ mod tests {
             refusal.to_string(),
             "extern x: this kernel has no such thing"
         );
-        assert!(
-            kallsyms::address("no_such_symbol_at_all")
-                .unwrap()
-                .is_none()
-        );
+        let none = kallsyms::addresses("no_such_symbol_at_all").unwrap();
+        assert!(none.is_empty());
+    }
+
+    #[test]
+    fn a_symbol_s_address_is_known_or_refused() {
+        let strong = external("x", false);
+        let said = |typed, found: &[u64]| symbol(&strong, typed, found).map_err(|e| e.to_string());
+        assert_eq!(said(true, &[8, 16]), Ok(8));
+        assert_eq!(said(true, &[0]), Ok(0), "the first variable of a CPU");
+        assert_eq!(said(false, &[8]), Ok(8));
+        let ambiguous = said(false, &[8, 16]).unwrap_err();
+        assert_eq!(ambiguous, "extern x: this kernel has 2 such symbols");
+        assert!(said(false, &[0]).unwrap_err().contains("kptr_restrict"));
+        assert_eq!(symbol(&external("x", true), true, &[]).unwrap(), 0);
     }
 }

@@ -11,6 +11,7 @@ use abi::map_types::MapType;
 
 use super::body::Callee;
 use crate::object::Object;
+use crate::object::btf::essential;
 
 /// An array map whose elements translated code finds by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,7 +189,11 @@ fn describe(callee: Callee, externs: &[Extern]) -> Option<(&'static str, String,
             };
             (names::ATOMIC, (*name).into(), arity)
         }
-        Callee::Kfunc(index) => (names::KFUNC, externs.get(index)?.name.clone(), 5),
+        Callee::Kfunc(index) => {
+            // Flavours of a function tell prototypes apart that kernels have had of it.
+            let name = essential(&externs.get(index)?.name);
+            (names::KFUNC, name.into(), 5)
+        }
         Callee::Local(_) | Callee::Resized(_) => return None,
     })
 }

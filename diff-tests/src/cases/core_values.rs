@@ -4,28 +4,62 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
 
 use abi::imports::{POISON, resized};
 use abi::manifest::CoreRelocation;
 use anyhow::{Context, Result, ensure};
 use bpf2wasm::btf::Btf;
 use loader::core_values::{Target, evaluate};
+use loader::module_btf::Modules;
 use loader::open::Input;
 use loader::values::KERNEL_BTF;
 
 use super::Case;
+use crate::compare::counters;
+use crate::oracle::native::Native;
 use crate::oracle::relocations::{self, Patch, Relocation};
+use crate::wasm::Wasm;
+use crate::workload::syscalls;
 use crate::{corpus, guest};
 
 /// The tests of this area.
 pub const CASES: &[Case] = &[
     ("core_values::corpus_equals_libbpf", of_corpus),
     ("core_values::every_libbpf_tool_equals_libbpf", of_tools),
+    ("core_values::types_of_modules_equal_native", of_modules),
 ];
 
+/// Values for native programs and for those in wasm, of types that only a kernel module has.
+fn of_modules() -> Result<()> {
+    const EVENTS: u64 = 10;
+    guest::succeed(Command::new("modprobe").arg("ext4"))?;
+    let object = corpus::object("modtypes")?;
+    let mut native = Native::load(object, "modtypes", &["module_types"])?;
+    let mut wasm = Wasm::load(&guest::device()?, object, "modtypes", &["module_types"])?;
+    native.attach()?;
+    wasm.attach()?;
+    syscalls::getpgrp(EVENTS);
+    native.detach();
+    wasm.detach();
+    let [theirs, ours] = [native.section(".bss")?, wasm.section(".bss")?];
+    ensure!(theirs == ours, "native {theirs:02x?}, wasm {ours:02x?}");
+    let values = counters(&ours);
+    // An inode is in the middle of what ext4 knows of it.
+    let known = values[0] == 1 && values[2] > 0 && values[1] > values[2] && values[5] == 0;
+    ensure!(known && values[6] >= EVENTS, "{values:?}");
+    Ok(())
+}
+
 fn of_corpus() -> Result<()> {
-    let target = target()?;
+    guest::succeed(Command::new("modprobe").arg("ext4"))?;
+    let kernel = kernel()?;
+    let modules = Modules::of(Arc::clone(&kernel));
+    let target = Target::new(&kernel).with_modules(&modules);
     for (object, least) in [
+        ("asks", 11),
+        ("modtypes", 6),
         ("mkdirsnoop", 2),
         ("mkdirret", 3),
         ("poison", 2),
@@ -40,7 +74,9 @@ fn of_corpus() -> Result<()> {
 }
 
 fn of_tools() -> Result<()> {
-    let target = target()?;
+    let kernel = kernel()?;
+    let modules = Modules::of(Arc::clone(&kernel));
+    let target = Target::new(&kernel).with_modules(&modules);
     let (mut tools, mut compared) = (0, 0);
     let mut failures = Vec::new();
     for (name, object) in guest::libbpf_tools()? {
@@ -59,15 +95,16 @@ fn of_tools() -> Result<()> {
     Ok(())
 }
 
-fn target() -> Result<Btf> {
-    Ok(Btf::parse(&fs::read(KERNEL_BTF).context(KERNEL_BTF)?)?)
+fn kernel() -> Result<Arc<Btf>> {
+    let bytes = fs::read(KERNEL_BTF).context(KERNEL_BTF)?;
+    Ok(Arc::new(Btf::parse(&bytes)?))
 }
 
 /// `BPF_CORE_ENUMVAL_EXISTS`, `BPF_CORE_ENUMVAL_VALUE`.
 const ENUMVAL: [u32; 2] = [10, 11];
 
 /// Compares every relocation of object `elf` on the running kernel; how many there were.
-fn compare(name: &str, elf: &[u8], target: &Btf) -> Result<usize> {
+fn compare(name: &str, elf: &[u8], target: &Target<'_>) -> Result<usize> {
     let input = Input::from_bytes(elf, name, Path::new(name), None)?;
     let compared = against_libbpf(&input, elf, target, None)?;
     let wrong = [compared.unserved, compared.different].concat();
@@ -91,7 +128,7 @@ pub struct Compared {
 pub fn against_libbpf(
     input: &Input,
     elf: &[u8],
-    target: &Btf,
+    target: &Target<'_>,
     file: Option<&Path>,
 ) -> Result<Compared> {
     let mut compared = Compared::default();
@@ -99,7 +136,7 @@ pub fn against_libbpf(
     let Some(local) = input.btf().filter(|_| !relocations.is_empty()) else {
         return Ok(compared);
     };
-    let ours = evaluate(&local, relocations, &Target::new(target));
+    let ours = evaluate(&local, relocations, target);
     let theirs = relocations::of(elf, file)?;
     for (relocation, value) in relocations.iter().zip(ours) {
         let Some(patch) = patch(&local, relocation, &theirs)? else {

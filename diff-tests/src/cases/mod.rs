@@ -1,5 +1,6 @@
 //! The tests that run in a guest, one file an area.
 
+pub mod asks;
 pub mod attach;
 pub mod attach_load;
 pub mod attach_user;
@@ -45,6 +46,7 @@ pub const LAST: &[Case] = lifecycle::CASES;
 pub fn all() -> Vec<Case> {
     [
         core_values::CASES,
+        asks::CASES,
         vfsstat::CASES,
         objects::CASES,
         counters::CASES,

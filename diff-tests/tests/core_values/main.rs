@@ -94,7 +94,7 @@ fn relocations(input: &Input) -> &[CoreRelocation] {
 }
 
 fn libbpf(input: &Input, elf: &[u8], target: &Btf, vmlinux: &Path, tally: &mut Tally) {
-    match against_libbpf(input, elf, target, Some(vmlinux)) {
+    match against_libbpf(input, elf, &Target::new(target), Some(vmlinux)) {
         Ok(compared) => {
             tally.compared += compared.equal;
             for reason in compared.unserved {

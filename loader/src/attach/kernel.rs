@@ -5,11 +5,14 @@
 
 use std::cell::OnceCell;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::iter;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use bpf2wasm::btf::{Btf, Kind};
 
 use crate::kallsyms::Functions;
+use crate::module_btf::Modules;
 use crate::values::KERNEL_BTF;
 
 /// Arguments of a tracepoint or function, as `LinkCreate` has them.
@@ -18,7 +21,7 @@ pub(super) type Sizes = [u8; abi::uapi::LINK_ARGS];
 /// The running kernel.
 #[derive(Debug, Default)]
 pub(super) struct Kernel {
-    btf: OnceCell<Result<Btf, String>>,
+    modules: OnceCell<Result<(Arc<Btf>, Modules), String>>,
     functions: OnceCell<Option<Functions>>,
 }
 
@@ -44,12 +47,15 @@ impl Kernel {
         }
     }
 
-    fn btf(&self) -> Result<&Btf, String> {
+    fn types(&self) -> Result<&(Arc<Btf>, Modules), String> {
         let parse = || {
             let bytes = fs::read(KERNEL_BTF).map_err(|e| format!("{KERNEL_BTF}: {e}"))?;
-            Btf::parse(&bytes).map_err(|e| format!("{KERNEL_BTF}: {e}"))
+            let btf = Btf::parse(&bytes).map_err(|e| format!("{KERNEL_BTF}: {e}"))?;
+            let btf = Arc::new(btf);
+            Ok((Arc::clone(&btf), Modules::of(btf)))
         };
-        self.btf.get_or_init(parse).as_ref().map_err(String::clone)
+        let types = self.modules.get_or_init(parse);
+        types.as_ref().map_err(String::clone)
     }
 
     /// Sizes of the arguments of tracepoint `name`.
@@ -76,34 +82,11 @@ impl Kernel {
         kind: Kind,
         read: impl Fn(&Btf, &bpf2wasm::btf::Type<'_>) -> Option<T>,
     ) -> Result<Option<T>, String> {
-        let kernel = self.btf()?;
-        if let Some(ty) = kernel.find(name, kind) {
-            return Ok(read(kernel, &ty));
-        }
-        let directory = Path::new(KERNEL_BTF).parent().unwrap_or(Path::new("/"));
-        for file in fs::read_dir(directory).into_iter().flatten().flatten() {
-            let path = file.path();
-            if path.ends_with("vmlinux") {
-                continue;
-            }
-            let Ok(bytes) = fs::read(&path) else { continue };
-            if !mentions(&bytes, name) {
-                continue;
-            }
-            let module = Btf::parse_split(&bytes, kernel.clone());
-            let module = module.map_err(|e| format!("{}: {e}", path.display()))?;
-            if let Some(ty) = module.find(name, kind) {
-                return Ok(read(&module, &ty));
-            }
-        }
-        Ok(None)
+        let (kernel, modules) = self.types()?;
+        let mut all = iter::once(&**kernel).chain(modules.mentioning(name));
+        let found = all.find_map(|btf| Some((btf, btf.find(name, kind)?)));
+        Ok(found.and_then(|(btf, ty)| read(btf, &ty)))
     }
-}
-
-/// Whether a string of BTF is `name`.
-fn mentions(bytes: &[u8], name: &str) -> bool {
-    let string = [b"\0", name.as_bytes(), b"\0"].concat();
-    bytes.windows(string.len()).any(|window| window == string)
 }
 
 /// Sizes of the parameters of prototype `id`, but for the first `skip`; an error for those that are not passed as words.

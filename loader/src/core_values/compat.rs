@@ -1,23 +1,12 @@
 //! When a type of the object and a type of the kernel may be the same thing.
 
-use bpf2wasm::btf::{Btf, Kind};
+use bpf2wasm::btf::{Btf, Kind, essential};
 
 use super::spec::is_composite;
 use super::{Error, Result};
 
 /// How deep types may refer to types, as in libbpf.
 pub(super) const MAX_DEPTH: u32 = 32;
-
-/// `name` without its flavour: `task_struct___old` is `task_struct`. A flavour is set off by exactly three
-/// underscores with something else on both sides.
-pub(crate) fn essential(name: &str) -> &str {
-    let bytes = name.as_bytes();
-    let separator = |w: &[u8]| w[0] != b'_' && w[1..4] == *b"___" && w[4] != b'_';
-    match bytes.windows(5).rposition(separator) {
-        Some(at) => name.get(..=at).unwrap_or(name),
-        None => name,
-    }
-}
 
 /// Whether kinds agree; 32- and 64-bit enumerations do.
 pub(super) fn kinds(local: Kind, target: Kind) -> bool {
@@ -85,25 +74,5 @@ pub(super) fn types(local: (&Btf, u32), target: (&Btf, u32), depth: u32) -> Resu
             inner(l.target().unwrap_or(0), t.target().unwrap_or(0))
         }
         _ => Ok(false),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::essential;
-
-    #[test]
-    fn flavours_are_set_off_by_exactly_three_underscores() {
-        for (name, without) in [
-            ("task_struct", "task_struct"),
-            ("task_struct___old", "task_struct"),
-            ("a___b___c", "a___b"),
-            ("a____b", "a____b"),
-            ("___b", "___b"),
-            ("a___", "a___"),
-            ("", ""),
-        ] {
-            assert_eq!(essential(name), without);
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! Finds a local access again in a type of the target.
 
-use bpf2wasm::btf::Btf;
+use bpf2wasm::btf::{Btf, essential};
 
-use super::compat::{self, essential};
+use super::compat;
 use super::spec::{MAX_STEPS, Spec, Step, is_composite};
 use super::{Error, Kind, Result, type_match};
 

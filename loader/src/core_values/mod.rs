@@ -2,7 +2,8 @@
 //!
 //! The rules are libbpf's (`relo_core.c`); `diff-tests` compares every value with what libbpf patches.
 //! One step each: [`spec`] reads the access string against the object's own BTF, [`matching`] finds the same
-//! access in a candidate type of the target, [`value`] computes the relocation's value from the two.
+//! access in a candidate type of the target, [`value`] computes the relocation's value from the two. What programs look for
+//! before they use it, and what runs them need not have because the kernel does, the runtime answers ([`provided`]).
 //!
 //! # Invariants
 //! A relocation without a match is [`POISON`], except where its absence is the answer (`*_exists`,
@@ -21,9 +22,10 @@ use std::fmt;
 
 use abi::imports::POISON;
 use abi::manifest::CoreRelocation;
-use bpf2wasm::btf::{Btf, Type};
+use bpf2wasm::btf::{Btf, Kind as TypeKind, Type, essential};
 
-use compat::essential;
+use crate::module_btf::Modules;
+use crate::provided;
 use spec::Spec;
 
 /// `enum bpf_core_relo_kind`.
@@ -111,35 +113,107 @@ type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug)]
 pub struct Target<'a> {
     btf: &'a Btf,
-    /// Ids by name without flavour, upwards, of the names that were asked for: an index of all takes longer than an object
-    /// takes to load.
-    by_name: RefCell<HashMap<String, Vec<u32>>>,
+    modules: Option<&'a Modules>,
+    /// Whether programs run on the wasm runtime, which then says what it provides.
+    asks_runtime: bool,
+    /// By name without flavour, of the names that were asked for: an index of all takes longer than an object takes to load.
+    by_name: RefCell<HashMap<String, Vec<Candidate<'a>>>>,
+}
+
+/// A type of the kernel, or of one of its modules.
+#[derive(Clone, Copy, Debug)]
+struct Candidate<'a> {
+    btf: &'a Btf,
+    id: u32,
 }
 
 impl<'a> Target<'a> {
-    /// To search in `btf`.
+    /// To search in `btf` alone, as native eBPF does.
     pub fn new(btf: &'a Btf) -> Self {
         Target {
             btf,
+            modules: None,
+            asks_runtime: false,
             by_name: RefCell::default(),
         }
     }
 
+    /// With `modules`, for what `btf`, on which theirs is based, has no type of that name for.
+    pub fn with_modules(self, modules: &'a Modules) -> Self {
+        Target {
+            modules: Some(modules),
+            ..self
+        }
+    }
+
+    /// For programs on the wasm runtime.
+    pub fn on_wasm(self) -> Self {
+        Target {
+            asks_runtime: true,
+            ..self
+        }
+    }
+
     /// Types that `local` may stand for.
-    fn candidates(&self, local: &Type<'_>) -> Vec<u32> {
+    fn candidates(&self, local: &Type<'_>) -> Vec<Candidate<'a>> {
         let name = essential(local.name);
         let mut by_name = self.by_name.borrow_mut();
-        let ids = by_name.entry(name.to_owned()).or_insert_with(|| {
-            let types = self.btf.types_beginning(name);
-            let same = types.filter(|ty| essential(ty.name) == name);
-            same.map(|ty| ty.id).collect()
-        });
-        let fits = |id: &&u32| {
-            self.btf
-                .get(**id)
-                .is_some_and(|t| compat::kinds(local.kind, t.kind))
+        let all = by_name
+            .entry(name.to_owned())
+            .or_insert_with(|| self.named(name));
+        let fits = |candidate: &&Candidate<'_>| {
+            let ty = candidate.btf.get(candidate.id);
+            ty.is_some_and(|ty| compat::kinds(local.kind, ty.kind))
         };
-        ids.iter().filter(fits).copied().collect()
+        all.iter().filter(fits).copied().collect()
+    }
+
+    /// Every type of this name.
+    fn named(&self, name: &str) -> Vec<Candidate<'a>> {
+        let of = |btf: &'a Btf, types: &mut dyn Iterator<Item = Type<'a>>| -> Vec<_> {
+            let same = types.filter(|ty| essential(ty.name) == name);
+            same.map(|ty| Candidate { btf, id: ty.id }).collect()
+        };
+        let found = of(self.btf, &mut self.btf.types_beginning(name));
+        match self.modules {
+            Some(modules) if found.is_empty() => modules
+                .mentioning(name)
+                .flat_map(|module| of(module, &mut module.own_types_beginning(name)))
+                .collect(),
+            _ => found,
+        }
+    }
+
+    /// What the runtime says to the question whether there is something, where it is one that it answers, and the kernel's BTF
+    /// has the value `there`.
+    fn answer(
+        &self,
+        kind: Kind,
+        spec: &Spec<'_>,
+        root: &Type<'_>,
+        there: Option<u64>,
+    ) -> Option<u64> {
+        if !self.asks_runtime {
+            return there;
+        }
+        let name = essential(root.name);
+        let enumerator = spec.steps.first().and_then(|step| step.name).map(essential);
+        match (kind, enumerator) {
+            (Kind::EnumvalExists, Some(enumerator)) => {
+                provided::enumerator(name, enumerator).map_or(there, |is| Some(u64::from(is)))
+            }
+            (Kind::EnumvalValue, Some(enumerator)) => {
+                there.or_else(|| provided::number(name, enumerator))
+            }
+            (Kind::TypeExists, _) => match provided::ty(name) {
+                Some(false) => Some(0),
+                // Only a type itself stands for what it is of, no declaration.
+                Some(true) if root.kind != TypeKind::Fwd && self.named(name).is_empty() => Some(1),
+                _ => there,
+            },
+            (Kind::TypeMatches, _) if provided::ty(name) == Some(false) => Some(0),
+            _ => there,
+        }
     }
 }
 
@@ -150,16 +224,16 @@ pub fn evaluate(
     target: &Target<'_>,
 ) -> Vec<Result<u64>> {
     // As libbpf does, a relocation that tells candidates apart narrows them for later ones of its type.
-    let mut candidates: HashMap<u32, Vec<u32>> = HashMap::new();
+    let mut candidates: HashMap<u32, Vec<Candidate<'_>>> = HashMap::new();
     let value = |r| evaluate_one(local, r, target, &mut candidates);
     relocations.iter().map(value).collect()
 }
 
-fn evaluate_one(
+fn evaluate_one<'t>(
     local: &Btf,
     relocation: &CoreRelocation,
-    target: &Target<'_>,
-    candidates: &mut HashMap<u32, Vec<u32>>,
+    target: &Target<'t>,
+    candidates: &mut HashMap<u32, Vec<Candidate<'t>>>,
 ) -> Result<u64> {
     let kind = Kind::ALL.get(relocation.kind as usize).copied();
     let kind = kind.ok_or(Error::Kind(relocation.kind))?;
@@ -171,13 +245,13 @@ fn evaluate_one(
     if root.name.is_empty() {
         return Err(Error::Anonymous);
     }
-    let ids = candidates
+    let all = candidates
         .entry(root.id)
         .or_insert_with(|| target.candidates(&root));
     let mut matched = Vec::new();
     let mut found: Option<(u32, Option<u64>)> = None;
-    for id in ids.iter().copied() {
-        let Some(there) = matching::find(&spec, target.btf, id)? else {
+    for candidate in all.iter().copied() {
+        let Some(there) = matching::find(&spec, candidate.btf, candidate.id)? else {
             continue;
         };
         let value = value::of(kind, &spec, Some(&there), relocation.access_bytes)?;
@@ -187,16 +261,22 @@ fn evaluate_one(
             }
             _ => found = Some((there.bit_offset, value)),
         }
-        matched.push(id);
+        matched.push(candidate);
     }
     let value = match found {
         Some((_, value)) => {
-            *ids = matched;
+            *all = matched;
             value
         }
         None => value::of(kind, &spec, None, relocation.access_bytes)?,
     };
+    let value = target.answer(kind, &spec, &root, value);
     Ok(value.unwrap_or(POISON as u64))
+}
+
+/// Whether `local`'s type may stand for the kernel's, whole: what prototypes of functions must be.
+pub(crate) fn compatible(local: (&Btf, u32), kernel: (&Btf, u32)) -> bool {
+    compat::types(local, kernel, compat::MAX_DEPTH).unwrap_or(false)
 }
 
 #[cfg(test)]

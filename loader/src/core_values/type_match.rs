@@ -1,8 +1,8 @@
 //! `bpf_core_type_matches`: whether a type has all that the local one names, with the same meaning.
 
-use bpf2wasm::btf::{Btf, Kind, Type};
+use bpf2wasm::btf::{Btf, Kind, Type, essential};
 
-use super::compat::{MAX_DEPTH, essential, kinds};
+use super::compat::{MAX_DEPTH, kinds};
 use super::{Error, Result};
 
 /// Whether the target's type has everything the local one has.

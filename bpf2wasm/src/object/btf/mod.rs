@@ -12,6 +12,7 @@
 mod ty;
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -132,7 +133,7 @@ pub struct Btf {
     first: u32,
     /// String offsets below belong to the base BTF.
     first_string: u32,
-    base: Option<alloc::boxed::Box<Btf>>,
+    base: Option<Arc<Btf>>,
     big_endian: bool,
 }
 
@@ -149,11 +150,11 @@ impl Btf {
     }
 
     /// Parses the BTF of a kernel module, whose ids continue those of `base`.
-    pub fn parse_split(data: &[u8], base: Btf) -> Result<Self, BtfError> {
+    pub fn parse_split(data: &[u8], base: Arc<Btf>) -> Result<Self, BtfError> {
         Self::parse_over(data, Some(base))
     }
 
-    fn parse_over(data: &[u8], base: Option<Btf>) -> Result<Self, BtfError> {
+    fn parse_over(data: &[u8], base: Option<Arc<Btf>>) -> Result<Self, BtfError> {
         let header = data.get(..HEADER).ok_or(BtfError::Header)?;
         let big_endian = match [header[0], header[1]] {
             m if u16::from_le_bytes(m) == MAGIC => false,
@@ -171,11 +172,11 @@ impl Btf {
             offsets: index(types, big_endian)?,
             types: types.to_vec(),
             strings: strings.to_vec(),
-            first: base.as_ref().map_or(1, Btf::len),
+            first: base.as_ref().map_or(1, |base| base.len()),
             first_string: base
                 .as_ref()
                 .map_or(0, |b| b.first_string + b.strings.len() as u32),
-            base: base.map(alloc::boxed::Box::new),
+            base,
             big_endian,
         })
     }
@@ -197,8 +198,17 @@ impl Btf {
 
     /// All types whose names begin like this.
     pub fn types_beginning<'b>(&'b self, with: &str) -> impl Iterator<Item = Type<'b>> {
+        self.beginning(1, with)
+    }
+
+    /// As [`Btf::types_beginning`], without the base's.
+    pub fn own_types_beginning<'b>(&'b self, with: &str) -> impl Iterator<Item = Type<'b>> {
+        self.beginning(self.first, with)
+    }
+
+    fn beginning<'b>(&'b self, from: u32, with: &str) -> impl Iterator<Item = Type<'b>> {
         let begins = move |id: &u32| self.name_begins(*id, with.as_bytes());
-        let ids = (1..self.len()).filter(begins);
+        let ids = (from..self.len()).filter(begins);
         ids.filter_map(|id| self.get(id))
     }
 
@@ -311,6 +321,17 @@ impl Btf {
     }
 }
 
+/// `name` without its flavour: `task_struct___old` is `task_struct`. A flavour is set off by exactly three
+/// underscores with something else on both sides.
+pub fn essential(name: &str) -> &str {
+    let bytes = name.as_bytes();
+    let separator = |w: &[u8]| w[0] != b'_' && w[1..4] == *b"___" && w[4] != b'_';
+    match bytes.windows(5).rposition(separator) {
+        Some(at) => name.get(..=at).unwrap_or(name),
+        None => name,
+    }
+}
+
 /// Where each type of `types` begins.
 fn index(types: &[u8], big_endian: bool) -> Result<Vec<u32>, BtfError> {
     let mut offsets = Vec::with_capacity(types.len() / 24);
@@ -370,4 +391,24 @@ pub fn describe(btf: &Btf, id: u32) -> String {
         }
     }
     inner(btf, id, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::essential;
+
+    #[test]
+    fn flavours_are_set_off_by_exactly_three_underscores() {
+        for (name, without) in [
+            ("task_struct", "task_struct"),
+            ("task_struct___old", "task_struct"),
+            ("a___b___c", "a___b"),
+            ("a____b", "a____b"),
+            ("___b", "___b"),
+            ("a___", "a___"),
+            ("", ""),
+        ] {
+            assert_eq!(essential(name), without);
+        }
+    }
 }

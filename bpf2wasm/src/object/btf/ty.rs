@@ -82,14 +82,6 @@ impl fmt::Debug for Type<'_> {
 }
 
 impl<'a> Type<'a> {
-    /// The name without its CO-RE flavour (`task_struct___old` is `task_struct`).
-    pub fn essential_name(&self) -> &'a str {
-        match self.name.rfind("___") {
-            Some(at) if at > 0 => &self.name[..at],
-            _ => self.name,
-        }
-    }
-
     /// The size in bytes of a type that has one of its own.
     pub fn size(&self) -> Option<u32> {
         use Kind::{Datasec, Enum, Enum64, Float, Int, Ptr, Struct, Union};

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bpf2wasm::btf::Btf;
@@ -151,7 +152,7 @@ pub(crate) fn btf(id: u32) -> Result<Btf> {
     match of_module {
         true => Ok(Btf::parse_split(
             &bytes,
-            Btf::parse(&fs::read(KERNEL_BTF)?)?,
+            Arc::new(Btf::parse(&fs::read(KERNEL_BTF)?)?),
         )?),
         false => Ok(Btf::parse(&bytes)?),
     }
