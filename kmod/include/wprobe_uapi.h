@@ -11,6 +11,7 @@
 #define WPROBE_TARGET_SIZE 128
 #define WPROBE_SYSCALL_ARGS 6
 #define WPROBE_FUNCTION_ARGS 12
+#define WPROBE_ARG_STACKED 128
 #define WPROBE_LINK_ARGS 16
 #define WPROBE_LINK_PERIOD 1
 
@@ -159,7 +160,7 @@ struct wprobe_link_create {
 	__u32 context; /* in: bytes of context to copy in at a hit */
 	__u64 offset; /* in: offset from the start of the target */
 	__u64 cookie; /* in: value of bpf_get_attach_cookie() */
-	__u8 args[WPROBE_LINK_ARGS]; /* in: up to the first 0, of each argument: its bytes (tracepoints and functions), ARG_* (ATTACH_SYSCALL_*) */
+	__u8 args[WPROBE_LINK_ARGS]; /* in: up to the first 0, of each argument: its bytes (tracepoints and functions; a struct of 9 to 16 is two), with ARG_STACKED or not; ARG_* (ATTACH_SYSCALL_*) */
 	__u64 semaphore; /* in: for ATTACH_U*PROBE: offset in the file of a counter to keep above 0 (usdt semaphore); 0: none */
 	__u32 pid; /* in: for ATTACH_U*PROBE: process whose hits count; 0: any */
 	__u32 event_type; /* in: for ATTACH_PERF_EVENT: perf_event_attr.type */

@@ -18,35 +18,60 @@
 /* See attach_kprobe.c. */
 #define MAX_ACTIVE 2048
 
+/* Words of arguments: how many, and by bits which lie on the stack although registers are left, as a struct that does not fit. */
+struct args {
+	u32 count;
+	u32 stacked;
+};
+
 struct fentry {
 	struct wprobe_probe probe;
 	struct ftrace_ops ops;
-	u32 args;
+	struct args args;
 };
 
 struct fexit {
 	struct wprobe_probe probe;
 	struct kretprobe kretprobe;
-	u32 args;
+	struct args args;
 };
+
+/* As read_args(), where they do not lie in the order of registers, then of the stack. */
+static noinline void read_mixed_args(struct pt_regs *regs, const struct args *args, u64 *words)
+{
+	const u64 registers[REGISTER_ARGS] = { regs->di, regs->si, regs->dx, regs->cx, regs->r8, regs->r9 };
+	u32 i, taken = 0, on_stack = 1;
+
+	for (i = 0; i < args->count; i++)
+		if (taken < REGISTER_ARGS && !(args->stacked & BIT(i)))
+			words[i] = registers[taken++];
+		else
+			words[i] = regs_get_kernel_stack_nth(regs, on_stack++);
+	words[i] = 0;
+}
+NOKPROBE_SYMBOL(read_mixed_args);
 
 /*
  * With the registers at a function's entry; `words` has room for all that are in registers, and one more: what a fmod_ret
  * program finds where the result will be.
  */
-static __always_inline void read_args(struct pt_regs *regs, u32 count, u64 *words)
+static __always_inline void read_args(struct pt_regs *regs, const struct args *args, u64 *words)
 {
 	u32 i;
 
+	if (unlikely(args->stacked)) {
+		read_mixed_args(regs, args, words);
+		return;
+	}
 	words[0] = regs->di;
 	words[1] = regs->si;
 	words[2] = regs->dx;
 	words[3] = regs->cx;
 	words[4] = regs->r8;
 	words[5] = regs->r9;
-	for (i = REGISTER_ARGS; i < count; i++)
+	for (i = REGISTER_ARGS; i < args->count; i++)
 		words[i] = regs_get_kernel_stack_nth(regs, i - REGISTER_ARGS + 1);
-	words[count] = 0;
+	words[args->count] = 0;
 }
 
 /*
@@ -66,7 +91,7 @@ static noinline void entry_in_rust(struct fentry *fentry, struct pt_regs *regs)
 {
 	u64 words[MAX_ARGS + 1];
 
-	read_args(regs, fentry->args, words);
+	read_args(regs, &fentry->args, words);
 	wprobe_hit_in_rust(&fentry->probe, regs, words);
 }
 NOKPROBE_SYMBOL(entry_in_rust);
@@ -88,7 +113,7 @@ static void on_entry(unsigned long ip, unsigned long parent, struct ftrace_ops *
 	local_irq_save(flags);
 	if (likely(wprobe_begin(&fentry->probe, regs, &ready))) {
 		if (ready->words) {
-			read_args(regs, fentry->args, ready->context);
+			read_args(regs, &fentry->args, ready->context);
 			ready->context[WPROBE_INFO_AT] = ready->info;
 		}
 		wprobe_run(ready);
@@ -142,7 +167,7 @@ static int find_function(const char *symbol, unsigned long *ip)
 	return 0;
 }
 
-int wp_fentry_attach(const char *symbol, u32 args, void *attachment, struct wprobe_probe **made)
+int wp_fentry_attach(const char *symbol, u32 args, u32 stacked, void *attachment, struct wprobe_probe **made)
 {
 	struct fentry *fentry;
 	unsigned long ip;
@@ -158,7 +183,7 @@ int wp_fentry_attach(const char *symbol, u32 args, void *attachment, struct wpro
 		return -ENOMEM;
 	fentry->probe.attachment = attachment;
 	fentry->probe.ops = &fentry_ops;
-	fentry->args = args;
+	fentry->args = (struct args){ args, stacked };
 	fentry->ops.func = on_entry;
 	error = ftrace_set_filter_ip(&fentry->ops, ip, 0, 0);
 	if (!error)
@@ -176,7 +201,7 @@ static int on_call(struct kretprobe_instance *instance, struct pt_regs *regs)
 
 	if (!kretprobe)
 		return 1;
-	read_args(regs, container_of(kretprobe, struct fexit, kretprobe)->args, (u64 *)instance->data);
+	read_args(regs, &container_of(kretprobe, struct fexit, kretprobe)->args, (u64 *)instance->data);
 	return 0;
 }
 NOKPROBE_SYMBOL(on_call);
@@ -191,7 +216,7 @@ static int on_return(struct kretprobe_instance *instance, struct pt_regs *regs)
 	if (!kretprobe)
 		return 0;
 	fexit = container_of(kretprobe, struct fexit, kretprobe);
-	words[fexit->args] = regs->ax;
+	words[fexit->args.count] = regs->ax;
 	wprobe_hit(&fexit->probe, regs, words);
 	return 0;
 }
@@ -214,7 +239,7 @@ static void fexit_detach(struct wprobe_probe *probe)
 
 static const struct wprobe_probe_ops fexit_ops = { .frames = 2, .missed = fexit_missed, .detach = fexit_detach };
 
-int wp_fexit_attach(const char *symbol, u32 args, void *attachment, struct wprobe_probe **made)
+int wp_fexit_attach(const char *symbol, u32 args, u32 stacked, void *attachment, struct wprobe_probe **made)
 {
 	struct fexit *fexit;
 	int error;
@@ -226,7 +251,7 @@ int wp_fexit_attach(const char *symbol, u32 args, void *attachment, struct wprob
 		return -ENOMEM;
 	fexit->probe.attachment = attachment;
 	fexit->probe.ops = &fexit_ops;
-	fexit->args = args;
+	fexit->args = (struct args){ args, stacked };
 	fexit->kretprobe.kp.symbol_name = symbol;
 	fexit->kretprobe.entry_handler = on_call;
 	fexit->kretprobe.handler = on_return;

@@ -223,9 +223,10 @@ int wp_raw_tracepoint_attach(const char *name, u32 args, void *attachment,
 int wp_tracepoint_attach(const char *system, const char *name, void *attachment,
 			 struct wprobe_probe **made);
 
-/* attach_function.c: wp_fexit_attach() takes a symbol that outlives the probe */
-int wp_fentry_attach(const char *symbol, u32 args, void *attachment, struct wprobe_probe **made);
-int wp_fexit_attach(const char *symbol, u32 args, void *attachment, struct wprobe_probe **made);
+/* attach_function.c: `args` words of arguments, those by the bits of `stacked` on the stack in any case; wp_fexit_attach()
+ * takes a symbol that outlives the probe */
+int wp_fentry_attach(const char *symbol, u32 args, u32 stacked, void *attachment, struct wprobe_probe **made);
+int wp_fexit_attach(const char *symbol, u32 args, u32 stacked, void *attachment, struct wprobe_probe **made);
 
 /* attach_perf_event.c */
 int wp_perf_event_attach(u32 type, u64 config, bool period, u64 sample, void *attachment,

@@ -77,6 +77,13 @@ impl Builder {
         self.add(name, kind << 24, to, &[])
     }
 
+    #[cfg(test)]
+    /// A function's: the type of its result, and those of its parameters.
+    pub(crate) fn prototype(&mut self, result: u32, params: &[u32]) -> u32 {
+        let tail: Vec<_> = params.iter().flat_map(|ty| [0, *ty]).collect();
+        self.add("", 13 << 24 | params.len() as u32, result, &tail)
+    }
+
     /// Members are name, type, bit offset.
     pub(crate) fn structure(&mut self, name: &str, size: u32, members: &[(&str, u32, u32)]) -> u32 {
         self.composite(STRUCT, name, size, members)

@@ -98,6 +98,7 @@ fn header() -> String {
         ("TARGET_SIZE", uapi::TARGET_SIZE),
         ("SYSCALL_ARGS", uapi::SYSCALL_ARGS),
         ("FUNCTION_ARGS", uapi::FUNCTION_ARGS),
+        ("ARG_STACKED", usize::from(uapi::ARG_STACKED)),
         ("LINK_ARGS", uapi::LINK_ARGS),
         ("LINK_PERIOD", uapi::LINK_PERIOD as usize),
     ];

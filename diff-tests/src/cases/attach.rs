@@ -149,7 +149,7 @@ fn map() -> Result<()> {
     Ok(())
 }
 
-fn is_6_1() -> Result<bool> {
+pub(super) fn is_6_1() -> Result<bool> {
     Ok(fs::read_to_string("/proc/sys/kernel/osrelease")?.starts_with("6.1."))
 }
 
@@ -417,7 +417,7 @@ fn blacklisted() -> Result<String> {
 
 /// What both runtimes note of `work` must be equal. Of each program: its name, its `struct sums`, and how many events these
 /// must be of at least.
-fn equal(
+pub(super) fn equal(
     object: &str,
     programs: &[(&str, &str, u64)],
     work: impl FnOnce() -> Result<()> + Send,
@@ -442,7 +442,7 @@ fn equal_object(
 }
 
 /// Where native eBPF refuses to attach: events without traps are all that can be asked for.
-fn alone(
+pub(super) fn alone(
     object: &str,
     programs: &[(&str, &str, u64)],
     work: impl FnOnce() -> Result<()> + Send,

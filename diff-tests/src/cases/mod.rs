@@ -3,6 +3,7 @@
 pub mod asks;
 pub mod attach;
 pub mod attach_load;
+pub mod attach_structs;
 pub mod attach_user;
 pub mod callbacks;
 pub mod calls;
@@ -51,6 +52,7 @@ pub fn all() -> Vec<Case> {
         objects::CASES,
         counters::CASES,
         attach::CASES,
+        attach_structs::CASES,
         attach_user::CASES,
         attach_load::CASES,
         hammer::CASES,

@@ -35,6 +35,9 @@ pub const MAGIC: u8 = b'W';
 pub const SYSCALL_ARGS: usize = 6;
 /// `LinkCreate::args`: arguments of a tracepoint or a traced function at most.
 pub const FUNCTION_ARGS: usize = 12;
+/// In `LinkCreate::args`, beside the bytes of a word of a function's argument: it lies on the stack, whatever registers are left. A
+/// struct by value does that does not fit into them in whole.
+pub const ARG_STACKED: u8 = 0x80;
 /// Bytes of `LinkCreate::args`.
 pub const LINK_ARGS: usize = 16;
 /// `LinkCreate::flags`: `sample` is a period.
@@ -224,7 +227,7 @@ uapi! {
         offset: u64,
         #[doc = "in: value of bpf_get_attach_cookie()"]
         cookie: u64,
-        #[doc = "in: up to the first 0, of each argument: its bytes (tracepoints and functions), ARG_* (ATTACH_SYSCALL_*)"]
+        #[doc = "in: up to the first 0, of each argument: its bytes (tracepoints and functions; a struct of 9 to 16 is two), with ARG_STACKED or not; ARG_* (ATTACH_SYSCALL_*)"]
         args: [u8; LINK_ARGS],
         #[doc = "in: for ATTACH_U*PROBE: offset in the file of a counter to keep above 0 (usdt semaphore); 0: none"]
         semaphore: u64,

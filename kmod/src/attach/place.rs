@@ -78,13 +78,13 @@ pub(super) fn context(
         AttachPoint::Tracepoint if target.starts_with(SYSCALLS) => whole(SYSCALL_RECORD),
         AttachPoint::Tracepoint => whole(MAX_RECORD),
         AttachPoint::RawTracepoint => {
-            let sizes = sizes(&args.args)?;
+            let sizes = sizes(&args.args, 0)?;
             let words = words(asked, 8 * sizes.len())?;
             let masks = sizes[..words].iter().map(|size| mask(*size)).collect();
             Ok(How::Arguments(masks))
         }
         AttachPoint::Fentry | AttachPoint::Fexit | AttachPoint::FmodRet => {
-            let count = sizes(&args.args)?.len();
+            let count = sizes(&args.args, uapi::ARG_STACKED)?.len();
             let returns = attach != AttachPoint::Fentry;
             let words_there = count + usize::from(returns);
             words(asked, 8 * words_there)?;
@@ -107,9 +107,10 @@ fn words(asked: u32, has: usize) -> Result<usize, LinkError> {
     Ok(asked.div_ceil(8) as usize)
 }
 
-/// The arguments' sizes: as many as there are before the first 0.
-fn sizes(args: &[u8; LINK_ARGS]) -> Result<Box<[u8]>, LinkError> {
-    let sizes: Box<[u8]> = args.iter().copied().take_while(|size| *size != 0).collect();
+/// The arguments' sizes: as many as there are before the first 0. Those may be marked by `flag`.
+fn sizes(args: &[u8; LINK_ARGS], flag: u8) -> Result<Box<[u8]>, LinkError> {
+    let args = args.iter().take_while(|arg| **arg != 0);
+    let sizes: Box<[u8]> = args.map(|arg| arg & !flag).collect();
     match sizes.len() <= uapi::FUNCTION_ARGS && sizes.iter().all(|size| *size <= 8) {
         true => Ok(sizes),
         false => Err(LinkError::Arguments),
@@ -143,7 +144,12 @@ pub(super) fn place<'n>(
     {
         return Err(LinkError::Unused);
     }
-    let count = args.args.iter().take_while(|size| **size != 0).count() as u32;
+    let given = args.args.iter().take_while(|arg| **arg != 0);
+    let count = given.clone().count() as u32;
+    let is_stacked = |arg: &u8| u32::from(arg & uapi::ARG_STACKED != 0);
+    let stacked = (0..)
+        .zip(given)
+        .fold(0, |all, (at, arg)| all | is_stacked(arg) << at);
     let uprobe = |returns| Place::Uprobe {
         path: name,
         offset: args.offset,
@@ -161,8 +167,8 @@ pub(super) fn place<'n>(
         AttachPoint::Kretprobe => Place::Kretprobe(name),
         AttachPoint::RawTracepoint => Place::RawTracepoint(name, count),
         AttachPoint::Tracepoint => Place::Tracepoint(name, names.second.as_c_str()),
-        AttachPoint::Fentry | AttachPoint::FmodRet => Place::Fentry(name, count),
-        AttachPoint::Fexit => Place::Fexit(name, count),
+        AttachPoint::Fentry | AttachPoint::FmodRet => Place::Fentry(name, count, stacked),
+        AttachPoint::Fexit => Place::Fexit(name, count, stacked),
         AttachPoint::PerfEvent if args.sample == 0 => return Err(LinkError::Sample),
         AttachPoint::PerfEvent => Place::PerfEvent {
             event_type: args.event_type,

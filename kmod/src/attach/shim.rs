@@ -59,8 +59,20 @@ unsafe extern "C" {
         to: *mut c_void,
         made: Made,
     ) -> i32;
-    fn wp_fentry_attach(symbol: *const c_char, args: u32, to: *mut c_void, made: Made) -> i32;
-    fn wp_fexit_attach(symbol: *const c_char, args: u32, to: *mut c_void, made: Made) -> i32;
+    fn wp_fentry_attach(
+        symbol: *const c_char,
+        args: u32,
+        stacked: u32,
+        to: *mut c_void,
+        made: Made,
+    ) -> i32;
+    fn wp_fexit_attach(
+        symbol: *const c_char,
+        args: u32,
+        stacked: u32,
+        to: *mut c_void,
+        made: Made,
+    ) -> i32;
     fn wp_perf_event_attach(
         event_type: u32,
         config: u64,
@@ -93,10 +105,10 @@ pub(super) enum Place<'a> {
     RawTracepoint(&'a CStr, u32),
     /// A trace event: system and name.
     Tracepoint(&'a CStr, &'a CStr),
-    /// Entry of a function of so many arguments.
-    Fentry(&'a CStr, u32),
+    /// Entry of a function of so many words of arguments, of which those by these bits lie on the stack in any case.
+    Fentry(&'a CStr, u32, u32),
     /// Return of one.
-    Fexit(&'a CStr, u32),
+    Fexit(&'a CStr, u32, u32),
     /// Samples of a perf event.
     PerfEvent {
         event_type: u32,
@@ -147,11 +159,11 @@ impl Probe {
                 Place::Tracepoint(system, name) => {
                     wp_tracepoint_attach(system.as_ptr(), name.as_ptr(), attachment, made)
                 }
-                Place::Fentry(symbol, args) => {
-                    wp_fentry_attach(symbol.as_ptr(), args, attachment, made)
+                Place::Fentry(symbol, args, stacked) => {
+                    wp_fentry_attach(symbol.as_ptr(), args, stacked, attachment, made)
                 }
-                Place::Fexit(symbol, args) => {
-                    wp_fexit_attach(symbol.as_ptr(), args, attachment, made)
+                Place::Fexit(symbol, args, stacked) => {
+                    wp_fexit_attach(symbol.as_ptr(), args, stacked, attachment, made)
                 }
                 Place::PerfEvent {
                     event_type,

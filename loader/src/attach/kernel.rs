@@ -9,6 +9,7 @@ use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use abi::uapi::{ARG_STACKED, FUNCTION_ARGS, LINK_ARGS};
 use bpf2wasm::btf::{Btf, Kind};
 
 use crate::kallsyms::Functions;
@@ -16,7 +17,7 @@ use crate::module_btf::Modules;
 use crate::values::KERNEL_BTF;
 
 /// Arguments of a tracepoint or function, as `LinkCreate` has them.
-pub(super) type Sizes = [u8; abi::uapi::LINK_ARGS];
+pub(super) type Sizes = [u8; LINK_ARGS];
 
 /// The running kernel.
 #[derive(Debug, Default)]
@@ -64,14 +65,16 @@ impl Kernel {
         let found = self.search(&wanted, Kind::Typedef, |btf, ty| {
             let pointer = btf.resolve(ty.id)?.target()?;
             // The first is the probe's own.
-            sizes(btf, btf.resolve(pointer)?.id, 1)
+            sizes(btf, btf.resolve(pointer)?.id, 1, Passed::Alone)
         })?;
         found.unwrap_or_else(|| Err(format!("the kernel has no tracepoint {name}")))
     }
 
     /// Sizes of the arguments of function `name`.
     pub(super) fn function(&self, name: &str) -> Result<Sizes, String> {
-        let found = self.search(name, Kind::Func, |btf, ty| sizes(btf, ty.target()?, 0))?;
+        let found = self.search(name, Kind::Func, |btf, ty| {
+            sizes(btf, ty.target()?, 0, Passed::InWords)
+        })?;
         found.unwrap_or_else(|| Err(format!("the kernel's BTF has no function {name}")))
     }
 
@@ -89,29 +92,71 @@ impl Kernel {
     }
 }
 
-/// Sizes of the parameters of prototype `id`, but for the first `skip`; an error for those that are not passed as words.
-fn sizes(btf: &Btf, id: u32, skip: usize) -> Option<Result<Sizes, String>> {
+/// How arguments come to a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    /// A tracepoint's: a word each.
+    Alone,
+    /// A function's, as x86-64 passes them: a struct of more than 8 bytes is two words, both in registers or both on the stack.
+    /// Then what comes after it may still be in registers. Larger ones eBPF refuses, too (`btf_distill_func_proto`).
+    InWords,
+}
+
+/// Words of arguments in registers.
+const REGISTERS: usize = 6;
+
+/// Sizes of the parameters of prototype `id`, but for the first `skip`, word for word; an error for those that no program gets.
+fn sizes(btf: &Btf, id: u32, skip: usize, passed: Passed) -> Option<Result<Sizes, String>> {
     let prototype = btf.resolve(id).filter(|ty| ty.kind == Kind::FuncProto)?;
+    let result = prototype.target().and_then(|id| btf.resolve(id));
+    let result = result.filter(|ty| matches!(ty.kind, Kind::Struct | Kind::Union));
+    // One of more than a word comes back in two registers, or where a hidden first argument says; native eBPF refuses any.
+    if let Some(bytes @ 9..) = result.and_then(|ty| ty.size()) {
+        return Some(Err(format!("it returns a struct of {bytes} bytes")));
+    }
+    let mut words = Vec::new();
+    let mut in_registers = 0;
+    for (at, param) in prototype.params().skip(skip).enumerate() {
+        let size = match size(btf, param.type_id, at, passed) {
+            Ok(size) => size,
+            Err(why) => return Some(Err(why)),
+        };
+        let count = size.div_ceil(8);
+        let fits = in_registers + count <= REGISTERS;
+        in_registers += if fits { count } else { 0 };
+        // A word that is on the stack because registers are used up needs no mark.
+        let is_marked = passed == Passed::InWords && !fits && in_registers < REGISTERS;
+        let mark = if is_marked { ARG_STACKED } else { 0 };
+        let parts = (0..count).map(|word| (size - 8 * word).min(8) as u8 | mark);
+        words.extend(parts);
+    }
     let mut sizes = Sizes::default();
-    let params = prototype.params().skip(skip);
-    if params.len() > abi::uapi::FUNCTION_ARGS {
-        return Some(Err(format!("it has {} arguments", params.len())));
+    if words.len() > FUNCTION_ARGS {
+        return Some(Err(format!("its arguments are {} words", words.len())));
     }
-    for (at, param) in params.enumerate() {
-        let word = btf
-            .resolve(param.type_id)
-            .filter(|ty| matches!(ty.kind, Kind::Ptr | Kind::Int | Kind::Enum | Kind::Enum64));
-        let size = word.and_then(|ty| btf.size_of(ty.id));
-        match size {
-            Some(size @ 1..=8) => sizes[at] = size as u8,
-            _ => {
-                return Some(Err(format!(
-                    "its argument {at} is no number and no pointer"
-                )));
-            }
-        }
-    }
+    sizes[..words.len()].copy_from_slice(&words);
     Some(Ok(sizes))
+}
+
+/// Bytes of argument `at`, which is of type `id`.
+fn size(btf: &Btf, id: u32, at: usize, passed: Passed) -> Result<usize, String> {
+    use Kind::{Enum, Enum64, Int, Ptr, Struct, Union};
+    let ty = btf.resolve(id);
+    let is_value = |kind| matches!(kind, Ptr | Int | Enum | Enum64 | Struct | Union);
+    let ty = ty.filter(|ty| is_value(ty.kind));
+    let ty =
+        ty.ok_or_else(|| format!("its argument {at} is no number, no pointer and no struct"))?;
+    let most = match (passed, ty.kind) {
+        (Passed::InWords, Struct | Union) => 16,
+        _ => 8,
+    };
+    match btf.size_of(ty.id) {
+        Some(size) if (1..=most).contains(&size) => Ok(size as usize),
+        size => Err(format!(
+            "its argument {at} has {} bytes, of which no program gets more than {most}",
+            size.unwrap_or(0)
+        )),
+    }
 }
 
 /// Where tracefs may be.
@@ -150,6 +195,7 @@ pub(super) fn record(format: &str) -> Option<(u32, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::btf_builder::{Builder, UNION};
 
     #[test]
     fn a_record_ends_with_its_last_field() {
@@ -162,5 +208,57 @@ mod tests {
 ";
         assert_eq!(record(exec), Some((20, true)));
         assert_eq!(record(""), None);
+    }
+
+    #[test]
+    fn arguments_are_words_as_the_calling_convention_has_them() {
+        let mut b = Builder::default();
+        let int = b.int("int", 4, true);
+        let long = b.int("long", 8, true);
+        let id = b.structure("kuid", 4, &[("val", int, 0)]);
+        let pair = b.structure("pair", 16, &[("a", long, 0), ("b", int, 64)]);
+        let twelve = b.structure(
+            "twelve",
+            12,
+            &[("a", int, 0), ("b", int, 32), ("c", int, 64)],
+        );
+        let either = b.composite(UNION, "either", 8, &[("a", int, 0), ("b", long, 0)]);
+        let large = b.structure("large", 24, &[("a", pair, 0), ("b", long, 128)]);
+        let prototypes = [
+            vec![long, id, id, either],
+            vec![long, pair, twelve, int],
+            // Five registers are taken, two words wanted: the stack; the sixth is for who comes next.
+            vec![long, long, pair, long, pair, int, int, id],
+            vec![long, large],
+            vec![pair; 7],
+        ];
+        let prototypes = prototypes.map(|params| b.prototype(0, &params));
+        let returns = [id, pair].map(|result| b.prototype(result, &[long]));
+        let btf = b.build();
+        let words = |at: usize, passed| {
+            let sizes = sizes(&btf, prototypes[at], 0, passed).unwrap()?;
+            let given = sizes.into_iter().take_while(|size| *size != 0);
+            Ok::<_, String>(given.collect::<Vec<u8>>())
+        };
+        use Passed::{Alone, InWords};
+        const S: u8 = ARG_STACKED;
+        assert_eq!(words(0, InWords), Ok(vec![8, 4, 4, 8]));
+        assert_eq!(words(0, Alone), Ok(vec![8, 4, 4, 8]));
+        assert_eq!(words(1, InWords), Ok(vec![8, 8, 8, 8, 4, 4]));
+        assert!(
+            words(1, Alone)
+                .unwrap_err()
+                .contains("argument 1 has 16 bytes")
+        );
+        let mixed = vec![8, 8, 8, 8, 8, 8 | S, 8 | S, 4, 4, 4];
+        assert_eq!(words(2, InWords), Ok(mixed));
+        assert!(
+            words(3, InWords)
+                .unwrap_err()
+                .contains("argument 1 has 24 bytes")
+        );
+        assert_eq!(words(4, InWords).unwrap_err(), "its arguments are 14 words");
+        let [small, large] = returns.map(|id| sizes(&btf, id, 0, InWords).unwrap());
+        assert!(small.is_ok() && large.unwrap_err() == "it returns a struct of 16 bytes");
     }
 }
