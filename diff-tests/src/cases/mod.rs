@@ -8,6 +8,7 @@ pub mod attach_user;
 pub mod callbacks;
 pub mod calls;
 pub mod cli;
+pub mod compared;
 pub mod core_values;
 pub mod counters;
 pub mod diff;
@@ -70,6 +71,7 @@ pub fn all() -> Vec<Case> {
         soak::CASES,
         cli::CASES,
         diff::CASES,
+        compared::CASES,
         run::CASES,
         versions::CASES,
         inventory::CASES,

@@ -1,10 +1,16 @@
 //! One object under native eBPF and as wasm, on the same events at the same time, and what both saw compared: every
 //! map, every global, every event.
 //!
-//! Both begin from one state and end in one: at a moment at which nothing happens ([`Pair::quiet`]). What happened in between, both saw.
+//! Both begin as they were loaded and end in one state: at a moment at which nothing happens ([`Pair::quiet`]). What happened in
+//! between, both saw.
+//!
+//! **Invariant:** nothing of one is ever written to the other. What they differ in when they are loaded is a difference, and what a
+//! loader writes to attach, such as where usdt arguments lie, stays what it wrote: by the programs' data it is seen to be right.
 
 mod compare;
 mod fields;
+mod outcome;
+mod programs;
 mod rules;
 mod sources;
 mod stacks;
@@ -12,7 +18,6 @@ mod verdict;
 mod workload;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,9 +26,9 @@ use abi::manifest::{DataKind, Map};
 use abi::map_types::MapType;
 use anyhow::{Context, Result, bail};
 use bpf2wasm::btf::Btf;
-use serde::Serialize;
 
 pub use compare::{Difference, Findings};
+pub use outcome::Outcome;
 pub use rules::Rule;
 pub use stacks::Stack;
 pub use verdict::Verdict;
@@ -46,6 +51,12 @@ use stacks::Symbols;
 
 /// How long a quiet moment may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Maps that a loader fills when it attaches usdt programs, and programs only read; libbpf knows them by these names, too.
+const OF_LOADERS: [&str; 2] = ["__bpf_usdt_specs", "__bpf_usdt_ip_to_spec_id"];
+
+/// What is said of a difference from before anything happened.
+const AS_LOADED: &str = " as it was loaded";
 
 /// How often events are taken from their rings.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -77,8 +88,10 @@ pub struct Pair {
     decisions: Vec<Decision>,
     maps: Vec<Compared>,
     streams: Vec<(String, Option<Shape>)>,
-    /// What each map holds before anything happens.
-    initial: State,
+    /// What each map of either holds before anything is attached.
+    initial: [State; 2],
+    /// In what they differ before anything happens.
+    from_the_start: Vec<Difference>,
     native_sent: BTreeMap<String, Sent>,
     wasm_sent: BTreeMap<String, Sent>,
     sources: Sources,
@@ -95,116 +108,13 @@ struct Compared {
     value: Shape,
     /// Whether user space can remove its elements.
     removable: bool,
-    /// Whether programs can change it.
+    /// Whether it has to be as it was loaded when the comparison begins: programs can change it.
     changes: bool,
+    /// Whether it is what attaching writes, and thus each loader's own.
+    of_loaders: bool,
 }
 
 type State = BTreeMap<String, Elements>;
-
-/// What a comparison came to.
-#[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
-    /// Programs that were attached, under both runtimes.
-    pub programs: Vec<String>,
-    /// How often they ran as wasm, since the common beginning.
-    pub runs: u64,
-    /// How many events they sent natively.
-    pub events: u64,
-    /// What its programs cost natively. Of misses, as one's programs take longer than the other's, either has its own, and
-    /// with them saw something else.
-    pub native: Cost,
-    /// What they cost as wasm.
-    pub wasm: Cost,
-    /// How many runs ended in a trap as wasm: what they had still to do is missing.
-    pub traps: u64,
-    /// The stacks whose numbers are in the differences.
-    pub stacks: Vec<String>,
-    /// Whether numbers of stacks were lost, as happens when two share a slot: differences then mean nothing.
-    pub stacks_lost: bool,
-    /// What was compared, and what differs.
-    #[serde(flatten)]
-    pub findings: Findings,
-}
-
-impl Outcome {
-    /// Whether both ran, and nothing differs that must not.
-    pub fn equal(&self) -> bool {
-        self.verdict().is_good()
-    }
-
-    /// How many events were sent, or else how often its programs ran.
-    pub fn seen(&self) -> u64 {
-        match self.events {
-            0 => self.runs,
-            events => events,
-        }
-    }
-
-    /// How many runs either left out.
-    pub fn misses(&self) -> u64 {
-        self.native.misses + self.wasm.misses
-    }
-
-    /// How many runs more one had than the other. Not all that a kernel leaves out does it count: a tracepoint's program
-    /// does not run while perf's recursion context or `bpf_prog_active` is taken on that CPU, on a real-time kernel
-    /// maybe by a task that has to wait.
-    pub fn uneven(&self) -> u64 {
-        self.native.timed.abs_diff(self.wasm.timed)
-    }
-}
-
-/// Differences that are shown.
-const SHOWN: usize = 12;
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Findings {
-            fields,
-            allowed,
-            differences,
-            ..
-        } = &self.findings;
-        write!(
-            f,
-            "{}: {} programs, {} runs, {} events, {fields} fields, of which {allowed} differ as they may",
-            self.verdict(),
-            self.programs.len(),
-            self.runs,
-            self.events
-        )?;
-        // Between one's reading and the other's runs go on, which is of no account where nothing differs.
-        let uneven = if self.equal() { 0 } else { self.uneven() };
-        let counts = [
-            (self.misses(), "misses"),
-            (self.traps, "traps"),
-            (uneven, "runs of one runtime only"),
-        ];
-        for (count, what) in counts {
-            if count > 0 {
-                write!(f, ", {count} {what}")?;
-            }
-        }
-        let mut sources = &[][..];
-        for d in differences.iter().take(SHOWN) {
-            write!(
-                f,
-                "\n    {}\n        native {}\n        wasm   {}",
-                d.place, d.native, d.wasm
-            )?;
-            // Fields of one map have the same.
-            if sources != d.sources {
-                sources = &d.sources;
-                let mut lines = sources.iter();
-                lines.try_for_each(|line| write!(f, "\n        {line}"))?;
-            }
-        }
-        if let Some(more @ 1..) = differences.len().checked_sub(SHOWN) {
-            write!(f, "\n    and {more} more")?;
-        }
-        let mut stacks = self.stacks.iter().take(SHOWN);
-        stacks.try_for_each(|stack| write!(f, "\n    stack {stack}"))
-    }
-}
 
 impl Pair {
     /// Loads `input` under both runtimes and attaches the same programs of it; which, the wasm runtime's policy decides.
@@ -212,14 +122,6 @@ impl Pair {
         let manifest = input.manifest.as_ref();
         let manifest = manifest.context("a hand-written module has no native form")?;
         let mut wasm = Wasm::open(device, input.clone(), &plan.choice, &plan.options)?;
-        // Which programs can be attached is known when they are.
-        wasm.attach()?;
-        let decisions = wasm.decisions().to_vec();
-        wasm.detach();
-        let attached = |export: &str| decisions.iter().any(|d| d.attached && d.program == export);
-        let programs = manifest.programs.iter().filter(|p| attached(&p.export));
-        let programs: Vec<_> = programs.map(|p| p.name.as_str()).collect();
-        let native = Native::choose(input, &programs, &plan.choice, &plan.options.settings)?;
         let cpus = device.about()?.cpus as usize;
         let btf = input.btf();
         let mut compared = Vec::new();
@@ -229,6 +131,18 @@ impl Pair {
                 compared.extend(Compared::of(map, size, btf.as_ref(), cpus));
             }
         }
+        let wasm_initial = state(&compared, &wasm)?;
+        // Which programs can be attached is known when they are.
+        wasm.attach()?;
+        let decisions = wasm.decisions().to_vec();
+        wasm.detach();
+        let settings = &plan.options.settings;
+        let from_the_start = programs::differences(input, &plan.choice, settings, &decisions)?;
+        let attached = |export: &str| decisions.iter().any(|d| d.attached && d.program == export);
+        let programs = manifest.programs.iter().filter(|p| attached(&p.export));
+        let programs: Vec<_> = programs.map(|p| p.name.as_str()).collect();
+        let native = Native::choose(input, &programs, &plan.choice, &plan.options.settings)?;
+        let initial = [state(&compared, &native)?, wasm_initial];
         let mut pair = Pair {
             native,
             wasm,
@@ -238,7 +152,8 @@ impl Pair {
             decisions,
             maps: compared,
             streams: Vec::new(),
-            initial: State::new(),
+            initial,
+            from_the_start,
             native_sent: BTreeMap::new(),
             wasm_sent: BTreeMap::new(),
             sources: Sources::of(input, &programs),
@@ -256,7 +171,11 @@ impl Pair {
                 .push((stream.map.clone(), Shape::of_events(&stream)));
         }
         verdict::check_rules(&pair.rules, &pair.maps, &pair.streams)?;
-        pair.initial = pair.state(&pair.native)?;
+        let [native, wasm] = &pair.initial;
+        for mut difference in pair.compare(native, wasm).differences {
+            difference.place += AS_LOADED;
+            pair.from_the_start.push(difference);
+        }
         pair.native.attach_chosen(&plan.choice)?;
         pair.wasm.attach()?;
         if !pair.stacks.is_empty() {
@@ -316,24 +235,20 @@ impl Pair {
         Ok(self.wasm.cost()?.since(self.spent[1]).timed)
     }
 
-    /// Puts both into their first state, at a moment at which nothing happens.
+    /// Puts either into its own first state, at a moment at which nothing happens.
     pub fn begin(&mut self) -> Result<()> {
         let end = Instant::now() + PATIENCE;
         let mut last = None;
         while Instant::now() < end {
             self.reset()?;
             if let Some((native, wasm)) = self.quiet()? {
-                let found = self.compare(&native, &wasm);
-                let nothing_sent =
-                    |sent: &BTreeMap<String, Sent>| sent.values().all(Sent::is_empty);
-                if found.differences.is_empty()
-                    && nothing_sent(&self.native_sent)
-                    && nothing_sent(&self.wasm_sent)
-                {
+                let found = self.compare(&native, &wasm).differences;
+                last = found.into_iter().find(|found| !self.was_there(found));
+                let mut sent = self.native_sent.values().chain(self.wasm_sent.values());
+                if last.is_none() && sent.all(Sent::is_empty) {
                     self.spent = self.costs()?;
                     return Ok(());
                 }
-                last = found.differences.into_iter().next();
             }
             thread::sleep(Duration::from_millis(3));
         }
@@ -346,6 +261,12 @@ impl Pair {
             ),
             None => bail!("no quiet moment to begin at in {} s", PATIENCE.as_secs()),
         }
+    }
+
+    /// Whether they differed there when they were loaded.
+    fn was_there(&self, difference: &Difference) -> bool {
+        let mut known = self.from_the_start.iter();
+        known.any(|known| known.place.strip_suffix(AS_LOADED) == Some(&difference.place[..]))
     }
 
     /// Keeps what was sent so far, so that rings do not overflow.
@@ -378,6 +299,8 @@ impl Pair {
         self.native.detach();
         self.wasm.detach();
         let mut findings = self.compare(&native, &wasm);
+        let first = self.from_the_start.iter().cloned();
+        findings.differences.splice(0..0, first);
         for difference in &mut findings.differences {
             difference.sources = self.sources.at(&difference.place);
         }
@@ -405,9 +328,9 @@ impl Pair {
     /// Both states at one moment: native's did not change while wasm's was read, and nothing was sent.
     fn quiet(&mut self) -> Result<Option<(State, State)>> {
         self.keep()?;
-        let before = self.state(&self.native)?;
-        let wasm = self.state(&self.wasm)?;
-        let after = self.state(&self.native)?;
+        let before = state(&self.maps, &self.native)?;
+        let wasm = state(&self.maps, &self.wasm)?;
+        let after = state(&self.maps, &self.native)?;
         Ok((self.keep()? == 0 && before == after).then_some((before, wasm)))
     }
 
@@ -415,16 +338,11 @@ impl Pair {
         Ok([self.native.cost()?, self.wasm.cost()?])
     }
 
-    fn state(&self, session: &dyn Session) -> Result<State> {
-        let maps = self.maps.iter();
-        maps.map(|map| Ok((map.name.clone(), session.elements(&map.name)?)))
-            .collect()
-    }
-
     fn reset(&mut self) -> Result<()> {
         for map in self.maps.iter().filter(|map| map.changes) {
-            let initial = &self.initial[&map.name];
-            for session in [&self.native as &dyn Session, &self.wasm] {
+            let sessions = [&self.native as &dyn Session, &self.wasm];
+            for (session, initial) in sessions.into_iter().zip(&self.initial) {
+                let initial = &initial[&map.name];
                 let now = if map.removable {
                     session.elements(&map.name)?
                 } else {
@@ -458,7 +376,7 @@ impl Pair {
 
     fn compare(&self, native: &State, wasm: &State) -> Findings {
         let mut comparison = Comparison::new(&self.rules);
-        for map in &self.maps {
+        for map in self.maps.iter().filter(|map| !map.of_loaders) {
             let is_it = |stack: &Stack| stack.map.as_ref() == Some(&map.name);
             // What refers to its stacks is compared.
             if !self.stacks.iter().any(is_it) {
@@ -490,6 +408,7 @@ impl Compared {
             PercpuArray => (false, true),
             _ => return None,
         };
+        let of_loaders = OF_LOADERS.contains(&&map.name[..]);
         let value = match &map.data {
             Some(_) => Shape::of_section(btf, map),
             None => Shape::of(btf, map.value_type, size),
@@ -502,12 +421,21 @@ impl Compared {
                 false => value,
             },
             removable,
-            changes: map
-                .data
-                .as_ref()
-                .is_none_or(|data| matches!(data.kind, DataKind::Data | DataKind::Bss)),
+            changes: !of_loaders
+                && map
+                    .data
+                    .as_ref()
+                    .is_none_or(|data| matches!(data.kind, DataKind::Data | DataKind::Bss)),
+            of_loaders,
         })
     }
+}
+
+/// Every element of `maps` under a runtime.
+fn state(maps: &[Compared], session: &dyn Session) -> Result<State> {
+    let maps = maps.iter();
+    maps.map(|map| Ok((map.name.clone(), session.elements(&map.name)?)))
+        .collect()
 }
 
 /// How many events.

@@ -150,6 +150,7 @@ mod tests {
             value: number,
             removable: true,
             changes: true,
+            of_loaders: false,
         }];
         let streams = [("events".to_owned(), None)];
         let check = |field| check_rules(&[Rule::of(field, "test")], &maps, &streams);

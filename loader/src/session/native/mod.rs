@@ -206,6 +206,19 @@ impl Native {
     }
 }
 
+/// The programs of `input`'s object that libbpf loads when it is asked for none.
+pub(crate) fn autoloaded(input: &Input) -> Result<Vec<String>> {
+    let elf = input.object.as_deref();
+    let elf = elf.with_context(|| format!("{}: no BPF object", input.name))?;
+    set_print(Some((PrintLevel::Warn, listen)));
+    let open = ObjectBuilder::default()
+        .name(&input.name)?
+        .open_memory(elf)?;
+    let programs = open.progs().filter(|program| program.autoload());
+    let names = programs.map(|program| program.name().to_string_lossy().into_owned());
+    Ok(names.collect())
+}
+
 impl Session for Native {
     fn elements(&self, name: &str) -> Result<Elements> {
         self.dump(name)
