@@ -3,7 +3,7 @@
 
 struct sums first, second, entry, leave, enters, enters_too;
 
-SEC("kprobe/__x64_sys_getpgrp")
+SEC("kprobe/vfs_read")
 int kprobe_first(__u64 *ctx)
 {
 	if (attacher())
@@ -11,7 +11,7 @@ int kprobe_first(__u64 *ctx)
 	return 0;
 }
 
-SEC("kprobe/__x64_sys_getpgrp")
+SEC("kprobe/vfs_read")
 int kprobe_second(__u64 *ctx)
 {
 	if (attacher())
@@ -19,7 +19,7 @@ int kprobe_second(__u64 *ctx)
 	return 0;
 }
 
-SEC("fentry/__x64_sys_getpgrp")
+SEC("fentry/vfs_read")
 int fentry_too(__u64 *ctx)
 {
 	if (attacher())
@@ -27,7 +27,7 @@ int fentry_too(__u64 *ctx)
 	return 0;
 }
 
-SEC("kretprobe/__x64_sys_getpgrp")
+SEC("kretprobe/vfs_read")
 int kretprobe_too(__u64 *ctx)
 {
 	if (attacher())

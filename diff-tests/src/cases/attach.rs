@@ -251,7 +251,7 @@ fn several() -> Result<()> {
     }
     attacher(|| {
         syscalls::getpgrp(EVENTS);
-        Ok(())
+        read()
     })?;
     native.detach();
     wasm.detach();

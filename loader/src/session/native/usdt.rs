@@ -7,7 +7,10 @@ use std::slice;
 
 use anyhow::{Context, Result, bail};
 use libbpf_rs::libbpf_sys::{bpf_map__btf_value_type_id, bpf_object__btf, btf__raw_data};
-use libbpf_rs::{AsRawLibbpf, Link, MapCore, MapFlags, MapHandle, Object, ProgramMut, UprobeOpts};
+use libbpf_rs::{
+    AsRawLibbpf, Link, MapCore, MapFlags, MapHandle, Object, ProgramMut, UprobeMultiOpts,
+    UprobeOpts,
+};
 
 use bpf2wasm::btf::Btf;
 
@@ -68,6 +71,19 @@ impl Specifications {
             self.map.update(&index.to_ne_bytes(), spec, MapFlags::ANY)?;
         }
         self.next.set(self.next.get() + new.len() as u32);
+        // Where the kernel can, libbpf loads usdt programs for a link at many places, and they take no other.
+        let all = UprobeMultiOpts {
+            offsets: places.iter().map(|place| place.offset as usize).collect(),
+            ref_ctr_offsets: places
+                .iter()
+                .map(|place| place.semaphore as usize)
+                .collect(),
+            cookies: numbers.clone(),
+            ..UprobeMultiOpts::default()
+        };
+        if let Ok(link) = program.attach_uprobe_multi_with_opts(pid, &path, "", all) {
+            return Ok(vec![link]);
+        }
         let attach = |(place, cookie): (&usdt::Place, u64)| {
             let options = UprobeOpts {
                 cookie,
