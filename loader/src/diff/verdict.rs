@@ -80,12 +80,14 @@ pub(super) fn check_rules(
         }
     }
     let is_about_nothing = |rule: &&Rule| !fields.iter().any(|field| rule.is_about(field));
-    if let Some(rule) = rules.iter().find(is_about_nothing) {
+    let about_nothing = rules.iter().filter(is_about_nothing);
+    let about_nothing: Vec<_> = about_nothing.map(|rule| rule.field.as_str()).collect();
+    if !about_nothing.is_empty() {
         let mut names: Vec<_> = maps.iter().map(|map| map.name.as_str()).collect();
         names.extend(streams.iter().map(|(name, _)| name.as_str()));
         bail!(
-            "a rule about {}, which is no field of what is compared: {}",
-            rule.field,
+            "rules about what is no field of what is compared: {} (maps: {})",
+            about_nothing.join(", "),
             names.join(", ")
         );
     }
@@ -158,7 +160,7 @@ mod tests {
         for field in ["strat", "start.ts", "events.ts", ""] {
             let said = check(field).unwrap_err().to_string();
             assert!(
-                said.contains("no field of what is compared: start, events"),
+                said.ends_with(&format!(": {field} (maps: start, events)")),
                 "{said}"
             );
         }
