@@ -242,8 +242,10 @@ impl Guest {
                 path.display()
             )
         };
+        // The kernel would try at boot whether the timer ticks in time, which an emulated one does not while the machine is busy,
+        // and panic.
         let append = format!(
-            "console=ttyS0 loglevel=5 numa_balancing=disable panic=-1 oops=panic vm.run={} vm.kernel={} vm.modules={} vm.root={} vm.build={} vm.term={}",
+            "console=ttyS0 loglevel=5 no_timer_check numa_balancing=disable panic=-1 oops=panic vm.run={} vm.kernel={} vm.modules={} vm.root={} vm.build={} vm.term={}",
             run.id,
             self.kernel.name(),
             self.kernel.dir().display(),
