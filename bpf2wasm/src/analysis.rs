@@ -9,7 +9,7 @@ use crate::cfg::{Blocks, CallGraph, Structured, structure};
 use crate::error::{Error, FlowError, Result};
 use crate::object::Object;
 use crate::types::{
-    Constants, Entry, Facts, Input, Live, Scope, Webs, constants, infer, live, webs,
+    Constants, Entry, Facts, Input, Live, Scope, Webs, check_places, constants, infer, live, webs,
 };
 
 /// What is known about one function.
@@ -58,6 +58,8 @@ impl Analysed {
             };
             let function = &object.functions[index];
             let constants = constants(function, &blocks, &facts, &params);
+            check_places(function, &blocks, &constants, &object.maps)
+                .map_err(|e| e.in_program(&function.name))?;
             let live = live(function, &blocks, &facts, &constants, &params);
             params[index] = if function.program.is_some() {
                 1

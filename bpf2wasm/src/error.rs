@@ -80,8 +80,16 @@ errors! {
         NoSuchObject(wanted: String, names: Vec<String>) => "holds no BPF object {wanted:?}, only {}", names.join(", ");
         /// Big-endian code: the bytes of its data sections would have to be swapped by type.
         BigEndian => "big-endian BPF is not supported";
-        /// Nothing that could be attached.
-        NoPrograms => "no programs";
+        /// Nothing that could be loaded.
+        Nothing => "neither programs nor maps";
+        /// A program that is asked for, or to be left out, and is not there.
+        NoSuchProgram(wanted: String, names: Vec<String>) => "no program {wanted}, only {}", names.join(", ");
+        /// A type for what is no section or program.
+        NoSuchSection(wanted: String) => "{wanted:?}, for which a type is given, is no section or program of it";
+        /// A type that is none.
+        NoSuchType(wanted: String, ty: String) => "type {ty:?}, given for {wanted:?}, is no program type's section";
+        /// A program that was not asked for.
+        LeftOut => "left out, as asked for";
         /// A section of code whose name says no program type.
         Section(section: String) => "section {section:?} is of no supported program type";
         /// Code that is no multiple of 8 bytes, or a function that leaves its section.
@@ -130,8 +138,12 @@ errors! {
 
     /// Refusals of what an instruction refers to.
     ReferenceError {
-        /// A helper id that is in no table.
-        Helper(id: i32) => "call of unknown helper {id}";
+        /// A call that is for programs under the GPL, in one under another licence.
+        Licence(callee: String, licence: String) => "{callee} is for programs under a GPL-compatible licence, and this one's is {licence:?}";
+        /// An address before or behind its section.
+        Outside(section: String, offset: i64, size: u32) => "address {offset} of {section}, which has {size} bytes";
+        /// An access at a known address that is not wholly in its section.
+        Access(bytes: u32, section: String, offset: i64, size: u32) => "access of {bytes} bytes at {offset} of {section}, which has {size}";
         /// A call to something that is no function.
         Callee(target: i64) => "call to {target}, which is no function";
         /// A relocation type BPF does not have.

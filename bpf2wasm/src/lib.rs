@@ -19,6 +19,7 @@ mod emit;
 mod error;
 mod events;
 mod isa;
+mod licence;
 mod listing;
 mod lower;
 mod module;
@@ -37,7 +38,7 @@ pub use isa::asm::{AsmError, assemble};
 pub use isa::table::Level;
 pub use listing::{Listing, ListingLine};
 pub use lower::Accesses;
-pub use module::{Place, custom_section, imports, place, read_manifest};
+pub use module::{Lacking, Place, custom_section, imports, in_c, lacking, place, read_manifest};
 pub use object::btf;
 pub use object::embedded::{Embedded, embedded_objects, pick};
 pub use object::raw::Raw;
@@ -49,10 +50,12 @@ use core::ops::Range;
 /// How to translate.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Translate calls of helpers outside the table to a trap instead of refusing them.
-    pub stub_unknown_helpers: bool,
-    /// What sections of unknown names are: (section, section to treat it as).
+    /// What sections of unknown names are: (section or program, section to treat it as).
     pub section_types: Vec<(String, String)>,
+    /// The programs to translate; none meaning all.
+    pub programs: Vec<String>,
+    /// Programs to leave out.
+    pub skip: Vec<String>,
 }
 
 /// A translated object.
@@ -94,19 +97,26 @@ pub struct Summary {
     pub accesses: Accesses,
     /// Functions whose control flow is irreducible and goes through a dispatch loop.
     pub dispatch: Vec<String>,
+    /// Maps that are left out, because their definitions make no sense: why.
+    pub left_out: Vec<String>,
 }
 
-/// Translates a BPF object; `name` is what messages and the manifest call it.
+/// Translates a BPF object; `name` is what messages and the manifest call it. Programs that cannot be translated are left
+/// out, and [`Manifest::refused`] says why.
+///
+/// # Errors
+///
+/// What is wrong with the object as a whole, or with the first of its programs if none can be translated.
 pub fn convert(object: &[u8], name: &str, options: &Options) -> Result<Converted> {
     let whole = |mut o: object::Object<'_>| {
         o.sent = events::sent(&o);
-        translate::translate(&mut o, name, options)
+        translate::translate(&mut o, name)
     };
     let parsed = object::Object::parse(object, options);
     parsed.and_then(whole).map_err(|e| e.in_object(name))
 }
 
-/// Whether a program can be translated.
+/// The verdict on a program.
 #[derive(Clone, Debug)]
 pub struct ProgramCheck {
     /// Its name.
@@ -115,18 +125,37 @@ pub struct ProgramCheck {
     pub section: String,
     /// What its translation, by itself, comes to.
     pub result: Result<Summary>,
+    /// What it calls that this version's runtimes lack.
+    pub lacks: Vec<Lacking>,
+    /// Maps of types that these lack, and that it uses.
+    pub maps: Vec<String>,
 }
 
 /// Translates every program of an object by itself and keeps only what came of it. An error is one of the object as a whole.
 pub fn check_programs(object: &[u8], name: &str, options: &Options) -> Result<Vec<ProgramCheck>> {
     let mut parsed = object::Object::parse(object, options).map_err(|e| e.in_object(name))?;
-    Ok(translate::each(&mut parsed, name, options))
+    Ok(translate::each(&mut parsed, name))
 }
 
 /// An object's code, function by function.
 pub fn list(object: &[u8], name: &str, options: &Options) -> Result<Vec<Listing>> {
     let parsed = object::Object::parse(object, options).map_err(|e| e.in_object(name))?;
     Ok(listing::list(&parsed))
+}
+
+/// A module that describes an object and has no code: every program whose section says what it is, also where it cannot be
+/// translated; maps, data and types as ever. For whoever has another way to run it.
+///
+/// # Errors
+///
+/// What is wrong with the object as a whole.
+pub fn describe(object: &[u8], name: &str, options: &Options) -> Result<Vec<u8>> {
+    let described = |mut o: object::Object<'_>| {
+        o.sent = events::sent(&o);
+        translate::describe(&o, name)
+    };
+    let parsed = object::Object::parse(object, options);
+    parsed.and_then(described).map_err(|e| e.in_object(name))
 }
 
 /// What an object's maps send, as far as it tells.
@@ -139,7 +168,7 @@ pub fn events(object: &[u8], name: &str, options: &Options) -> Result<Vec<Sent>>
 pub fn convert_raw(raw: &Raw<'_>, name: &str, options: &Options) -> Result<Converted> {
     let parsed = object::Object::from_raw(raw, name, options);
     parsed
-        .and_then(|mut o| translate::translate(&mut o, name, options))
+        .and_then(|mut o| translate::translate(&mut o, name))
         .map_err(|e| e.in_object(name))
 }
 

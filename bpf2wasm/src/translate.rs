@@ -11,27 +11,51 @@ use crate::emit::imports::{Functions, Globals};
 use crate::emit::module::{Defined, Encoded, Parts, encode};
 use crate::emit::resized::{self, Resized};
 use crate::emit::{lines, manifest};
-use crate::error::{Error, ModuleError, Result};
+use crate::error::{Error, ErrorKind, ModuleError, ObjectError, Result};
 use crate::isa::pairs;
+use crate::licence;
 use crate::lower::{Lowered, Shared, lower};
-use crate::object::Object;
-use crate::{Converted, Options, ProgramCheck, Span, Summary, check};
+use crate::object::{Function, Object};
+use crate::{Converted, ProgramCheck, Span, Summary, check, lacking};
 
-/// Translates a parsed object.
-pub(crate) fn translate(
-    object: &mut Object<'_>,
-    name: &str,
-    options: &Options,
-) -> Result<Converted> {
+/// Translates a parsed object: all programs that can be.
+pub(crate) fn translate(object: &mut Object<'_>, name: &str) -> Result<Converted> {
     for function in &mut object.functions {
         pairs::join(&mut function.insns);
     }
-    let object = &*object;
+    // Most objects have no program that cannot be translated, so nothing is tried twice.
+    let error = match whole(object, name) {
+        Ok(converted) => return Ok(converted),
+        Err(error) => error,
+    };
+    let mut refusals = Vec::new();
+    one_by_one(object, |object, index| {
+        refusals.extend(whole(object, name).err().map(|e| (index, e)));
+    });
+    if refusals.is_empty() {
+        return Err(error);
+    }
+    for (index, error) in refusals {
+        object.functions[index].refuse(error);
+    }
+    whole(object, name)
+}
+
+/// Translates all programs there are; the reason if one cannot be, or if there were some and all are refused.
+fn whole(object: &Object<'_>, name: &str) -> Result<Converted> {
+    let is_translated = |f: &Function| f.program.is_some();
+    let mut refused = object.functions.iter().filter_map(|f| f.refused.as_ref());
+    if let Some(error) = refused.next()
+        && !object.functions.iter().any(is_translated)
+    {
+        return Err(error.clone());
+    }
     let analysed = Analysed::new(object)?;
+    licence::check(object, &analysed)?;
     let globals = Globals::new(object);
-    let lowered = lower_all(object, &analysed, &globals, options)?;
+    let lowered = lower_all(object, &analysed, &globals)?;
     let exports = manifest::exports(object);
-    let manifest = manifest::build(object, name, &exports, &analysed);
+    let manifest = manifest::build(object, name, &exports, Some((&analysed, &lowered)));
     let mut summary = summarize(object, &analysed, &lowered);
     let (encoded, spans) = assemble(object, &analysed, &globals, &manifest, &exports, lowered)?;
     check::check(&encoded.wasm)?;
@@ -46,28 +70,86 @@ pub(crate) fn translate(
     })
 }
 
-/// Translates every program by itself, to see which can be.
-pub(crate) fn each(object: &mut Object<'_>, name: &str, options: &Options) -> Vec<ProgramCheck> {
-    let mut programs: Vec<_> = object
-        .functions
-        .iter_mut()
-        .map(|f| f.program.take())
-        .collect();
-    let mut checks = Vec::new();
-    for (index, program) in programs.iter_mut().enumerate() {
-        let Some(program) = program.take() else {
-            continue;
-        };
-        object.functions[index].program = Some(program);
-        let result = translate(object, name, options).map(|c| c.summary);
-        checks.push(ProgramCheck {
-            program: object.functions[index].name.clone(),
-            section: object.functions[index].section.clone(),
-            result: result.map_err(|e| e.in_object(name)),
-        });
-        object.functions[index].program = None;
+/// A module that describes the object, and has no code: every program that a kernel may take, whether it can be translated or not.
+pub(crate) fn describe(object: &Object<'_>, name: &str) -> Result<Vec<u8>> {
+    let exports = manifest::exports(object);
+    let manifest = manifest::build(object, name, &exports, None);
+    let unwritable = |e: serde_json::Error| Error::new(ModuleError::Manifest(e.to_string()));
+    let json = serde_json::to_vec(&manifest).map_err(unwritable)?;
+    let events = match object.sent.is_empty() {
+        true => Vec::new(),
+        false => serde_json::to_vec(&object.sent).map_err(unwritable)?,
+    };
+    let encoded = encode(&Parts {
+        name: &manifest.object,
+        globals: &Globals::none(),
+        functions: &Functions::new([].into_iter(), [].into_iter(), &[]),
+        defined: &[],
+        manifest: &json,
+        events: &events,
+        license: object.license.as_bytes(),
+        btf: object.btf,
+        data: &object.data,
+        lines: &[],
+    });
+    Ok(encoded.wasm)
+}
+
+/// Calls `f` with the object as if each program were the only one, and the program's index.
+fn one_by_one(object: &mut Object<'_>, mut f: impl FnMut(&Object<'_>, usize)) {
+    let programs = object.functions.iter_mut().map(|f| f.program.take());
+    let programs: Vec<_> = programs.collect();
+    let count = programs.len();
+    let mut waiting = programs.into_iter();
+    let mut done = Vec::with_capacity(count);
+    for index in 0..count {
+        let program = waiting.next().flatten();
+        let is_program = program.is_some();
+        object.functions[index].program = program;
+        if is_program {
+            f(object, index);
+        }
+        done.push(object.functions[index].program.take());
     }
-    checks
+    for (function, program) in object.functions.iter_mut().zip(done) {
+        function.program = program;
+    }
+}
+
+/// The verdict on every program that is not left out, in the object's order.
+pub(crate) fn each(object: &mut Object<'_>, name: &str) -> Vec<ProgramCheck> {
+    for function in &mut object.functions {
+        pairs::join(&mut function.insns);
+    }
+    let functions = object.functions.iter();
+    let mut checks: Vec<Option<ProgramCheck>> = functions.map(|f| refused(f, name)).collect();
+    one_by_one(object, |object, index| {
+        let converted = whole(object, name).map_err(|e| e.in_object(name));
+        let function = &object.functions[index];
+        let program = converted.as_ref().ok();
+        let program = program.and_then(|c| Some((c, c.manifest.programs.first()?)));
+        checks[index] = Some(ProgramCheck {
+            program: function.name.clone(),
+            section: function.section.clone(),
+            lacks: program.map_or_else(Vec::new, |(c, p)| lacking(&c.wasm, p)),
+            maps: program.map_or_else(Vec::new, |(c, p)| c.manifest.lacking_maps(p)),
+            result: converted.map(|c| c.summary),
+        });
+    });
+    checks.into_iter().flatten().collect()
+}
+
+/// The verdict on a program that is refused before it is looked at.
+fn refused(function: &Function, name: &str) -> Option<ProgramCheck> {
+    let error = function.refused.as_ref()?;
+    let left_out = error.kind == ErrorKind::Object(ObjectError::LeftOut);
+    (!left_out).then(|| ProgramCheck {
+        program: function.name.clone(),
+        section: function.section.clone(),
+        result: Err(error.clone().in_object(name)),
+        lacks: Vec::new(),
+        maps: Vec::new(),
+    })
 }
 
 /// Translates every reachable function, by increasing site.
@@ -75,7 +157,6 @@ fn lower_all(
     object: &Object<'_>,
     analysed: &Analysed,
     globals: &Globals,
-    options: &Options,
 ) -> Result<Vec<(usize, Lowered)>> {
     let params: Vec<u32> = analysed
         .functions
@@ -87,7 +168,6 @@ fn lower_all(
         globals,
         params: &params,
         callbacks: &analysed.graph.callbacks,
-        stub_unknown_helpers: options.stub_unknown_helpers,
     };
     let one = |(index, analysis)| {
         let function = &object.functions[index];
@@ -98,7 +178,10 @@ fn lower_all(
 }
 
 fn summarize(object: &Object<'_>, analysed: &Analysed, lowered: &[(usize, Lowered)]) -> Summary {
-    let mut summary = Summary::default();
+    let mut summary = Summary {
+        left_out: object.left_out.iter().map(ToString::to_string).collect(),
+        ..Summary::default()
+    };
     for (index, lowered) in lowered {
         let function = &object.functions[*index];
         summary.slots += function.slots as usize;
@@ -164,6 +247,7 @@ fn assemble(
         functions: &functions,
         defined: &defined,
         manifest: &json,
+        license: object.license.as_bytes(),
         btf: object.btf,
         data: &object.data,
         lines: &lines,

@@ -45,3 +45,4 @@ pub mod user;
 pub mod values;
 mod variables;
 pub mod wait;
+pub mod warnings;

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use abi::layout::{WASM_PAGE, values_base};
 use abi::manifest::{DATA_SECTION, DataKind, DataSection, Manifest, Map, MapInit};
 use abi::map_types::MapType;
+use helpers::host::Errno;
 use helpers::maps;
 
 use crate::cache::Cache;
@@ -91,6 +93,8 @@ pub enum Error {
     Constant(constants::Error),
     /// It was not compiled.
     Native(native::Error),
+    /// It was not translated: why.
+    Refused(String),
     /// The device refused.
     Device(device::Error),
 }
@@ -104,6 +108,7 @@ impl fmt::Display for Error {
             Error::Value(e) => e.fmt(f),
             Error::Constant(e) => e.fmt(f),
             Error::Native(e) => e.fmt(f),
+            Error::Refused(why) => why.fmt(f),
             Error::Device(e) => e.fmt(f),
         }
     }
@@ -119,6 +124,9 @@ impl From<device::Error> for Error {
 
 /// Loads `input`.
 pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded, Error> {
+    if let Some(why) = &input.refusal {
+        return Err(Error::Refused(why.clone()));
+    }
     let cpus = device.about()?.cpus;
     let settings = &options.settings;
     let btf = input.btf();
@@ -126,15 +134,15 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
     settings
         .check(manifest.map_or(&[], |m| &m.maps), btf.as_ref())
         .map_err(Error::Setting)?;
-    let described = manifest.map_or_else(Vec::new, created);
-    let mut specs: Vec<_> = described
-        .iter()
-        .map(|(map, inner)| spec(map, *inner, cpus))
-        .collect();
-    for spec in &mut specs {
-        let entries = settings.entries(spec.name).unwrap_or(spec.max_entries);
-        spec.max_entries = rounded(spec.map_type, entries);
+    let mut notes = Vec::new();
+    let mut described = manifest.map_or_else(Vec::new, created);
+    if let Some(manifest) = manifest {
+        described = made(manifest, described, settings, cpus, &mut notes)?;
     }
+    let specs: Vec<_> = described
+        .iter()
+        .map(|(map, inner)| set(spec(map, *inner, cpus), settings))
+        .collect();
     let memory = match input.manifest.is_some() {
         true => memory(&specs, options.spare, cpus)?,
         false => 0,
@@ -155,7 +163,7 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
     }
     let placed: Vec<_> = maps.iter().map(device::Map::placed).collect();
     let values = values::compute(input, &placed, options.btf.as_deref()).map_err(Error::Value)?;
-    let mut notes = values.notes;
+    notes.extend(values.notes);
     // What imports of a hand-written module mean is for the device to say.
     let wasm = match input.manifest {
         Some(_) => constants::put_in(&input.wasm, &values.globals).map(Cow::Owned),
@@ -176,7 +184,10 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
     for (map, (described, _)) in maps.iter().zip(&described) {
         for element in &described.values {
             let number = number(input, &maps, &module, &element.name)?;
-            let number = number.ok_or_else(|| no_such(described, element))?;
+            let Some(number) = number else {
+                notes.push(absent(input.manifest.as_ref(), described, element)?);
+                continue;
+            };
             map.update(&element.index.to_ne_bytes(), &number.to_ne_bytes(), 0)?;
         }
     }
@@ -223,8 +234,29 @@ fn number(
     Ok(program.map(|p| p.number))
 }
 
+/// What to say of an element of `described` that is not there, because its program was not translated or its map not made. One
+/// that the object does not have is an error.
+pub(crate) fn absent(
+    manifest: Option<&Manifest>,
+    described: &Map,
+    element: &MapInit,
+) -> Result<String, Error> {
+    let has = manifest.is_some_and(|m| {
+        let programs = m.refused.iter().map(|refused| &refused.name);
+        let mut names = programs.chain(m.maps.iter().map(|map| &map.name));
+        names.any(|name| *name == element.name)
+    });
+    match has {
+        true => Ok(format!(
+            "map {}: element {} is empty: {} is not there",
+            described.name, element.index, element.name
+        )),
+        false => Err(no_such(described, element)),
+    }
+}
+
 /// Why `element` cannot be put into `described`.
-pub(crate) fn no_such(described: &Map, element: &MapInit) -> Error {
+fn no_such(described: &Map, element: &MapInit) -> Error {
     let why = format!("element {}: there is no {}", element.index, element.name);
     Error::Map(described.name.clone(), why)
 }
@@ -237,6 +269,52 @@ pub(crate) fn created(manifest: &Manifest) -> Vec<(&Map, Option<&Map>)> {
         .filter(|(i, _)| !is_description(*i));
     let inner = |map: &Map| manifest.maps.get(map.inner? as usize);
     maps.map(|(_, map)| (map, inner(map))).collect()
+}
+
+/// Those of `described` that are made: all but maps of types that this runtime does not have, and but those that cannot be made
+/// and that no program uses which is loaded by default. Why others are not made is noted.
+pub(crate) fn made<'m>(
+    manifest: &Manifest,
+    described: Vec<(&'m Map, Option<&'m Map>)>,
+    settings: &Settings,
+    cpus: u32,
+    notes: &mut Vec<String>,
+) -> Result<Vec<(&'m Map, Option<&'m Map>)>, Error> {
+    let mut made = Vec::new();
+    for (map, inner) in described {
+        let types = [Some(map), inner].map(|map| map.map(|map| map.map_type));
+        let lacks = |ty: u32| MapType::from_id(ty).is_none_or(|ty| !ty.is_provided());
+        let is_lacking = types.into_iter().flatten().any(lacks);
+        match shape(&set(spec(map, inner, cpus), settings), cpus) {
+            Ok(_) if !is_lacking => made.push((map, inner)),
+            Err(why) if is_lacking || !is_needed(manifest, map) => {
+                notes.push(format!("not made: {why}; what uses it is not attached"));
+            }
+            Ok(_) => notes.push(format!(
+                "not made: map {}: this runtime has no such maps inside; what uses it is not attached",
+                map.name
+            )),
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(made)
+}
+
+/// Whether `map` is a data section, or a program uses it that is loaded by default, or another map does.
+fn is_needed(manifest: &Manifest, map: &Map) -> bool {
+    let uses = |index: &u32| manifest.maps.get(*index as usize) == Some(map);
+    let mut programs = manifest.programs.iter().filter(|p| p.autoload);
+    let named = |other: &Map| other.values.iter().any(|value| value.name == map.name);
+    map.data.is_some()
+        || programs.any(|program| program.maps.iter().any(uses))
+        || manifest.maps.iter().any(named)
+}
+
+/// `spec` with the size that a person chose.
+fn set<'m>(mut spec: MapSpec<'m>, settings: &Settings) -> MapSpec<'m> {
+    let entries = settings.entries(spec.name).unwrap_or(spec.max_entries);
+    spec.max_entries = rounded(spec.map_type, entries);
+    spec
 }
 
 /// Entries of a hash whose size the object leaves to its tool.
@@ -323,15 +401,24 @@ pub(crate) fn shape(spec: &MapSpec<'_>, cpus: u32) -> Result<(maps::MapSpec, u64
     };
     let area = maps::area_bytes(&shape, cpus).map_err(|errno| {
         refuse(format!(
-            "{} with key {}, value {}, {} entries, flags {:#x}: {errno:?}",
+            "{} with key {}, value {}, {} entries, flags {:#x}: {}",
             map_type.name(),
             spec.key_size,
             spec.value_size,
             spec.max_entries,
-            spec.flags
+            spec.flags,
+            in_words(map_type, errno)
         ))
     })?;
     Ok((shape, area))
+}
+
+/// Why a map cannot be made.
+fn in_words(map_type: MapType, errno: Errno) -> String {
+    match map_type.is_provided() {
+        true => io::Error::from_raw_os_error(errno.0).to_string(),
+        false => "this runtime has no such maps".to_owned(),
+    }
 }
 
 /// The bytes a data section begins with; `None` for zeros, and for maps proper.

@@ -23,6 +23,8 @@ pub struct Input {
     pub interface: Interface,
     /// The BPF object it was made from just now.
     pub object: Option<Vec<u8>>,
+    /// Why the object was not translated: then `wasm` has no code, and only native eBPF can run it.
+    pub refusal: Option<String>,
 }
 
 /// Why a file is no input.
@@ -81,12 +83,41 @@ impl Input {
         }
         let objects = bpf2wasm::embedded_objects(bytes).map_err(convert)?;
         let object = bpf2wasm::pick(objects, object).map_err(convert)?;
-        let converted = bpf2wasm::convert(object.bytes, name, &bpf2wasm::Options::default())
-            .map_err(convert)?;
-        let input = Input::from_wasm(converted.wasm, name);
+        let options = bpf2wasm::Options::default();
+        let (wasm, refusal) = match bpf2wasm::convert(object.bytes, name, &options) {
+            Ok(converted) => (converted.wasm, None),
+            Err(why) => {
+                let described = bpf2wasm::describe(object.bytes, name, &options);
+                let Ok(described) = described else {
+                    return Err(convert(why));
+                };
+                (described, Some(convert(why).to_string()))
+            }
+        };
+        let input = Input::from_wasm(wasm, name);
         let mut input = input.map_err(|e| Error::Wasm(path.to_owned(), e))?;
         input.object = Some(object.bytes.to_vec());
+        input.refusal = refusal;
         Ok(input)
+    }
+
+    /// As native eBPF sees it: every program of the object, whether it was translated or not.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the object as a whole.
+    pub fn as_object(&self) -> Result<Self, bpf2wasm::Error> {
+        let (Some(object), None) = (&self.object, &self.refusal) else {
+            return Ok(self.clone());
+        };
+        let manifest = self.manifest.as_ref();
+        let name = manifest.map_or(self.name.as_str(), |manifest| &manifest.object);
+        let wasm = bpf2wasm::describe(object, name, &bpf2wasm::Options::default())?;
+        let manifest = bpf2wasm::read_manifest(&wasm)?;
+        Ok(Input {
+            manifest: Some(manifest),
+            ..self.clone()
+        })
     }
 
     /// A module at hand, such as one read back from the device.
@@ -102,6 +133,7 @@ impl Input {
             manifest,
             interface,
             object: None,
+            refusal: None,
         })
     }
 

@@ -167,9 +167,13 @@ pub fn trap(input: Option<&Input>, code: u32, site: u32) -> String {
         Some(trap) => trap.text().to_owned(),
         None => format!("trap {code}"),
     };
-    let functions = input
-        .and_then(|i| i.manifest.as_ref())
-        .map_or(&[][..], |m| &m.functions);
+    let manifest = input.and_then(|i| i.manifest.as_ref());
+    let programs = manifest.map_or(&[][..], |m| &m.programs).iter();
+    let mut lacks = programs.flat_map(|program| &program.lacks);
+    if let Some(lack) = lacks.find(|lack| lack.site == site && code == Trap::NoHelper as u32) {
+        text += &format!(": {}", bpf2wasm::in_c(&lack.callee));
+    }
+    let functions = manifest.map_or(&[][..], |m| &m.functions);
     if let Some(f) = functions
         .iter()
         .find(|f| (f.site..f.site + f.slots).contains(&site))

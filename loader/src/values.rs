@@ -10,7 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use abi::imports::{CORE, KSYM, MAP, MAP_APART, MAP_ENTRIES, MAP_VALUE, POISON};
+use abi::helpers::is_provided;
+use abi::imports::{CORE, KSYM, MAP, MAP_APART, MAP_ENTRIES, MAP_VALUE, POISON, PROVIDED};
+use abi::layout::map_handle;
 use abi::manifest::{DataSection, Extern, ExternKind, Manifest, Symbol};
 use bpf2wasm::btf::{Btf, BtfError, Kind, essential};
 
@@ -122,6 +124,18 @@ pub fn compute(input: &Input, maps: &[Placed], btf: Option<&Path>) -> Result<Val
                 .any(|m| m.name == *name && m.data.is_some())
         };
         let value = match module.as_str() {
+            // A map that was not made; who uses it is not attached.
+            MAP | MAP_VALUE | MAP_ENTRIES | MAP_APART if is_absent(manifest, maps, name) => {
+                Some(if module == MAP {
+                    map_handle(u32::MAX)
+                } else {
+                    0
+                })
+            }
+            PROVIDED => {
+                let function = name.split_once('.');
+                function.map(|(module, name)| is_provided(module, name).into())
+            }
             MAP if data() => map().map(|m| m.values),
             MAP => map().map(|m| m.handle),
             MAP_VALUE => map().map(|m| m.values),
@@ -138,6 +152,12 @@ pub fn compute(input: &Input, maps: &[Placed], btf: Option<&Path>) -> Result<Val
         values.globals.push(value);
     }
     Ok(values)
+}
+
+/// Whether the object describes map `name`, and it was not made.
+fn is_absent(manifest: &Manifest, maps: &[Placed], name: &str) -> bool {
+    let is_described = manifest.maps.iter().any(|map| map.name == name);
+    is_described && !maps.iter().any(|map| map.name == name)
 }
 
 /// Where a kernel function is that only the runtime has: no address that anything lies at.

@@ -6,7 +6,7 @@ mod dispatch;
 mod dominators;
 mod structure;
 
-pub(crate) use blocks::{Block, Blocks};
+pub(crate) use blocks::{Block, Blocks, Exit};
 pub(crate) use calls::CallGraph;
 pub(crate) use structure::{Op, Structured};
 

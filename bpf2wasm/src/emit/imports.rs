@@ -1,6 +1,7 @@
 //! Imports of a module: the values first known from the object, the functions found while translating.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -10,6 +11,8 @@ use abi::manifest::{Extern, ExternKind, Map};
 use abi::map_types::MapType;
 
 use super::body::Callee;
+use crate::isa::insn::Ref;
+use crate::isa::table::Shape;
 use crate::object::Object;
 use crate::object::btf::essential;
 
@@ -36,9 +39,24 @@ pub(crate) struct Globals {
     arrays: BTreeMap<usize, Array>,
     first_core: u32,
     externs: Vec<u32>,
+    /// Of functions that this version's runtimes lack, whether they are there after all.
+    provided: BTreeMap<Callee, u32>,
 }
 
 impl Globals {
+    /// Nothing but `env.stack_base`.
+    pub(crate) fn none() -> Self {
+        Globals {
+            imports: Vec::new(),
+            maps: Vec::new(),
+            values: Vec::new(),
+            arrays: BTreeMap::new(),
+            first_core: 0,
+            externs: Vec::new(),
+            provided: BTreeMap::new(),
+        }
+    }
+
     /// Lays out the globals of `object`: maps, CO-RE values, kernel symbols.
     pub(crate) fn new(object: &Object<'_>) -> Self {
         let mut imports = Vec::new();
@@ -84,6 +102,16 @@ impl Globals {
                 externs[index] = add(names::KSYM, &external.name);
             }
         }
+        let mut provided = BTreeMap::new();
+        for callee in callees(object) {
+            if let Some((module, name, _)) = describe(callee, &object.externs)
+                && !abi::helpers::is_provided(module, &name)
+            {
+                let name = format!("{module}.{name}");
+                let global = provided.entry(callee);
+                global.or_insert_with(|| add(names::PROVIDED, &name));
+            }
+        }
         Globals {
             imports,
             maps,
@@ -91,7 +119,14 @@ impl Globals {
             arrays,
             first_core,
             externs,
+            provided,
         }
+    }
+
+    /// If this version's runtimes lack `callee`: the global that says whether it is there after all, and its name.
+    pub(crate) fn provided(&self, callee: Callee) -> Option<(u32, &str)> {
+        let global = *self.provided.get(&callee)?;
+        Some((global, &self.imports[global as usize - 1].1))
     }
 
     /// Map `index`, if it is an array whose elements can be found.
@@ -118,6 +153,16 @@ impl Globals {
     pub(crate) fn external(&self, index: usize) -> u32 {
         self.externs[index]
     }
+}
+
+/// The helpers and kernel functions that an object calls.
+fn callees(object: &Object<'_>) -> impl Iterator<Item = Callee> {
+    let insns = object.functions.iter().flat_map(|f| &f.insns);
+    insns.filter_map(|insn| match (&insn.row.shape, insn.reference) {
+        (Shape::Helper | Shape::Kfunc, Some(Ref::Extern(index))) => Some(Callee::Kfunc(index)),
+        (Shape::Helper, None) => Some(Callee::Helper(u32::try_from(insn.imm).ok()?)),
+        _ => None,
+    })
 }
 
 /// Whether map `index` only describes the inner maps of another.

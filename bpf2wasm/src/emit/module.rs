@@ -5,7 +5,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use abi::imports as names;
-use abi::manifest::{BTF_SECTION, DATA_SECTION, EVENTS_SECTION, LINES_SECTION, SECTION};
+use abi::manifest::{
+    BTF_SECTION, DATA_SECTION, EVENTS_SECTION, LICENSE_SECTION, LINES_SECTION, SECTION,
+};
 use wasm_encoder::{
     CodeSection, ConstExpr, CustomSection, ElementSection, Elements, Encode, EntityType,
     ExportKind, ExportSection, FunctionSection, GlobalType, ImportSection, MemoryType, Module,
@@ -32,6 +34,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) functions: &'a Functions,
     pub(crate) defined: &'a [Defined<'a>],
     pub(crate) manifest: &'a [u8],
+    pub(crate) license: &'a [u8],
     pub(crate) btf: &'a [u8],
     pub(crate) data: &'a [u8],
     pub(crate) lines: &'a [u8],
@@ -85,6 +88,7 @@ pub(crate) fn encode(parts: &Parts<'_>) -> Encoded {
     module.section(&function_names(parts));
     for (name, data) in [
         (SECTION, parts.manifest),
+        (LICENSE_SECTION, parts.license),
         (BTF_SECTION, parts.btf),
         (DATA_SECTION, parts.data),
         (LINES_SECTION, parts.lines),

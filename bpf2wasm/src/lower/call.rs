@@ -1,9 +1,13 @@
 //! Calls: helpers, functions of the object, kernel functions.
 
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+
 use abi::helpers;
 use abi::layout::{CPU_AREA, stack_base};
 use abi::traps::Trap;
-use wasm_encoder::Instruction as W;
+use wasm_encoder::{BlockType, Instruction as W};
 
 use super::{Lower, Width};
 use crate::emit::body::Callee;
@@ -21,6 +25,7 @@ impl Lower<'_> {
             (_, Shape::Helper) => match u32::try_from(insn.imm).ok().and_then(helpers::by_id) {
                 // It would have to return to this function's caller, with what the other program gives.
                 Some(row) if row.id == helpers::TAIL_CALL && self.function.program.is_none() => {
+                    self.lack("bpf_tail_call from a subprogram".to_owned());
                     self.trap(Trap::NoHelper);
                     return Ok(());
                 }
@@ -31,14 +36,23 @@ impl Lower<'_> {
                     }
                     Callee::Helper(row.id)
                 }
-                None if self.shared.stub_unknown_helpers => {
+                // No kernel has it, or libbpf poisoned it: what is never reached is no reason to refuse a program.
+                None => {
+                    self.lack(format!("helper {}", insn.imm));
                     self.trap(Trap::NoHelper);
                     return Ok(());
                 }
-                None => return Err(ReferenceError::Helper(insn.imm as i32)),
             },
             _ => return Err(ReferenceError::Callee(insn.imm)),
         };
+        if let Some(provided) = self.shared.globals.provided(callee) {
+            let (global, name) = (provided.0, provided.1.to_owned());
+            self.lack(name);
+            self.body.ops(&[W::GlobalGet(global), W::I64Eqz]);
+            self.body.op(&W::If(BlockType::Empty));
+            self.trap(Trap::NoHelper);
+            self.body.op(&W::End);
+        }
         let passed = arity(insn, self.shared.params) as u8;
         for register in 1..=passed {
             self.take(register, Width::Wide);
@@ -52,6 +66,11 @@ impl Lower<'_> {
         self.body.call(callee);
         self.write(0, Width::Wide);
         Ok(())
+    }
+
+    /// Notes that this instruction calls what this version's runtimes lack.
+    fn lack(&mut self, callee: String) {
+        self.lacks.push((self.insn().slot, callee));
     }
 
     /// Pushes the number of the CPU, whose stack is the frame's.

@@ -14,6 +14,7 @@ mod flow;
 mod memory;
 mod packet;
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use abi::layout::guest_ptr;
@@ -38,7 +39,6 @@ pub(crate) struct Shared<'a> {
     pub(crate) params: &'a [u32],
     /// By function, its index in the callback table.
     pub(crate) callbacks: &'a [Option<u32>],
-    pub(crate) stub_unknown_helpers: bool,
 }
 
 /// How many accesses took which form.
@@ -69,6 +69,8 @@ pub(crate) struct Lowered {
     pub(crate) body: Body,
     pub(crate) prologue: Vec<W<'static>>,
     pub(crate) accesses: Accesses,
+    /// Calls of what this version's runtimes lack: by slot, what.
+    pub(crate) lacks: Vec<(u32, String)>,
 }
 
 /// Translates a function of `params` parameters.
@@ -91,6 +93,7 @@ pub(crate) fn lower(
         scratch: None,
         index: 0,
         accesses: Accesses::default(),
+        lacks: Vec::new(),
     };
     for (local, register) in (0..params).zip(1..) {
         lower.registers[register][Width::Wide as usize] = Some(local);
@@ -101,6 +104,7 @@ pub(crate) fn lower(
         body: lower.body,
         prologue,
         accesses: lower.accesses,
+        lacks: lower.lacks,
     })
 }
 
@@ -142,6 +146,7 @@ struct Lower<'a> {
     /// The instruction being translated.
     index: usize,
     accesses: Accesses,
+    lacks: Vec<(u32, String)>,
 }
 
 impl<'a> Lower<'a> {

@@ -35,6 +35,9 @@ pub(crate) const KINDS: &[(&str, bool)] = &[
     ("type_matches", false),
 ];
 
+/// `BPF_CORE_TYPE_MATCHES`.
+pub(super) const TYPE_MATCHES: u32 = 12;
+
 /// Finds the distinct relocations and puts references to them into `functions`.
 pub(super) fn resolve(btf: &Btf, ext: &Ext, functions: &mut [Function]) -> Vec<CoreRelocation> {
     let mut table = Table::default();

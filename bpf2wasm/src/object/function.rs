@@ -28,6 +28,21 @@ pub(crate) struct Function {
     pub(crate) broken: Option<Error>,
     /// Set if it can be attached.
     pub(crate) program: Option<Program>,
+    /// Set if it is a program that is not translated: why.
+    pub(crate) refused: Option<Error>,
+}
+
+impl Function {
+    /// Whether it is no part of others alone.
+    pub(crate) fn is_program(&self) -> bool {
+        self.program.is_some() || self.refused.is_some()
+    }
+
+    /// Refuses it as a program.
+    pub(crate) fn refuse(&mut self, error: Error) {
+        self.program = None;
+        self.refused = Some(error.in_program(&self.name));
+    }
 }
 
 /// What a program's section says.

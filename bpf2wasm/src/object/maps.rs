@@ -22,6 +22,8 @@ pub(crate) struct Maps {
     pub(crate) list: Vec<Map>,
     /// By (section, offset), the map defined there.
     places: BTreeMap<(usize, u64), usize>,
+    /// By (section, offset), why what is defined there is no map.
+    broken: BTreeMap<(usize, u64), Error>,
     /// Sections that are one map each: data sections.
     sections: BTreeMap<usize, usize>,
     /// Offset of the `values` array in the definition, for maps that have one.
@@ -67,6 +69,33 @@ impl Maps {
         }
     }
 
+    /// The data section that `section` is.
+    pub(super) fn data(&self, section: usize) -> Option<&Map> {
+        self.sections.get(&section).map(|map| &self.list[*map])
+    }
+
+    /// Why there is no map at `offset` in `section`, if one is defined there that makes no sense.
+    pub(super) fn broken(&self, section: usize, offset: u64) -> Option<&Error> {
+        self.broken.get(&(section, offset))
+    }
+
+    /// Why maps that the object defines are not among these.
+    pub(super) fn left_out(&self) -> Vec<Error> {
+        self.broken.values().cloned().collect()
+    }
+
+    /// Whether the object defines none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty() && self.broken.is_empty()
+    }
+
+    /// Notes why what is defined at `place` is no map. Programs that use it are refused, not the object.
+    pub(super) fn note(&mut self, place: (usize, u64), defined: Result<()>) {
+        if let Err(error) = defined {
+            self.broken.insert(place, error);
+        }
+    }
+
     /// Adds a map defined at `place`.
     pub(super) fn add(&mut self, map: Map, place: (usize, u64)) -> Result<usize> {
         let index = self.push(map)?;
@@ -81,28 +110,36 @@ impl Maps {
         Ok(())
     }
 
-    fn push(&mut self, map: Map) -> Result<usize> {
+    /// Whether there can be such a map beside the others.
+    fn fits(&self, map: &Map) -> Result<()> {
         if self.list.iter().any(|m| m.name == map.name) {
-            return Err(Error::new(ObjectError::Duplicate(map.name)));
+            return Err(Error::new(ObjectError::Duplicate(map.name.clone())));
         }
         if MapType::from_id(map.map_type).is_none() {
-            return Err(Error::new(ObjectError::MapType(map.name, map.map_type)));
+            let error = ObjectError::MapType(map.name.clone(), map.map_type);
+            return Err(Error::new(error));
         }
+        Ok(())
+    }
+
+    fn push(&mut self, map: Map) -> Result<usize> {
+        self.fits(&map)?;
         self.list.push(map);
         Ok(self.list.len() - 1)
     }
 
     /// Adds the maps of `.maps`, in the order they lie there.
-    pub(super) fn add_btf(&mut self, elf: &Elf<'_>, btf: &Btf) -> Result<()> {
+    pub(super) fn add_btf(&mut self, elf: &Elf<'_>, btf: &Btf) {
         let Some((section, _)) = elf.section(MAPS) else {
-            return Ok(());
+            return;
         };
         let mut symbols: Vec<_> = elf.symbols_in(section).collect();
         symbols.sort_by_key(|s| s.value);
         for symbol in symbols {
-            self.define(btf, symbol.name, (section, symbol.value))?;
+            let place = (section, symbol.value);
+            let defined = self.define(btf, symbol.name, place);
+            self.note(place, defined);
         }
-        Ok(())
     }
 
     /// Adds the map that the variable `name` describes; where it has an inner map, that one follows it.
@@ -120,24 +157,31 @@ impl Maps {
             MapType::from_id(map.map_type),
             Some(MapType::ArrayOfMaps | MapType::HashOfMaps)
         );
+        let inner = match &values {
+            Some(values) if of_maps => {
+                let inner = btf.resolve(values.type_id).and_then(|t| t.array());
+                let inner = inner.and_then(|a| pointee(btf, a.element));
+                let inner = inner.ok_or_else(|| bad("values: not an array of pointers"))?;
+                let (mut inner, _) = describe(btf, &format!("{name}.inner"), inner).map_err(bad)?;
+                inner.pinned = false;
+                Some(inner)
+            }
+            _ => None,
+        };
+        inner.as_ref().map_or(Ok(()), |inner| self.fits(inner))?;
         let index = self.add(map, place)?;
         let Some(values) = values else { return Ok(()) };
         self.values.insert(index, u64::from(values.bit_offset / 8));
-        if of_maps {
-            let inner = btf.resolve(values.type_id).and_then(|t| t.array());
-            let inner = inner.and_then(|a| pointee(btf, a.element));
-            let inner = inner.ok_or_else(|| bad("values: not an array of pointers"))?;
-            let (mut inner, _) = describe(btf, &format!("{name}.inner"), inner).map_err(bad)?;
-            inner.pinned = false;
+        if let Some(inner) = inner {
             self.list[index].inner = Some(self.push(inner)? as u32);
         }
         Ok(())
     }
 
     /// Reads which maps or programs the relocations of `.maps` put into `values` arrays.
-    pub(super) fn add_initial_values(&mut self, elf: &Elf<'_>) -> Result<()> {
+    pub(super) fn add_initial_values(&mut self, elf: &Elf<'_>) {
         let Some((section, contents)) = elf.section(MAPS) else {
-            return Ok(());
+            return;
         };
         for relocation in &contents.relocations {
             let Some(symbol) = elf.symbols.get(relocation.symbol) else {
@@ -159,7 +203,6 @@ impl Maps {
                 name,
             });
         }
-        Ok(())
     }
 }
 

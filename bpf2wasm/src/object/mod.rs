@@ -54,6 +54,8 @@ pub(crate) struct Object<'a> {
     pub(crate) functions: Vec<Function>,
     /// Maps, then data sections.
     pub(crate) maps: Vec<Map>,
+    /// Maps that are not among them, because their definitions make no sense.
+    pub(crate) left_out: Vec<Error>,
     /// Initial bytes of all data sections.
     pub(crate) data: Vec<u8>,
     /// What the target kernel provides.
@@ -78,26 +80,22 @@ impl<'a> Object<'a> {
         } else {
             Some(Btf::parse(raw_btf)?)
         };
-        if elf
-            .sections
-            .iter()
-            .any(|s| s.name.starts_with(".struct_ops"))
-        {
-            return Err(Error::new(ObjectError::StructOps));
-        }
         let mut maps = maps::Maps::default();
         let mut externs = externs::Externs::read(&elf, btf.as_ref());
         if let Some(btf) = &btf {
-            maps.add_btf(&elf, btf)?;
+            maps.add_btf(&elf, btf);
         }
-        maps.add_legacy(&elf)?;
+        maps.add_legacy(&elf);
         let data = data::add(&elf, btf.as_ref(), &mut externs, &mut maps)?;
         let mut functions = programs::read(&elf, options)?;
+        if maps.is_empty() && !functions.iter().any(Function::is_program) {
+            return Err(Error::new(ObjectError::Nothing));
+        }
         let ext = match elf.section(".BTF.ext") {
             Some((_, section)) if btf.is_some() => ext::Ext::parse(section.data)?,
             _ => ext::Ext::default(),
         };
-        maps.add_initial_values(&elf)?;
+        maps.add_initial_values(&elf);
         reloc::resolve(&elf, &maps, &externs, &mut functions);
         let mut relocations = Vec::new();
         if let Some(btf) = &btf {
@@ -108,6 +106,7 @@ impl<'a> Object<'a> {
             license: license(&elf),
             btf: raw_btf,
             functions,
+            left_out: maps.left_out(),
             maps: maps.list,
             data,
             externs: externs.list,
@@ -135,6 +134,19 @@ impl Object<'_> {
     /// Whether an instruction takes the address of extern `index`.
     pub(crate) fn takes_address(&self, index: usize) -> bool {
         self.constants().any(|r| r == Ref::Extern(index))
+    }
+
+    /// Whether what an instruction loads says what there is: whether a type, a field or an enumerator exists, the address of a
+    /// kernel symbol that may be missing.
+    pub(crate) fn is_question(&self, reference: Ref) -> bool {
+        match reference {
+            Ref::Core(index) => {
+                let kind = self.relocations[index].kind;
+                CORE_KINDS[kind as usize].0.contains("exists") || kind == core::TYPE_MATCHES
+            }
+            Ref::Extern(index) => self.externs[index].weak,
+            _ => false,
+        }
     }
 
     /// The maps whose first element's address is taken.

@@ -13,18 +13,52 @@ use crate::Options;
 use crate::error::{Error, ObjectError, Result};
 use crate::isa::decode::{SLOT, decode};
 
-/// Reads all code; at least one function is a program.
+/// Reads all code.
 pub(super) fn read(elf: &Elf<'_>, options: &Options) -> Result<Vec<Function>> {
     let mut functions = Vec::new();
     for (index, section) in elf.sections.iter().enumerate() {
         if section.code && !section.data.is_empty() {
-            read_section(elf, index, section, options, &mut functions)?;
+            read_section(elf, index, section, options, &mut functions);
         }
     }
-    if functions.iter().all(|f: &Function| f.program.is_none()) {
-        return Err(Error::new(ObjectError::NoPrograms));
+    for (wanted, ty) in &options.section_types {
+        if sections::find(ty).is_none() {
+            let error = ObjectError::NoSuchType(wanted.clone(), ty.clone());
+            return Err(Error::new(error));
+        }
+        let is_it = |f: &Function| f.name == *wanted || bare(&f.section) == wanted;
+        if !functions.iter().any(is_it) {
+            return Err(Error::new(ObjectError::NoSuchSection(wanted.clone())));
+        }
     }
+    select(&mut functions, options)?;
     Ok(functions)
+}
+
+/// Leaves out the programs that are not wanted.
+fn select(functions: &mut [Function], options: &Options) -> Result<()> {
+    for wanted in options.programs.iter().chain(&options.skip) {
+        let programs = || functions.iter().filter(|f| f.is_program());
+        if !programs().any(|f| f.name == *wanted) {
+            let names = programs().map(|f| f.name.clone()).collect();
+            let error = ObjectError::NoSuchProgram(wanted.clone(), names);
+            return Err(Error::new(error));
+        }
+    }
+    for function in functions.iter_mut().filter(|f| f.is_program()) {
+        let is_it = |name: &String| *name == function.name;
+        let all = options.programs.is_empty();
+        let wanted = all || options.programs.iter().any(is_it);
+        if !wanted || options.skip.iter().any(is_it) {
+            function.refuse(Error::new(ObjectError::LeftOut));
+        }
+    }
+    Ok(())
+}
+
+/// A section's name without the mark of what is not loaded by default.
+fn bare(section: &str) -> &str {
+    section.strip_prefix('?').unwrap_or(section)
 }
 
 fn read_section(
@@ -33,37 +67,37 @@ fn read_section(
     section: &Section<'_>,
     options: &Options,
     functions: &mut Vec<Function>,
-) -> Result<()> {
+) {
     let cut = || Error::new(ObjectError::CodeSize(section.name.to_owned()));
     for range in ranges(elf, index, section) {
         let code = section.data.get(range.start..range.end);
         let code = code.filter(|c| {
             !c.is_empty() && c.len().is_multiple_of(SLOT) && range.start.is_multiple_of(SLOT)
         });
-        let code = code.ok_or_else(|| cut().in_program(&range.name))?;
-        let subprogram = range.local || section.name == ".text";
-        let program = if subprogram {
-            None
-        } else {
-            Some(Program::of(section.name, options)?)
-        };
-        let (insns, broken) = match decode(code) {
+        let decoded = code.ok_or_else(cut).and_then(decode);
+        let (insns, broken) = match decoded {
             Ok(insns) => (insns, None),
             Err(error) => (Vec::new(), Some(error.in_program(&range.name))),
+        };
+        let subprogram = range.local || section.name == ".text";
+        let program = (!subprogram).then(|| Program::of(section.name, &range.name, options));
+        let (program, refused) = match program.transpose() {
+            Ok(program) => (program, None),
+            Err(error) => (None, Some(error.in_program(&range.name))),
         };
         functions.push(Function {
             insns,
             broken,
+            refused,
             name: range.name,
             section: section.name.to_owned(),
             section_index: index,
             offset: range.start,
-            slots: (code.len() / SLOT) as u32,
+            slots: (code.unwrap_or_default().len() / SLOT) as u32,
             lines: Vec::new(),
             program,
         });
     }
-    Ok(())
 }
 
 struct Range {
@@ -109,13 +143,11 @@ fn ranges(elf: &Elf<'_>, index: usize, section: &Section<'_>) -> Vec<Range> {
 }
 
 impl Program {
-    /// What section `section` says.
-    pub(super) fn of(section: &str, options: &Options) -> Result<Self> {
-        let (name, autoload) = match section.strip_prefix('?') {
-            Some(name) => (name, false),
-            None => (section, true),
-        };
-        let renamed = options.section_types.iter().find(|(from, _)| from == name);
+    /// What section `section` says of `function`.
+    pub(super) fn of(section: &str, function: &str, options: &Options) -> Result<Self> {
+        let (name, autoload) = (bare(section), !section.starts_with('?'));
+        let mut renamed = options.section_types.iter();
+        let renamed = renamed.find(|(from, _)| from == name || from == function);
         let name = renamed.map_or(name, |(_, to)| to);
         let (row, target) =
             sections::find(name).ok_or_else(|| ObjectError::Section(section.to_owned()))?;

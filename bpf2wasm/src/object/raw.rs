@@ -46,7 +46,7 @@ impl Object<'_> {
         if !raw.code.len().is_multiple_of(SLOT) {
             return Err(Error::new(ObjectError::CodeSize(raw.section.to_owned())));
         }
-        let program = Program::of(raw.section, options)?;
+        let program = Program::of(raw.section, name, options)?;
         let insns = decode(raw.code).map_err(|e| e.in_program(name))?;
         let starts = starts(&insns).map_err(|e| e.in_program(name))?;
         let mut functions = Vec::new();
@@ -79,6 +79,7 @@ impl Object<'_> {
                 slots: end - start,
                 lines: Vec::new(),
                 broken: None,
+                refused: None,
                 program: program.take(),
                 name: label,
             });
@@ -88,6 +89,7 @@ impl Object<'_> {
             btf: &[],
             functions,
             maps: raw.maps.to_vec(),
+            left_out: Vec::new(),
             data: Vec::new(),
             externs: Vec::new(),
             relocations: Vec::new(),

@@ -127,6 +127,14 @@ impl Resolver<'_> {
             Some(Place::Map(map)) => Ok(Ref::Map(map)),
             Some(Place::Data(map, offset)) => Ok(Ref::Data(map, offset)),
             None => {
+                if let Some(map) = self.maps.data(section) {
+                    let (name, size) = (map.name.clone(), map.value_size);
+                    let outside = ReferenceError::Outside(name, offset as i64, size);
+                    return Err(Error::new(outside));
+                }
+                if let Some(why) = self.maps.broken(section, offset) {
+                    return Err(why.clone());
+                }
                 let start = self.starts.get(&(section, offset as usize));
                 start.map(|f| Ref::Function(*f)).ok_or_else(unknown)
             }

@@ -8,3 +8,4 @@ mod properties;
 mod reject;
 mod semantics;
 mod support;
+mod verdicts;

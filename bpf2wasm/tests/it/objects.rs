@@ -132,7 +132,7 @@ fn data_is_found_at_symbol_plus_addend() {
 }
 
 /// `tests/objects/NAME.bpf.c`, compiled.
-fn compiled(name: &str) -> Vec<u8> {
+pub(crate) fn compiled(name: &str) -> Vec<u8> {
     let source = format!("{}/tests/objects/{name}.bpf.c", env!("CARGO_MANIFEST_DIR"));
     let out = std::env::temp_dir().join(format!("{name}-{}.o", std::process::id()));
     let include = "-I/usr/include/x86_64-linux-gnu";

@@ -87,24 +87,38 @@ fn executables_with_several_objects() {
 
 #[test]
 fn objects_without_what_is_needed() {
-    assert_eq!(refusal(&Builder::new().build()), "x.bpf.o: no programs");
+    let nothing = "x.bpf.o: neither programs nor maps";
+    assert_eq!(refusal(&Builder::new().build()), nothing);
     let subprogram = Builder::new().function(".text", "f", EXIT).build();
-    assert_eq!(refusal(&subprogram), "x.bpf.o: no programs");
+    assert_eq!(refusal(&subprogram), nothing);
     let custom = Builder::new().function("mine", "f", EXIT).build();
     assert_eq!(
         refusal(&custom),
-        "x.bpf.o: section \"mine\" is of no supported program type"
+        "x.bpf.o: program f: section \"mine\" is of no supported program type"
     );
-    let options = Options {
-        section_types: vec![("mine".into(), "kprobe/vfs_read".into())],
-        ..Options::default()
+    let typed = |what: &str, ty: &str| {
+        let options = Options {
+            section_types: vec![(what.into(), ty.into())],
+            ..Options::default()
+        };
+        convert(&custom, "x", &options)
     };
-    let converted = convert(&custom, "x", &options).unwrap();
-    assert_eq!(converted.manifest.programs[0].export, "kprobe:vfs_read:pre");
+    for what in ["mine", "f"] {
+        let converted = typed(what, "kprobe/vfs_read").unwrap();
+        assert_eq!(converted.manifest.programs[0].export, "kprobe:vfs_read:pre");
+    }
+    assert_eq!(
+        typed("yours", "kprobe/f").unwrap_err().to_string(),
+        "x: \"yours\", for which a type is given, is no section or program of it"
+    );
+    assert_eq!(
+        typed("mine", "theirs").unwrap_err().to_string(),
+        "x: type \"theirs\", given for \"mine\", is no program type's section"
+    );
     let ops = Builder::new()
         .function("struct_ops/init", "f", EXIT)
         .build();
-    assert!(refusal(&ops).starts_with("x.bpf.o: struct_ops is not supported"));
+    assert!(refusal(&ops).starts_with("x.bpf.o: program f: struct_ops is not supported"));
     let cut = Builder::new().code("xdp", "f", &[0x95, 0, 0, 0]).build();
     assert_eq!(
         refusal(&cut),
@@ -123,18 +137,24 @@ fn maps_that_make_no_sense() {
     let with = |words, size| {
         let maps = definition(words);
         let object = Builder::new()
-            .function("xdp", "f", EXIT)
+            .function("xdp", "f", "lddw r1, 0\nmov r0, 0\nexit")
+            .function("kprobe/x", "g", EXIT)
             .data("maps", &maps[..size]);
-        object.variable("maps", "m", 0, 20).build()
+        let object = object.variable("maps", "m", 0, 20);
+        let object = object.relocate("xdp", 0, "m", 1).build();
+        convert(&object, "x", &Options::default()).expect("g converts")
     };
-    assert_eq!(
-        refusal(&with([99, 4, 4, 1, 0], 20)),
-        "x.bpf.o: map \"m\": unknown map type 99"
-    );
-    assert_eq!(
-        refusal(&with([2, 4, 4, 1, 0], 12)),
-        "x.bpf.o: map \"m\": cut short"
-    );
+    for (words, size, why) in [
+        ([99, 4, 4, 1, 0], 20, "map \"m\": unknown map type 99"),
+        ([2, 4, 4, 1, 0], 12, "map \"m\": cut short"),
+    ] {
+        let converted = with(words, size);
+        // The program that uses it is refused, and no other.
+        let refused = format!("program f, insn 0: {why}");
+        assert_eq!(converted.manifest.refused[0].why, refused);
+        assert_eq!(converted.manifest.programs[0].name, "g");
+        assert_eq!(converted.summary.left_out, [why]);
+    }
     let untyped = Builder::new()
         .function("xdp", "f", EXIT)
         .data(".maps", &[0; 32])
@@ -145,19 +165,6 @@ fn maps_that_make_no_sense() {
 
 #[test]
 fn references_to_nothing() {
-    let program = "mov r1, 0\ncall 9999\nexit";
-    let helper = Builder::new()
-        .function("kprobe/vfs_read", "f", program)
-        .build();
-    assert_eq!(
-        refusal(&helper),
-        "x.bpf.o: program f, insn 1: call of unknown helper 9999"
-    );
-    let options = Options {
-        stub_unknown_helpers: true,
-        ..Options::default()
-    };
-    assert!(convert(&helper, "x", &options).is_ok());
     let load = Builder::new().function("xdp", "f", "lddw r1, 0\nmov r0, 0\nexit");
     let symbol = |number| {
         let load = Builder::new().function("xdp", "f", "lddw r1, 0\nmov r0, 0\nexit");

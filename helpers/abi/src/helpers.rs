@@ -8,6 +8,8 @@
 //! **To add a helper**: add its row here, then its implementation in `helpers/src/calls/`, and `here` to its row: what this
 //! version's runtimes provide is told from the table, by the translator too.
 
+use crate::imports::{PACKET_LOADS, PROBE_LOADS};
+
 /// What the kernel's prototype says an argument is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arg {
@@ -374,7 +376,7 @@ pub const KFUNCS: &[&str] = &[
 /// Whether this version's runtimes provide the function that a module imports as `module.name`.
 pub fn is_provided(module: &str, name: &str) -> bool {
     match module {
-        crate::imports::BPF => by_name(name).is_none_or(|row| row.provided),
+        crate::imports::BPF => by_name(name).map_or_else(|| is_load(name), |row| row.provided),
         crate::imports::KFUNC => KFUNCS.contains(&name),
         _ => true,
     }
@@ -395,17 +397,19 @@ pub fn is_gpl_compatible(licence: &str) -> bool {
     GPL_COMPATIBLE.contains(&licence)
 }
 
-/// Whether only programs under a GPL-compatible licence may import `module.name`: helpers that say so, kernel functions, and
-/// loads of kernel memory, which do what `probe_read_kernel` does.
+/// Whether only programs under a GPL-compatible licence may import `module.name`: helpers that say so, and kernel functions.
 pub fn is_gpl_only(module: &str, name: &str) -> bool {
     match module {
-        crate::imports::BPF => {
-            let is_load = || crate::imports::PROBE_LOADS.iter().any(|row| row.0 == name);
-            by_name(name).map_or_else(is_load, |row| row.gpl_only)
-        }
+        crate::imports::BPF => by_name(name).is_some_and(|row| row.gpl_only),
         crate::imports::KFUNC => true,
         _ => false,
     }
+}
+
+/// Whether `bpf.name` is no helper, but a load that translated code has done for it.
+fn is_load(name: &str) -> bool {
+    let mut loads = PROBE_LOADS.iter().chain(PACKET_LOADS);
+    loads.any(|row| row.0 == name)
 }
 
 #[cfg(test)]

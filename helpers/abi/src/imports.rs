@@ -19,6 +19,7 @@
 //! | `core` | see [`crate::manifest::CoreRelocation`] | global i64 | value of a CO-RE relocation, or [`resized`], or [`POISON`] |
 //! | `ksym` | extern's name | global i64 | address of a kernel symbol; an unresolved weak one is 0 |
 //! | `kfunc` | kernel function's name | func (i64 × 5) → i64 | |
+//! | `provided` | `bpf.NAME` or `kfunc.NAME` | global i64 | whether that function is there to be called: 1, or 0 |
 //!
 //! `.kconfig` externs are no imports: as in libbpf they are variables of a data section, `map..kconfig`,
 //! that the loader fills before load.
@@ -55,9 +56,11 @@ pub const CORE: &str = "core";
 pub const KSYM: &str = "ksym";
 /// Kernel functions.
 pub const KFUNC: &str = "kfunc";
+/// Whether functions are there that the runtimes of the translator's version lack.
+pub const PROVIDED: &str = "provided";
 
 /// The import modules whose globals are values that the loader computes.
-pub const VALUE_MODULES: &[&str] = &[MAP, MAP_VALUE, MAP_ENTRIES, MAP_APART, CORE, KSYM];
+pub const VALUE_MODULES: &[&str] = &[MAP, MAP_VALUE, MAP_ENTRIES, MAP_APART, CORE, KSYM, PROVIDED];
 
 /// The export of the function table, where a module has one.
 pub const CALLBACKS: &str = "callbacks";

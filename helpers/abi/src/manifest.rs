@@ -1,11 +1,13 @@
 //! What a translated module says about itself: the JSON in its `bpf2wasm.manifest` custom section.
 //!
-//! The kernel module never reads it; the loader does, and trusts it no further than the kernel's
-//! own checks go.
+//! The kernel module never reads it, but for the licence, which has a section of its own; the loader does, and trusts it no
+//! further than the kernel's own checks go.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::map_types::MapType;
 use crate::sections::Attach;
 
 /// Custom section of the manifest.
@@ -14,6 +16,8 @@ pub const SECTION: &str = "bpf2wasm.manifest";
 pub const BTF_SECTION: &str = ".BTF";
 /// Custom section of the initial bytes of all data sections; [`DataSection::init`] points into it.
 pub const DATA_SECTION: &str = "bpf2wasm.data";
+/// Custom section of the licence's text, as in the object's `license` section: what the kernel module reads.
+pub const LICENSE_SECTION: &str = "bpf2wasm.license";
 /// Custom section of the source lines ([`Lines`], JSON); absent where the object has none.
 pub const LINES_SECTION: &str = "bpf2wasm.lines";
 /// Custom section of what maps send ([`Sent`] each, JSON); absent where none sends anything.
@@ -45,6 +49,9 @@ manifest! {
         license: String,
         /// Programs, in the object's order.
         programs: Vec<Program>,
+        /// Programs of the object that are not among them.
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+        refused: Vec<Refused>,
         /// Maps and data sections, in the order of their imports.
         maps: Vec<Map>,
         /// CO-RE relocations, in the order of their imports.
@@ -76,6 +83,33 @@ manifest! {
         sleepable: bool,
         /// How many bytes of the context the program reads at most; `None` if not known.
         context: Option<u32>,
+        /// Maps that it uses, by index; no data sections.
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+        maps: Vec<u32>,
+        /// What it calls that the runtimes of the translator's version lack. Reaching such a call traps, unless the
+        /// runtime has it after all ([`crate::imports::PROVIDED`]).
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+        lacks: Vec<Lack>,
+    }
+
+    /// A program that was not translated.
+    Refused {
+        /// The function's name in the object.
+        name: String,
+        /// The section as written, `?` included.
+        section: String,
+        /// Why.
+        why: String,
+    }
+
+    /// A call of what the runtimes of the translator's version lack.
+    Lack {
+        /// What is called: an import (`bpf.NAME`, `kfunc.NAME`), or `helper NUMBER` that is in no table.
+        callee: String,
+        /// Where.
+        site: u32,
+        /// Whether it is only reached by way of a question of what there is (`bpf_core_*_exists`, `bpf_ksym_exists`).
+        guarded: bool,
     }
 
     /// A map, or a data section, which is an array map of one element.
@@ -268,6 +302,21 @@ impl From<Stored> for StoredRow {
             value,
         } = stored;
         (at, size, content, member, value)
+    }
+}
+
+impl Manifest {
+    /// Maps that `program` uses of types that this version's runtimes lack, in words.
+    pub fn lacking_maps(&self, program: &Program) -> Vec<String> {
+        let used = program.maps.iter();
+        let used = used.filter_map(|index| self.maps.get(*index as usize));
+        used.filter_map(|map| {
+            let ty = MapType::from_id(map.map_type);
+            let lacks = ty.is_none_or(|ty| !ty.is_provided());
+            let ty = ty.map_or("of an unknown type", MapType::name);
+            lacks.then(|| format!("{} ({ty})", map.name))
+        })
+        .collect()
     }
 }
 

@@ -62,6 +62,8 @@ struct Attempt {
     /// Whether the user asked for this very one.
     named: bool,
     attachment: Attachment,
+    /// Maps that it uses.
+    maps: Vec<String>,
 }
 
 /// What was decided about one program.
@@ -125,7 +127,11 @@ impl Plan {
         };
         let moved = choice.sections.iter().map(|(name, _)| name);
         let marked = choice.cookies.iter().map(|(name, _)| name);
+        let refused = input.manifest.as_ref().map_or(&[][..], |m| &m.refused);
         for name in choice.programs.iter().chain(moved).chain(marked) {
+            if let Some(refused) = refused.iter().find(|refused| refused.name == *name) {
+                return Err(Error::Cannot(name.clone(), refused.why.clone()));
+            }
             if !candidates.iter().any(|c| c.is(name)) {
                 let known = candidates.iter().map(|c| c.name.clone()).collect();
                 return Err(Error::NoSuchProgram(name.clone(), known));
@@ -144,6 +150,12 @@ impl Plan {
             ..
         } = &mut plan;
         attempts.sort_by_key(|attempt| rank(alternatives, &attempt.name));
+        plan.decisions
+            .extend(refused.iter().map(|refused| Decision {
+                program: refused.name.clone(),
+                attached: false,
+                reason: format!("not translated: {}", refused.why),
+            }));
         plan.settle(|_| Ok(()))?;
         Ok(plan)
     }
@@ -159,6 +171,7 @@ impl Plan {
     /// Attaches programs of `module`. One that the device refuses makes room for its alternative, unless it is named:
     /// then nothing stays attached. `maps` are those of the module's sandbox.
     pub fn attach(&mut self, module: &Module, maps: &[Map]) -> Result<Vec<Link>, Error> {
+        self.withhold(maps)?;
         let mut links = Vec::new();
         let mut specs = usdt::Specs::new(maps);
         self.settle(|attachment| {
@@ -166,6 +179,26 @@ impl Plan {
             Ok(())
         })?;
         Ok(links)
+    }
+
+    /// Takes back what uses maps that are not among `maps`: they were not made.
+    fn withhold(&mut self, maps: &[Map]) -> Result<(), Error> {
+        let is_absent = |name: &&String| !maps.iter().any(|map| map.name() == **name);
+        let (mut kept, decisions) = (Vec::new(), &mut self.decisions);
+        for attempt in std::mem::take(&mut self.attempts) {
+            let Some(map) = attempt.maps.iter().find(is_absent) else {
+                kept.push(attempt);
+                continue;
+            };
+            let why = format!("its map {map} is not there: the runtime could not make it");
+            if attempt.named {
+                return Err(Error::Cannot(attempt.name, why));
+            }
+            let decision = &mut decisions[attempt.decision];
+            (decision.attached, decision.reason) = (false, why);
+        }
+        self.attempts = kept;
+        Ok(())
     }
 
     /// Notes what `candidate` could be attached to, or why it is not.
@@ -179,7 +212,11 @@ impl Plan {
             (true, true) => candidate.autoload,
         };
         let Candidate {
-            name, export, link, ..
+            name,
+            export,
+            link,
+            maps,
+            ..
         } = candidate;
         // What is not wanted is not looked up in the kernel, which takes longer than to load most tools.
         let reason = match wanted.then(link) {
@@ -193,6 +230,7 @@ impl Plan {
                     name,
                     named,
                     attachment,
+                    maps,
                 });
                 String::new()
             }
@@ -253,6 +291,7 @@ struct Candidate<'a> {
     name: String,
     export: String,
     autoload: bool,
+    maps: Vec<String>,
     link: Box<dyn FnOnce() -> Result<Attachment, String> + 'a>,
 }
 
@@ -286,10 +325,18 @@ fn translated<'a>(
             name: program.name.clone(),
             export: program.export.clone(),
             autoload: program.autoload || section.is_some(),
+            maps: used(manifest, &program),
             link: Box::new(move || place::attachment(&program, choice, kernel, layout)),
         })
     };
     manifest.programs.iter().map(candidate).collect()
+}
+
+/// Names of the maps that `program` uses.
+fn used(manifest: &Manifest, program: &Program) -> Vec<String> {
+    let maps = program.maps.iter();
+    let maps = maps.filter_map(|index| manifest.maps.get(*index as usize));
+    maps.map(|map| map.name.clone()).collect()
 }
 
 fn hand_written(input: &Input) -> Vec<Candidate<'static>> {
@@ -299,6 +346,7 @@ fn hand_written(input: &Input) -> Vec<Candidate<'static>> {
             name: export.clone(),
             export: export.clone(),
             autoload: true,
+            maps: Vec::new(),
             link: Box::new(|| link.map(Attachment::from)),
         })
     };
@@ -327,6 +375,8 @@ mod tests {
             autoload,
             sleepable: false,
             context: Some(0),
+            maps: vec![],
+            lacks: vec![],
         }
     }
 
@@ -345,6 +395,7 @@ mod tests {
             object: String::new(),
             license: String::new(),
             programs,
+            refused: vec![],
             maps: vec![],
             relocations: vec![],
             externs: vec![],
@@ -357,6 +408,7 @@ mod tests {
             manifest: Some(manifest),
             interface: Interface::default(),
             object: None,
+            refusal: None,
         };
         Plan::new(&input, choice)
     }

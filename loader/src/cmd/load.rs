@@ -9,6 +9,7 @@ use loader::open::Input;
 use loader::probe::find;
 use loader::profile::Profile;
 use loader::settings::Settings;
+use loader::warnings;
 use serde_json::json;
 
 use super::{Output, device};
@@ -113,6 +114,10 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
         info.programs,
         loaded.maps.len()
     );
+    let warnings = warnings::of(&input);
+    for warning in &warnings {
+        text += &format!("  warning: {warning}\n");
+    }
     for note in &notes {
         text += &format!("  note: {note}\n");
     }
@@ -124,6 +129,7 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
         "maps": loaded.maps.len(),
         "memory": memory,
         "notes": notes,
+        "warnings": warnings,
     });
     Ok(Output { text, json })
 }

@@ -24,7 +24,7 @@ mod unload;
 
 use std::io::{self, Write};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loader::attach::Decision;
 use loader::device::Device;
@@ -154,10 +154,10 @@ impl Output {
             false if self.text.is_empty() => Ok(()),
             false => writeln!(out, "{}", self.text.trim_end()),
         };
-        match result {
+        match result.and_then(|()| out.flush()) {
             // Whoever closed the pipe has seen enough.
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            other => Ok(other.map(|()| true)?),
+            other => other.map(|()| true).context("standard output"),
         }
     }
 }

@@ -13,6 +13,7 @@ use loader::probe::{Probe, Running};
 use loader::runtime::Runtime;
 use loader::session::Count;
 use loader::show::{self, Symbols, View};
+use loader::warnings;
 use serde_json::{Value, json};
 
 use super::activate::Which;
@@ -65,6 +66,7 @@ fn runtime() -> impl clap::builder::TypedValueParser<Value = Runtime> {
 pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     let probe = args.probe()?;
     let set = probe.profile.set.clone();
+    let mut warnings = warnings::of(&probe.input);
     // Before anything is attached, so that Ctrl-C always ends in order.
     let signals = Interrupt::catch()?;
     let mut running = probe.start()?;
@@ -75,6 +77,10 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
         running.name,
         summary(&decisions, args.which.explain)
     );
+    warnings.retain(|w| runtime == Runtime::KernelWasm && w.concerns(&decisions));
+    for warning in &warnings {
+        eprintln!("  warning   {warning}");
+    }
     for (name, value) in set.iter().filter(|_| args.which.explain) {
         eprintln!("  set       {name} = {value}  (as the tool does, unless --set says otherwise)");
     }
@@ -96,7 +102,9 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     let end = args.duration.map(|duration| Instant::now() + duration);
     screen.follow(&mut running, &signals, args.interval.or(interval), end)?;
     running.session().detach();
-    screen.finish(&mut running, args.which.explain)
+    let mut output = screen.finish(&mut running, args.which.explain)?;
+    output.json["warnings"] = json!(warnings);
+    Ok(output)
 }
 
 impl Args {

@@ -25,8 +25,9 @@ use helpers::maps::{self, Key, MapSpec};
 use helpers::space::{CreatedMap, Space};
 
 use crate::constants;
-use crate::load::{self, created, initial, no_such, shape, spec};
+use crate::load::{self, absent, created, initial, made, shape, spec};
 use crate::open::Input;
+use crate::settings::Settings;
 use crate::values::{self, Placed};
 
 pub use engine::{EngineKind, Trapped};
@@ -86,7 +87,19 @@ pub fn load(
     fuel: u64,
     btf: Option<&Path>,
 ) -> Result<UserSandbox, Error> {
-    let described = input.manifest.as_ref().map_or_else(Vec::new, created);
+    if let Some(why) = &input.refusal {
+        return Err(load::Error::Refused(why.clone()).into());
+    }
+    let mut described = input.manifest.as_ref().map_or_else(Vec::new, created);
+    if let Some(manifest) = &input.manifest {
+        described = made(
+            manifest,
+            described,
+            &Settings::default(),
+            CPUS,
+            &mut Vec::new(),
+        )?;
+    }
     let specs = described.iter().map(|(map, inner)| {
         let spec = spec(map, *inner, CPUS);
         Ok((map.name.clone(), shape(&spec, CPUS)?.0))
@@ -103,7 +116,11 @@ pub fn load(
             let map_number = || specs.iter().position(|(name, _)| *name == element.name);
             let program_number = || programs.iter().position(|p| p.name == element.name);
             let number = map_number().or_else(program_number);
-            let number = number.ok_or_else(|| no_such(described, element))? as u32 + 1;
+            let Some(number) = number else {
+                absent(input.manifest.as_ref(), described, element)?;
+                continue;
+            };
+            let number = number as u32 + 1;
             sandbox.set(map, element.index, &number.to_ne_bytes())?;
         }
     }

@@ -14,5 +14,5 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut script = Vec::new();
     let mut command = crate::Cli::command();
     generate(args.shell, &mut command, "bpf2wasm", &mut script);
-    Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
+    crate::output::write(&script)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::io::Write as _;
 
 use anyhow::{Result, bail};
 use bpf2wasm::{Converted, Listing, convert, list};
@@ -46,7 +47,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             None
         } else {
             convert(object.bytes, name, &options)
-                .inspect_err(|error| eprintln!("bpf2wasm: no wasm: {error}"))
+                .inspect_err(|error| {
+                    let _ = writeln!(std::io::stderr(), "bpf2wasm: no wasm: {error}");
+                })
                 .ok()
         };
         let wasm = converted.as_ref().map(by_site).transpose()?;

@@ -14,12 +14,15 @@ pub(crate) struct Input {
     /// Which of several embedded objects
     #[arg(long, value_name = "NAME|INDEX")]
     object: Option<String>,
-    /// Treat section SECTION as if it were called AS (e.g. `mysection=kprobe/vfs_read`)
+    /// Treat a section, or a program, as if its section were called AS (e.g. `mysection=kprobe/vfs_read`)
     #[arg(long = "type", value_name = "SECTION=AS", value_parser = section_type)]
     types: Vec<(String, String)>,
-    /// Translate calls of unknown helpers to traps
-    #[arg(long)]
-    stub_unknown_helpers: bool,
+    /// Only this program, and others that are named so
+    #[arg(long = "program", value_name = "NAME")]
+    programs: Vec<String>,
+    /// Not this program
+    #[arg(long, value_name = "NAME")]
+    skip: Vec<String>,
 }
 
 fn section_type(text: &str) -> Result<(String, String), String> {
@@ -36,35 +39,48 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
             .context("standard input")?;
         return Ok(bytes);
     }
-    std::fs::read(path).with_context(|| path.display().to_string())
+    std::fs::read(path).with_context(|| label(path))
+}
+
+/// What messages call an input.
+fn label(path: &Path) -> String {
+    match path == Path::new("-") {
+        true => "standard input".to_owned(),
+        false => path.display().to_string(),
+    }
 }
 
 impl Input {
     /// Calls `f` with the chosen object and what to call it: the file's name, and the object's if there are several.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&Embedded<'_>, &str) -> Result<T>) -> Result<T> {
         let bytes = read(&self.input)?;
-        let file = self
-            .input
-            .file_name()
-            .unwrap_or(self.input.as_os_str())
-            .to_string_lossy()
-            .into_owned();
-        let objects = embedded_objects(&bytes).with_context(|| file.clone())?;
+        let label = label(&self.input);
+        let objects = embedded_objects(&bytes).with_context(|| label.clone())?;
         let several = objects.len() > 1;
-        let object = pick(objects, self.object.as_deref()).with_context(|| file.clone())?;
-        let name = if several {
-            format!("{file}:{}", object.name)
-        } else {
-            file
+        let object = pick(objects, self.object.as_deref()).with_context(|| label.clone())?;
+        let file = self.input.file_name().unwrap_or(self.input.as_os_str());
+        let with = |file: &str| match several {
+            true => format!("{file}:{}", object.name),
+            false => file.to_owned(),
         };
-        f(&object, &name)
+        let (name, label) = (with(&file.to_string_lossy()), with(&label));
+        // The manifest has the file's name; messages have the path.
+        f(&object, &name).map_err(|error| match error.downcast::<bpf2wasm::Error>() {
+            Ok(error) => bpf2wasm::Error {
+                object: Some(label),
+                ..error
+            }
+            .into(),
+            Err(other) => other,
+        })
     }
 
     /// The translator's options.
     pub(crate) fn options(&self) -> Options {
         let mut options = Options::default();
         options.section_types.clone_from(&self.types);
-        options.stub_unknown_helpers = self.stub_unknown_helpers;
+        options.programs.clone_from(&self.programs);
+        options.skip.clone_from(&self.skip);
         options
     }
 }

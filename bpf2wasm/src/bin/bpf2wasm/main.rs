@@ -10,6 +10,7 @@ mod inspect;
 mod man;
 mod output;
 
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -26,7 +27,7 @@ struct Cli {
 enum Verb {
     /// Translate an object, or one that an executable embeds
     Convert(convert::Args),
-    /// Say which programs can be translated, without writing
+    /// Say of each program whether it can be translated, and what of it will trap
     Check(check::Args),
     /// Show what an object or a translated module holds
     Inspect(inspect::Args),
@@ -42,7 +43,11 @@ enum Verb {
 
 /// Exit code 1: the input is refused; 2 (clap's): the command line is.
 fn main() -> ExitCode {
-    let result = match Cli::parse().verb {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return told(&usage),
+    };
+    let result = match cli.verb {
         Verb::Convert(args) => convert::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
@@ -54,8 +59,20 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bpf2wasm: {error:#}");
+            // Where nobody can read it, the exit code says it alone.
+            let _ = writeln!(io::stderr(), "bpf2wasm: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints help, or what is wrong with the command line.
+fn told(usage: &clap::Error) -> ExitCode {
+    match usage.print() {
+        Err(e) if !usage.use_stderr() && e.kind() != ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "bpf2wasm: standard output: {e}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::from(usage.exit_code() as u8),
     }
 }

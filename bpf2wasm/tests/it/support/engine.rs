@@ -166,6 +166,10 @@ fn global(
             let known = core.iter().find(|(part, _)| name.contains(part));
             Val::I64(known.map_or(abi::imports::POISON, |(_, value)| *value))
         }
+        "provided" => {
+            let known = core.iter().find(|(part, _)| name == *part);
+            Val::I64(known.map_or(0, |(_, value)| *value))
+        }
         _ => Val::I64(0),
     }
 }
