@@ -8,6 +8,7 @@
 //! * [`calls`]: one function per helper, found by the helper's id.
 //! * [`atomics`]: the read-modify-write operations that plain wasm lacks.
 //! * [`imports`]: all of these by import name, for engines.
+//! * [`licence`]: what licence a module declares.
 //! * [`native`]: what native code is, and how it calls them.
 //!
 //! **Invariant:** every address and length that comes from a guest becomes bytes in one place only,
@@ -24,6 +25,7 @@ pub mod calls;
 pub mod guest;
 pub mod host;
 pub mod imports;
+pub mod licence;
 mod lock;
 pub mod maps;
 pub mod native;

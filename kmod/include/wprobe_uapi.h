@@ -138,7 +138,7 @@ struct wprobe_map_create {
 	__u64 log_size; /* in: its size */
 }; /* 136 bytes */
 
-/* Loads a wasm module into a sandbox. */
+/* Loads a wasm module into a sandbox. Its licence is the text of its custom section bpf2wasm.license: under one that is not GPL-compatible, or without, it may not import what the kernel offers to GPL-compatible programs only. */
 struct wprobe_module_load {
 	__u8 name[WPROBE_NAME_SIZE]; /* in: its name, NUL-terminated */
 	__u64 wasm; /* in: address of the wasm bytes */

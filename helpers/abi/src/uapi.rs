@@ -189,7 +189,7 @@ uapi! {
         log_size: u64,
     }
 
-    #[doc = "Loads a wasm module into a sandbox."]
+    #[doc = "Loads a wasm module into a sandbox. Its licence is the text of its custom section bpf2wasm.license: under one that is not GPL-compatible, or without, it may not import what the kernel offers to GPL-compatible programs only."]
     ModuleLoad {
         #[doc = "in: its name, NUL-terminated"]
         name: [u8; NAME_SIZE],

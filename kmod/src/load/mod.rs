@@ -12,6 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use abi::helpers::{is_gpl_compatible, is_gpl_only};
 use abi::imports::CALLBACKS;
 use abi::layout;
 use abi::traps::Trap;
@@ -59,6 +60,8 @@ pub(crate) enum LoadError {
     Import(ImportError),
     /// Its start function did not end well.
     StartTrapped(Trap),
+    /// It imports what is for modules under a GPL-compatible licence.
+    Licence { import: String, licence: String },
     /// It could not be instantiated for another reason.
     Instantiate(Error),
     /// The sandbox has seen too many modules.
@@ -85,6 +88,10 @@ impl fmt::Display for LoadError {
             Self::Invalid(error) => write!(f, "module does not validate: {error}"),
             Self::Import(error) => error.fmt(f),
             Self::StartTrapped(trap) => write!(f, "start function: {}", trap.text()),
+            Self::Licence { import, licence } => write!(
+                f,
+                "import {import}: for modules under a GPL-compatible licence, and this one's is {licence:?}"
+            ),
             Self::Instantiate(error) => write!(f, "module cannot be instantiated: {error}"),
             Self::TooMany => write!(
                 f,
@@ -200,6 +207,24 @@ fn build(sandbox: &Sandbox, wasm: &[u8], fuel: u64) -> Result<Built, LoadError> 
     build_exclusive(&sandbox.account, wasm, fuel)
 }
 
+/// Refuses what the kernel offers only under a GPL-compatible licence to a module that declares another, or none.
+fn licensed<'i>(
+    wasm: &[u8],
+    mut imports: impl Iterator<Item = (&'i str, &'i str)>,
+) -> Result<(), LoadError> {
+    let licence = helpers::licence::of(wasm);
+    if is_gpl_compatible(licence) {
+        return Ok(());
+    }
+    match imports.find(|(module, name)| is_gpl_only(module, name)) {
+        None => Ok(()),
+        Some((module, name)) => Err(LoadError::Licence {
+            import: format!("{module}.{name}"),
+            licence: licence.to_string(),
+        }),
+    }
+}
+
 fn lock(cpu: &CpuSlot) -> Result<SlotGuard<'_>, LoadError> {
     cpu.slot.lock().ok_or(LoadError::Poisoned)
 }
@@ -231,6 +256,7 @@ fn build_shared(
     wasm: &[u8],
     first: Code,
 ) -> Result<Built, LoadError> {
+    licensed(wasm, first.imports().map(|i| (i.module(), i.name())))?;
     let missing = imports::missing(&first);
     let mut first = Some(first);
     let mut funcs: Vec<NamedPrograms> = Vec::new();

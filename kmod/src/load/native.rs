@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use abi::uapi::Resource;
 
-use super::{Built, LoadError, MAX_IMPORTS, is_attachable, lock, program};
+use super::{Built, LoadError, MAX_IMPORTS, is_attachable, licensed, lock, program};
 use crate::engine::native::code::{self, Code, NativeError};
 use crate::engine::slot::Callbacks;
 use crate::engine::{Function, native};
@@ -30,6 +30,7 @@ pub(super) fn build(sandbox: &Sandbox, wasm: &[u8], bytes: &[u8]) -> Result<Buil
         ..=MAX_IMPORTS => {}
         count => return Err(LoadError::Imports(count)),
     }
+    licensed(wasm, image.imports().map(|i| (i.module, i.name)))?;
     let attachable = image
         .programs()
         .filter(|program| is_attachable(program.name));
