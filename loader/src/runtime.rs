@@ -99,7 +99,15 @@ fn auto(input: &Input, wish: &Wish, streams: &[String]) -> Result<Started> {
                     why: "the kernel's eBPF takes it".to_owned(),
                 });
             }
-            Err(refusal) => format!("{refusal:#}"),
+            Err(refusal) => {
+                let refusal = format!("{refusal:#}");
+                if let Some(policy) = policy(&refusal) {
+                    bail!(
+                        "native eBPF refuses it, which is a matter of {policy}, not of ability, so no other runtime is tried (--runtime kernel-wasm does): {refusal}"
+                    );
+                }
+                refusal
+            }
         },
     };
     let session = wasm(input, wish, streams);
@@ -114,6 +122,33 @@ fn auto(input: &Input, wish: &Wish, streams: &[String]) -> Result<Started> {
         runtime: Runtime::KernelWasm,
         why: format!("not by native eBPF: {first}"),
     })
+}
+
+/// What native eBPF's refusal is a matter of, if somebody decided it: then another runtime is no way round it.
+fn policy(refusal: &str) -> Option<&'static str> {
+    let ended = |errno: i32| refusal.contains(&format!("(os error {errno})"));
+    // The verifier says EACCES of programs that are wrong; attaching, it is about who may.
+    let attaching = refusal.contains("native attach") && ended(libc::EACCES);
+    match () {
+        () if refusal.contains("non-GPL compatible program")
+            || refusal.contains("GPL compatible license") =>
+        {
+            Some("its licence")
+        }
+        () if ended(libc::EPERM) || attaching => Some("permission or lockdown"),
+        () if [
+            libc::ENOKEY,
+            libc::EKEYREJECTED,
+            libc::EKEYEXPIRED,
+            libc::EKEYREVOKED,
+        ]
+        .into_iter()
+        .any(ended) =>
+        {
+            Some("its signature")
+        }
+        () => None,
+    }
 }
 
 fn native(input: &Input, wish: &Wish, streams: &[String]) -> Result<Box<dyn Session>> {
@@ -139,4 +174,28 @@ fn attached(mut session: Box<dyn Session>, streams: &[String]) -> Result<Box<dyn
     }
     session.attach()?;
     Ok(session)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_of_policy_are_told_from_those_of_ability() {
+        let licence = "x: native load: the verifier says: cannot call GPL-restricted function from non-GPL compatible program: Invalid argument (os error 22)";
+        assert_eq!(policy(licence), Some("its licence"));
+        let locked = "x: native load: Operation not permitted (os error 1)";
+        assert_eq!(policy(locked), Some("permission or lockdown"));
+        let paranoid = "p: native attach: Permission denied (os error 13)";
+        assert_eq!(policy(paranoid), Some("permission or lockdown"));
+        let unsigned = "x: native load: Key was rejected by service (os error 129)";
+        assert_eq!(policy(unsigned), Some("its signature"));
+        for ability in [
+            "x: native load: the verifier says: R1 min value is outside of the allowed memory range: Permission denied (os error 13)",
+            "x: native load: Invalid argument (os error 22)",
+            "x: native load: No such file or directory (os error 2)",
+        ] {
+            assert_eq!(policy(ability), None, "{ability}");
+        }
+    }
 }

@@ -77,6 +77,7 @@ impl Native {
 
     /// As [`Native::choose`], with the programs that are attached by default where `choice` names none.
     pub fn open(input: &Input, choice: &Choice, settings: &Settings) -> Result<Self> {
+        let input = &input.as_object()?;
         let plan = Plan::new(input, choice)?;
         let manifest = input.manifest.as_ref();
         let manifest = manifest.context("a hand-written module has no native form")?;
@@ -288,9 +289,12 @@ fn listen(_: PrintLevel, message: String) {
     log.extend(message.lines().map(str::to_owned));
 }
 
-/// The reasons among what libbpf said.
+/// The reasons among what libbpf said, the verifier's own first.
 fn said() -> String {
     let log = LOG.lock().expect("nothing panics here");
+    if let Some(reason) = verifier(&log) {
+        return format!(": the verifier says: {reason}");
+    }
     let is_reason = |line: &&String| {
         ["fail", "invalid", "not allowed"]
             .iter()
@@ -301,6 +305,24 @@ fn said() -> String {
         .filter(is_reason)
         .map(|line| format!("\n  {line}"));
     reasons.collect()
+}
+
+/// The verifier's own reason: what its log ends with, after the instruction at which it gave up.
+fn verifier(log: &[String]) -> Option<String> {
+    let is_count = |line: &String| line.starts_with("processed ") && line.contains(" insns ");
+    let end = log.iter().rposition(is_count)?;
+    let is_code = |line: &str| {
+        let number = line.split_once(": ").map(|(number, _)| number);
+        let is_number = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+        line.starts_with(';')
+            || line.contains("BEGIN PROG LOAD LOG")
+            || number.is_some_and(is_number)
+    };
+    let reason = log[..end].iter().rev().map(|line| line.trim());
+    let mut reason: Vec<_> = reason.take_while(|line| !is_code(line)).collect();
+    reason.retain(|line| !line.is_empty());
+    reason.reverse();
+    (!reason.is_empty()).then(|| reason.join("; "))
 }
 
 /// The kernel's BTF, if it has to be another one for `manifest`'s programs.
@@ -373,5 +395,27 @@ fn is_it(name: &str, own: &str) -> bool {
     match own.starts_with('.') {
         true => name.ends_with(own),
         false => name == own,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifier_s_reason_is_what_its_log_ends_with() {
+        let log = |text: &str| verifier(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        let outside = "libbpf: prog 'p': -- BEGIN PROG LOAD LOG --
+10: (07) r2 += 1                      ; R2_w=scalar()
+; hits++; @ prog.bpf.c:15
+15: (7b) *(u64 *)(r1 +64) = r2
+invalid access to map value, value_size=8 off=64 size=8
+R1 min value is outside of the allowed memory range
+processed 13 insns (limit 1000000) max_states_per_insn 0 total_states 1 peak_states 1 mark_read 1
+-- END PROG LOAD LOG --
+libbpf: prog 'p': failed to load: -13";
+        let reason = "invalid access to map value, value_size=8 off=64 size=8; R1 min value is outside of the allowed memory range";
+        assert_eq!(log(outside).as_deref(), Some(reason));
+        assert_eq!(log("libbpf: map 'm': failed to create: -22"), None);
     }
 }
