@@ -7,11 +7,13 @@ use std::process::Command;
 
 use abi::imports::{BPF, KFUNC};
 use abi::sections::Attach;
+use abi::traps::Trap;
 use anyhow::Result;
-use bpf2wasm::{Converted, Options, convert, embedded_objects};
+use bpf2wasm::{Converted, Options, Raw, assemble, convert, convert_raw, embedded_objects};
 use diff_tests::corpus;
 use helpers::imports::host_function;
-use loader::user::UserHost;
+use loader::open::Input;
+use loader::user::{self, EngineKind, UserHost};
 use wasmparser::{Parser, Payload};
 
 /// Where the share is told.
@@ -83,6 +85,72 @@ fn missing(wasm: &[u8]) -> Result<BTreeSet<String>> {
         }
     }
     Ok(names)
+}
+
+/// Runs every program of Debian's tracing objects in this process, on a context of zeros: whoever traps for want of a helper was said to,
+/// at that place; own variants, which are known to get there, do trap.
+#[test]
+fn who_is_said_to_trap_traps_and_nobody_else_does() {
+    let mut ran = 0;
+    let mut seen = BTreeSet::new();
+    for file in files() {
+        let bytes = fs::read(&file).unwrap_or_default();
+        for object in embedded_objects(&bytes).unwrap_or_default() {
+            if seen.insert(object.bytes.to_vec()) {
+                ran += run_all(object.bytes).unwrap();
+            }
+        }
+    }
+    assert!(ran > 200, "{ran} programs ran");
+}
+
+/// How many programs of `object` ran.
+fn run_all(object: &[u8]) -> Result<usize> {
+    let Ok(input) = Input::from_bytes(object, "object", Path::new("object"), None) else {
+        return Ok(0);
+    };
+    let programs = input.manifest.as_ref().map_or(&[][..], |m| &m.programs);
+    // What needs another kernel than this one is not loaded here.
+    let Ok(mut sandbox) = user::load(&input, EngineKind::Wasmi, 1 << 20, None) else {
+        return Ok(0);
+    };
+    for program in programs {
+        let Err(trapped) = sandbox.run(&program.export, &[0; 256]) else {
+            continue;
+        };
+        let said = program.lacks.iter().any(|l| Some(l.site) == trapped.site);
+        assert_eq!(trapped.trap == Trap::NoHelper, said, "{}: {trapped:?}", program.name);
+    }
+    Ok(programs.len())
+}
+
+/// Variants of one program: what is said of each, and what becomes of it.
+#[test]
+fn variants_trap_as_said() {
+    for (code, said, traps) in [
+        ("call 179\nexit", true, true),
+        ("mov r0, 0\njne r0, 0, far\nexit\nfar:\ncall 179\nexit", true, false),
+        ("call 5\nexit", false, false),
+        ("call 4242\nexit", true, true),
+    ] {
+        let raw = Raw {
+            code: &assemble(code).unwrap(),
+            section: "kprobe/x",
+            maps: &[],
+            license: "GPL",
+        };
+        let converted = convert_raw(&raw, "x", &Options::default()).unwrap();
+        let lacks = &converted.manifest.programs[0].lacks;
+        assert_eq!(!lacks.is_empty(), said, "{code}");
+        let input = Input::from_wasm(converted.wasm.clone(), "x").unwrap();
+        let mut sandbox = user::load(&input, EngineKind::Wasmi, 1 << 20, None).unwrap();
+        let result = sandbox.run(&converted.manifest.programs[0].export, &[0; 8]);
+        let trapped = result.err();
+        assert_eq!(trapped.is_some(), traps, "{code}: {trapped:?}");
+        if let Some(trapped) = trapped {
+            assert_eq!(trapped.site, Some(lacks[0].site));
+        }
+    }
 }
 
 #[test]

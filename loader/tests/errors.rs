@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The status and what was said on stderr.
 fn said(command: &mut Command) -> (Option<i32>, String) {
@@ -16,6 +16,31 @@ fn said(command: &mut Command) -> (Option<i32>, String) {
 
 fn wprobe(words: &str) -> (Option<i32>, String) {
     said(Command::new(env!("CARGO_BIN_EXE_wprobe")).args(words.split(' ')))
+}
+
+/// A reader that goes away ends nothing but the output; a full disk is an error, with a message and without a panic.
+#[test]
+fn standard_output_may_close_and_may_be_full() {
+    for words in [
+        "completions bash",
+        "doctor --json",
+        "doctor",
+        "--help",
+        "run --help",
+    ] {
+        let run = |stdout: Stdio| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_wprobe"));
+            said(command.args(words.split(' ')).stdout(stdout))
+        };
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(run(writer.into()), (Some(0), String::new()), "{words}");
+        let full = fs::OpenOptions::new().write(true).open("/dev/full");
+        let (status, text) = run(full.unwrap().into());
+        assert_eq!(status, Some(1), "{words}: {text}");
+        let wanted = "wprobe: standard output: No space left on device (os error 28)";
+        assert_eq!(text, wanted, "{words}");
+    }
 }
 
 fn is_loaded() -> bool {

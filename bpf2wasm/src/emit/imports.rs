@@ -103,13 +103,10 @@ impl Globals {
             }
         }
         let mut provided = BTreeMap::new();
-        for callee in callees(object) {
-            if let Some((module, name, _)) = describe(callee, &object.externs)
-                && !abi::helpers::is_provided(module, &name)
-            {
-                let name = format!("{module}.{name}");
+        for callee in callees(object).filter(|callee| lacks(*callee, &object.externs)) {
+            if let Some((module, name, _)) = describe(callee, &object.externs) {
                 let global = provided.entry(callee);
-                global.or_insert_with(|| add(names::PROVIDED, &name));
+                global.or_insert_with(|| add(names::PROVIDED, &format!("{module}.{name}")));
             }
         }
         Globals {
@@ -163,6 +160,18 @@ fn callees(object: &Object<'_>) -> impl Iterator<Item = Callee> {
         (Shape::Helper, None) => Some(Callee::Helper(u32::try_from(insn.imm).ok()?)),
         _ => None,
     })
+}
+
+/// Whether this version's runtimes lack `callee`. What is in no table has no import.
+fn lacks(callee: Callee, externs: &[Extern]) -> bool {
+    match callee {
+        Callee::Helper(id) => abi::helpers::by_id(id).is_some_and(|row| !row.provided),
+        Callee::Kfunc(index) => {
+            let name = externs.get(index).map_or("", |external| &external.name);
+            !abi::helpers::is_provided(names::KFUNC, name)
+        }
+        _ => false,
+    }
 }
 
 /// Whether map `index` only describes the inner maps of another.

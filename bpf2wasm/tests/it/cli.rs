@@ -118,3 +118,98 @@ fn completions_and_manual_pages() {
     assert!(page.contains("SECTION=AS"));
     std::fs::remove_dir_all(folder).expect("ours");
 }
+
+fn with_stdout(args: &[&str], stdout: std::process::Stdio) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bpf2wasm"));
+    command.args(args).stdout(stdout);
+    command.output().expect("the command")
+}
+
+/// A reader that goes away ends nothing but the output; a full disk is an error.
+#[test]
+fn standard_output_may_close_and_may_be_full() {
+    let verbs: &[&[&str]] = &[
+        &["check", "/usr/sbin/opensnoop", "--json"],
+        &["inspect", "/usr/sbin/opensnoop"],
+        &["disasm", "/usr/sbin/opensnoop"],
+        &["helpers", "--json"],
+        &["completions", "bash"],
+        &["convert", "/usr/sbin/opensnoop", "-o", "-"],
+        &["--help"],
+    ];
+    for args in verbs {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let closed = with_stdout(args, writer.into());
+        assert!(closed.status.success(), "{args:?}: {}", stderr(&closed));
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let full = with_stdout(args, full.expect("/dev/full").into());
+        assert_eq!(full.status.code(), Some(1), "{args:?}");
+        let said = stderr(&full);
+        let wanted = "bpf2wasm: standard output: No space left on device";
+        assert!(
+            said.contains(wanted) && !said.contains("panicked"),
+            "{args:?}: {said}"
+        );
+    }
+    // The verdict counts, whoever reads it.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let refused = with_stdout(&["check", "/bin/sh", "--json"], writer.into());
+    assert_eq!(refused.status.code(), Some(1));
+}
+
+#[test]
+fn modules_go_to_standard_output() {
+    let output = run(&["convert", "/usr/sbin/vfsstat", "-o", "-"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(bpf2wasm::check(&output.stdout).is_ok());
+    assert!(stderr(&output).contains("programs (10)"));
+    let object = std::fs::File::open("/usr/sbin/vfsstat").expect("package libbpf-tools");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bpf2wasm"));
+    let command = command.args(["convert", "-", "-o", "-"]).stdin(object);
+    let piped = command.output().expect("the command");
+    assert!(bpf2wasm::check(&piped.stdout).is_ok(), "{}", stderr(&piped));
+}
+
+#[test]
+fn errors_name_the_whole_path_and_what_is_unknown() {
+    for (args, wanted) in [
+        (
+            &["check", "/usr/sbin/vfsstat", "--type", "mine=kprobe/x"][..],
+            "\"mine\", for which a type is given",
+        ),
+        (
+            &[
+                "check",
+                "/usr/sbin/vfsstat",
+                "--type",
+                "kprobe_vfs_read=mine",
+            ],
+            "type \"mine\", given for \"kprobe_vfs_read\"",
+        ),
+        (
+            &["check", "/usr/sbin/vfsstat", "--program", "mine"],
+            "no program mine, only kprobe_vfs_read",
+        ),
+        (
+            &[
+                "convert",
+                "/usr/sbin/vfsstat",
+                "--skip",
+                "mine",
+                "-o",
+                "/dev/null",
+            ],
+            "no program mine",
+        ),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let said = stderr(&output);
+        assert!(
+            said.starts_with("bpf2wasm: /usr/sbin/vfsstat: ") && said.contains(wanted),
+            "{said}"
+        );
+    }
+}

@@ -4,7 +4,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 
-enum asked { ASKED } __attribute__((preserve_access_index));
+enum asked { ASKED };
 struct asked_of { int member; } __attribute__((preserve_access_index));
 
 static char name[] = "x";
@@ -58,7 +58,7 @@ int asks_before_a_function(void *ctx)
 SEC("kprobe/e")
 int asks_the_symbol(void *ctx)
 {
-	if (bpf_ksym_exists(bpf_no_such_kfunc))
+	if (bpf_no_such_kfunc)
 		return bpf_no_such_kfunc();
 	return 0;
 }

@@ -1,6 +1,7 @@
 ;; runs
 ;; A format with every conversion, and addresses that are nowhere.
 (module
+  (@custom "bpf2wasm.license" "GPL")
   (import "env" "memory" (memory 1))
   (import "bpf" "snprintf" (func $snprintf (param i64 i64 i64 i64 i64) (result i64)))
   (import "bpf" "trace_printk" (func $printk (param i64 i64 i64 i64 i64) (result i64)))

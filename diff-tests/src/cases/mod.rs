@@ -33,6 +33,7 @@ pub mod tasks;
 pub mod tools;
 pub mod top;
 pub mod versions;
+pub mod verdicts;
 pub mod vfsstat;
 pub mod waiting;
 
@@ -77,6 +78,7 @@ pub fn all() -> Vec<Case> {
         inventory::CASES,
         kfuncs::CASES,
         top::CASES,
+        verdicts::CASES,
         waiting::CASES,
         limits::CASES,
         native::CASES,

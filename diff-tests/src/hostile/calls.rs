@@ -38,6 +38,7 @@ pub fn module(seed: u64) -> Vec<u8> {
     code.function(&body(&mut random, &functions));
     module.section(&code);
     module.section(&texts(&mut random));
+    module.section(&super::LICENCE);
     module.finish()
 }
 

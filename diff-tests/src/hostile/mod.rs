@@ -5,6 +5,17 @@ pub mod mutants;
 pub mod rig;
 pub mod shapes;
 
+use std::borrow::Cow;
+
+use abi::manifest::LICENSE_SECTION;
+use wasm_encoder::CustomSection;
+
+/// What lets a module import what is for the GPL only.
+const LICENCE: CustomSection<'static> = CustomSection {
+    name: Cow::Borrowed(LICENSE_SECTION),
+    data: Cow::Borrowed(b"GPL"),
+};
+
 /// Makes the module that a seed stands for.
 pub type Maker = fn(u64) -> Vec<u8>;
 

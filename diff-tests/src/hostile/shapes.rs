@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use arbitrary::Unstructured;
+use wasm_encoder::Section;
 use wasm_smith::{Config, Module};
 
 use super::rig;
@@ -53,6 +54,7 @@ pub fn module(seed: u64) -> Vec<u8> {
             }
         }
     }
+    super::LICENCE.append_to(&mut made);
     made
 }
 

@@ -21,6 +21,8 @@ struct Row {
     arguments: Vec<String>,
     result: String,
     gpl_only: bool,
+    /// Whether this version's runtimes provide it.
+    provided: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -32,6 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             arguments: h.args.iter().map(|a| format!("{a:?}")).collect(),
             result: format!("{:?}", h.ret),
             gpl_only: h.gpl_only,
+            provided: h.provided,
         })
         .collect();
     args.format.print(&rows, |rows| {
@@ -39,7 +42,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         for row in rows {
             let gpl = if row.gpl_only { "  GPL" } else { "" };
             let signature = format!("({}) -> {}", row.arguments.join(", "), row.result);
-            let _ = writeln!(out, "{:>4} {:<32} {signature}{gpl}", row.id, row.name);
+            let lacking = if row.provided { "" } else { "  not provided" };
+            let (id, name) = (row.id, row.name);
+            let _ = writeln!(out, "{id:>4} {name:<32} {signature}{gpl}{lacking}");
         }
         out
     })
