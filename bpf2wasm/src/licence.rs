@@ -22,7 +22,7 @@ pub(crate) fn check(object: &Object<'_>, analysed: &Analysed) -> Result<()> {
         let blocks = analysis.blocks.list.iter();
         for insn in blocks.flat_map(|block| &function.insns[block.first..block.end]) {
             let callee = match (&insn.row.shape, insn.reference) {
-                (Shape::Helper | Shape::Kfunc, Some(Ref::Extern(index))) => {
+                (Shape::Helper | Shape::Kfunc | Shape::Local, Some(Ref::Extern(index))) => {
                     object.externs[index].name.clone()
                 }
                 (Shape::Helper, None) => match gpl_only(insn) {

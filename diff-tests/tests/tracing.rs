@@ -119,7 +119,12 @@ fn run_all(object: &[u8]) -> Result<usize> {
             continue;
         };
         let said = program.lacks.iter().any(|l| Some(l.site) == trapped.site);
-        assert_eq!(trapped.trap == Trap::NoHelper, said, "{}: {trapped:?}", program.name);
+        assert_eq!(
+            trapped.trap == Trap::NoHelper,
+            said,
+            "{}: {trapped:?}",
+            program.name
+        );
     }
     Ok(programs.len())
 }
@@ -129,7 +134,11 @@ fn run_all(object: &[u8]) -> Result<usize> {
 fn variants_trap_as_said() {
     for (code, said, traps) in [
         ("call 179\nexit", true, true),
-        ("mov r0, 0\njne r0, 0, far\nexit\nfar:\ncall 179\nexit", true, false),
+        (
+            "mov r0, 0\njne r0, 0, far\nexit\nfar:\ncall 179\nexit",
+            true,
+            false,
+        ),
         ("call 5\nexit", false, false),
         ("call 4242\nexit", true, true),
     ] {

@@ -156,7 +156,9 @@ impl Globals {
 fn callees(object: &Object<'_>) -> impl Iterator<Item = Callee> {
     let insns = object.functions.iter().flat_map(|f| &f.insns);
     insns.filter_map(|insn| match (&insn.row.shape, insn.reference) {
-        (Shape::Helper | Shape::Kfunc, Some(Ref::Extern(index))) => Some(Callee::Kfunc(index)),
+        (Shape::Helper | Shape::Kfunc | Shape::Local, Some(Ref::Extern(index))) => {
+            Some(Callee::Kfunc(index))
+        }
         (Shape::Helper, None) => Some(Callee::Helper(u32::try_from(insn.imm).ok()?)),
         _ => None,
     })

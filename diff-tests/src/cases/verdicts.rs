@@ -52,13 +52,19 @@ fn others_run() -> Result<()> {
     let no_map = wasm.map("inodes").is_err();
     ensure!(no_map, "a map that nobody uses was made");
     let notes = wasm.notes().join("; ");
-    ensure!(notes.contains("inodes"), "nothing is said of the map: {notes}");
+    ensure!(
+        notes.contains("inodes"),
+        "nothing is said of the map: {notes}"
+    );
     // Asked for, it is refused, and says why.
     for (program, why) in [("stores", "inodes"), ("odd", "?odd/section")] {
         let asked = Wasm::load(&device, object, OBJECT, &[program]);
         let refusal = asked.and_then(|mut wasm| wasm.attach()).err();
         let refusal = format!("{:#}", refusal.context("it is refused")?);
-        ensure!(refusal.contains(program) && refusal.contains(why), "{refusal}");
+        ensure!(
+            refusal.contains(program) && refusal.contains(why),
+            "{refusal}"
+        );
     }
     Ok(())
 }
@@ -74,7 +80,11 @@ fn said_to_trap() -> Result<()> {
     for (program, word, traps) in [
         ("good", None, false),
         ("lacks", Some("will trap: bpf_kallsyms_lookup_name"), true),
-        ("guarded", Some("traps if reached: bpf_kallsyms_lookup_name"), false),
+        (
+            "guarded",
+            Some("traps if reached: bpf_kallsyms_lookup_name"),
+            false,
+        ),
     ] {
         let is_said = match (said(program), word) {
             (Some(said), Some(word)) => said.starts_with(word) && said.contains("verdicts.bpf.c:"),
@@ -91,7 +101,8 @@ fn said_to_trap() -> Result<()> {
         ensure!((count.traps > 0) == traps, "{program}: {count:?}");
         if traps {
             let last = count.last_trap.as_deref().unwrap_or_default();
-            let named = last.contains("bpf_kallsyms_lookup_name") && last.contains("verdicts.bpf.c:");
+            let named =
+                last.contains("bpf_kallsyms_lookup_name") && last.contains("verdicts.bpf.c:");
             ensure!(named, "{last}");
         }
     }
@@ -104,13 +115,17 @@ fn licence() -> Result<()> {
     let load = |text: &[u8]| {
         let mut input = Input::from_bytes(object, "misfits", Path::new("misfits"), None)?;
         let at = input.wasm.windows(LICENSE_SECTION.len());
-        let at = at.clone().position(|bytes| bytes == LICENSE_SECTION.as_bytes());
+        let at = at
+            .clone()
+            .position(|bytes| bytes == LICENSE_SECTION.as_bytes());
         let at = at.context("a section of its own")? + LICENSE_SECTION.len();
         input.wasm[at..at + text.len()].copy_from_slice(text);
         Ok::<_, anyhow::Error>(load::load(&device, &input, &Options::default()))
     };
     load(b"GPL")?.context("under the GPL")?;
-    let refusal = load(b"BSD")?.err().context("refused under another licence")?;
+    let refusal = load(b"BSD")?
+        .err()
+        .context("refused under another licence")?;
     let refusal = refusal.to_string();
     for word in ["bpf.get_current_task", "GPL-compatible", "\"BSD\""] {
         ensure!(refusal.contains(word), "{refusal}");

@@ -134,10 +134,13 @@ manifest! {
         data: Option<DataSection>,
         /// Set for maps of maps: index of the map whose shape the inner ones have. That one
         /// (`NAME.inner`) is only a description: it has no import and is not created.
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
         inner: Option<u32>,
         /// Initial elements of maps of maps and of program arrays.
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
         values: Vec<MapInit>,
         /// `LIBBPF_PIN_BY_NAME`.
+        #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "core::ops::Not::not"))]
         pinned: bool,
     }
 
