@@ -181,22 +181,33 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
         fuel: options.fuel,
         native: &native,
     })?;
-    for (map, (described, _)) in maps.iter().zip(&described) {
-        for element in &described.values {
-            let number = number(input, &maps, &module, &element.name)?;
-            let Some(number) = number else {
-                notes.push(absent(input.manifest.as_ref(), described, element)?);
-                continue;
-            };
-            map.update(&element.index.to_ne_bytes(), &number.to_ne_bytes(), 0)?;
-        }
-    }
+    fill(input, &maps, &described, &module, &mut notes)?;
     Ok(Loaded {
         sandbox,
         maps,
         module,
         notes,
     })
+}
+
+/// Puts into maps of maps and of programs what the object says.
+fn fill(
+    input: &Input,
+    maps: &[device::Map],
+    described: &[(&Map, Option<&Map>)],
+    module: &Module,
+    notes: &mut Vec<String>,
+) -> Result<(), Error> {
+    for (map, (described, _)) in maps.iter().zip(described) {
+        for element in &described.values {
+            let Some(number) = number(input, maps, module, &element.name)? else {
+                notes.push(absent(input.manifest.as_ref(), described, element)?);
+                continue;
+            };
+            map.update(&element.index.to_ne_bytes(), &number.to_ne_bytes(), 0)?;
+        }
+    }
+    Ok(())
 }
 
 /// The native code of `wasm`, from the cache where there is one.

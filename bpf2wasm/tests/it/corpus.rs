@@ -107,8 +107,13 @@ const PACKAGES: &[(&str, usize, Refusals)] = &[
     ("libknot13", 1, &[]),
     (
         "golang-github-cilium-ebpf-dev",
-        15,
+        14,
         &[
+            // GPL-only helpers, and another licence.
+            (
+                1,
+                "bpf_trace_printk is for programs under a GPL-compatible licence, and this one's is \"MIT\"",
+            ),
             (17, "big-endian BPF is not supported"),
             // The only program is in a section that exists to test a loader's refusal of it.
             (
