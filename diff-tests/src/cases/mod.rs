@@ -32,8 +32,8 @@ pub mod stacks;
 pub mod tasks;
 pub mod tools;
 pub mod top;
-pub mod versions;
 pub mod verdicts;
+pub mod versions;
 pub mod vfsstat;
 pub mod waiting;
 
