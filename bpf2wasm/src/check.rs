@@ -66,7 +66,8 @@ fn import_is_known(import: &Import<'_>, globals: &mut u32) -> Result<()> {
         (names::ENV, names::MEMORY, TypeRef::Memory(memory)) => !memory.memory64 && !memory.shared,
         (names::ENV, names::TRAP, TypeRef::Func(_)) => true,
         (names::BPF, name, TypeRef::Func(_)) => {
-            abi::helpers::by_name(name).is_some()
+            [names::TAIL_CALL_WITHIN, names::TAIL_CALL_RESULT].contains(&name)
+                || abi::helpers::by_name(name).is_some()
                 || names::PROBE_LOADS
                     .iter()
                     .chain(names::PACKET_LOADS)

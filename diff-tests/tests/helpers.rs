@@ -150,3 +150,19 @@ fn ranges_are_gone_through_as_by_the_kernel() {
         }
     }
 }
+
+/// Tail calls from functions that programs call, and what their callers find then.
+#[test]
+fn functions_tail_calls_are_as_the_kernels() {
+    const NAME: &str = "tailwithin";
+    let object = corpus::object(NAME).unwrap();
+    let mut native = Native::load(object, NAME, &["within", "leaf", "link", "deeper"]).unwrap();
+    native.test_run("within").unwrap();
+    let expected = diff_tests::compare::counters(&native.section(".bss").unwrap());
+    assert!(expected.iter().filter(|count| **count != 0).count() > 7);
+    for engine in [EngineKind::Wasmi, EngineKind::Wasmtime, EngineKind::Native] {
+        let found = translated(NAME, "within", ".bss", engine).unwrap();
+        let found = diff_tests::compare::counters(&found);
+        assert_eq!(found, expected, "{engine:?}");
+    }
+}

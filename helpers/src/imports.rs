@@ -3,7 +3,10 @@
 //! An engine registers [`Imported::action`] under the import's name with [`Imported::params`] i64
 //! parameters and one i64 result, and needs to know no more. `env.trap` is the engine's own.
 
-use abi::imports::{ATOMIC, ATOMICS, AtomicOp, BPF, KFUNC, PACKET_LOADS, PROBE_LOADS};
+use abi::imports::{
+    ATOMIC, ATOMICS, AtomicOp, BPF, KFUNC, PACKET_LOADS, PROBE_LOADS, TAIL_CALL_RESULT,
+    TAIL_CALL_WITHIN,
+};
 use abi::traps::Trap;
 
 use crate::atomics;
@@ -43,6 +46,11 @@ pub fn take_host_function<H: Host, T: Take<H>>(
             }
             if let Some((_, width)) = PACKET_LOADS.iter().find(|row| row.0 == name) {
                 return Some(provided(2, packet_load(*width, take)));
+            }
+            match name {
+                TAIL_CALL_WITHIN => return Some(provided(4, take.tail_call_within())),
+                TAIL_CALL_RESULT => return Some(provided(0, take.call(calls::tail_call_result))),
+                _ => {}
             }
             let row = abi::helpers::by_name(name)?;
             Some(known(

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use abi::layout::guest_ptr;
 use abi::map_types::MapType;
 use abi::traps::Trap;
-use wprobe_helpers::calls::{Run, Work, implementation};
+use wprobe_helpers::calls::{Nested, Run, Work, implementation};
 use wprobe_helpers::guest::{GuestMemory, GuestSlice};
 use wprobe_helpers::host::{Errno, Host};
 use wprobe_helpers::maps::{MapSpec, PerfRing};
@@ -125,6 +125,7 @@ impl Scene {
             context: 0,
             tail_calls: 0,
             depth: 0,
+            nested: Nested::default(),
             work: &Work::new(u64::MAX),
         };
         let row = abi::helpers::by_name(name).unwrap();

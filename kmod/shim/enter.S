@@ -15,7 +15,7 @@
  * Saves what its caller expects back, for the function saves nothing. Entries nest: a helper may call
  * back.
  */
-SYM_FUNC_START(wprobe_native_enter)
+.macro ENTER
 	SAVE
 	pushq RESUME(%rdi)
 	pushq STACK_LIMIT(%rdi)
@@ -23,8 +23,9 @@ SYM_FUNC_START(wprobe_native_enter)
 	/* the next call's return address is where it resumes */
 	leaq -8(%rsp), %rax
 	movq %rax, RESUME(%rdi)
-	leaq -ROOM(%rsp), %rax
-	movq %rax, STACK_LIMIT(%rdi)
+.endm
+
+.macro CALL_ENTERED
 	movq %rsi, %rax
 	movq %rdx, %r10
 	movq (%r10), %rsi
@@ -38,8 +39,23 @@ SYM_FUNC_START(wprobe_native_enter)
 	popq RESUME(%rdi)
 	RESTORE
 	RET
+.endm
+
+SYM_FUNC_START(wprobe_native_enter)
+	ENTER
+	leaq -ROOM(%rsp), %rax
+	movq %rax, STACK_LIMIT(%rdi)
+	CALL_ENTERED
 SYM_FUNC_END(wprobe_native_enter)
 STACK_FRAME_NON_STANDARD wprobe_native_enter
+
+/* The same, on what the run that this one is nested in has left of its room, and what brought it here. */
+SYM_FUNC_START(wprobe_native_enter_within)
+	ENTER
+	subq $ROOM_WITHIN, STACK_LIMIT(%rdi)
+	CALL_ENTERED
+SYM_FUNC_END(wprobe_native_enter_within)
+STACK_FRAME_NON_STANDARD wprobe_native_enter_within
 
 /* void wprobe_native_abandon(run): returns from what the hit entered, whatever was entered since. */
 SYM_FUNC_START(wprobe_native_abandon)

@@ -46,7 +46,7 @@ struct wprobe_run {
 	u64 outermost;
 	u64 module;
 	struct wprobe_hit hit;
-	/* native code was left before its end */
+	/* native code was left before its end, or there is more to be done after it */
 	u8 left;
 };
 static_assert(offsetof(struct wprobe_run, stack_limit) == STACK_LIMIT);

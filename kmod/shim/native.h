@@ -11,6 +11,8 @@
 #define OUTERMOST 64
 /* helpers::native::STACK */
 #define ROOM 2048
+/* What a function's tail call adds to it: more than what leads to the program, which is no native code, takes. */
+#define ROOM_WITHIN 640
 
 #ifdef __ASSEMBLY__
 /* What a caller expects back. */

@@ -22,6 +22,10 @@ pub(crate) enum Callee {
     Trap,
     /// A helper, by id.
     Helper(u32),
+    /// `bpf.tail_call_within`.
+    TailCallWithin,
+    /// `bpf.tail_call_result`.
+    TailCallResult,
     /// `bpf.packet_load*`, by bytes.
     PacketLoad(u32),
     /// `bpf.probe_load*`, by bytes.

@@ -234,6 +234,8 @@ fn describe(callee: Callee, externs: &[Extern]) -> Option<(&'static str, String,
             let row = abi::helpers::by_id(id)?;
             (names::BPF, row.name.into(), row.args.len() as u32)
         }
+        Callee::TailCallWithin => (names::BPF, names::TAIL_CALL_WITHIN.into(), 4),
+        Callee::TailCallResult => (names::BPF, names::TAIL_CALL_RESULT.into(), 0),
         Callee::PacketLoad(bytes) => (names::BPF, by_bytes(names::PACKET_LOADS, bytes)?, 2),
         Callee::ProbeLoad(bytes) => (names::BPF, by_bytes(names::PROBE_LOADS, bytes)?, 1),
         Callee::Atomic(index) => {

@@ -17,16 +17,17 @@ use crate::isa::insn::{Insn, Ref};
 use crate::isa::table::Shape;
 use crate::types::{Base, arity};
 
+/// What a tail call leaves in r0 that is not taken.
+const ENOENT: i64 = 2;
+
 impl Lower<'_> {
     pub(super) fn call(&mut self, insn: &Insn) -> Result<(), ReferenceError> {
         let callee = match (insn.reference, &insn.row.shape) {
             (Some(Ref::Function(function)), _) => Callee::Local(function),
             (Some(Ref::Extern(index)), _) => Callee::Kfunc(index),
             (_, Shape::Helper) => match u32::try_from(insn.imm).ok().and_then(helpers::by_id) {
-                // It would have to return to this function's caller, with what the other program gives.
                 Some(row) if row.id == helpers::TAIL_CALL && self.function.program.is_none() => {
-                    self.lack("bpf_tail_call from a subprogram".to_owned());
-                    self.trap(Trap::NoHelper);
+                    self.tail_call_within();
                     return Ok(());
                 }
                 Some(row) => {
@@ -71,6 +72,21 @@ impl Lower<'_> {
     /// Notes that this instruction calls what this version's runtimes lack.
     fn lack(&mut self, callee: String) {
         self.lacks.push((self.insn().slot, callee));
+    }
+
+    /// A tail call that returns to this function's caller, with what the other program gives. What lies below this function's
+    /// frame is of those who wait.
+    fn tail_call_within(&mut self) {
+        for register in 1..=3 {
+            self.take(register, Width::Wide);
+        }
+        self.body.op(&W::I64Const(self.input.frame_at.into()));
+        self.body.call(Callee::TailCallWithin);
+        self.body
+            .ops(&[W::I64Const(0), W::I64Ne, W::If(BlockType::Empty)]);
+        self.body.call(Callee::TailCallResult);
+        self.body.ops(&[W::Return, W::End, W::I64Const(-ENOENT)]);
+        self.write(0, Width::Wide);
     }
 
     /// Pushes the number of the CPU, whose stack is the frame's.

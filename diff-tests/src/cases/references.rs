@@ -16,6 +16,7 @@ use crate::{corpus, guest};
 pub const CASES: &[Case] = &[
     ("references::maps_of_maps_equal_native", maps_of_maps),
     ("references::tail_calls_equal_native", tail_calls),
+    ("references::functions_tail_calls_equal_native", within),
 ];
 
 /// The corpus objects' program.
@@ -48,10 +49,9 @@ fn compare_counts(native: &Native, wasm: &Wasm, but: usize) -> Result<()> {
     Ok(())
 }
 
-/// The counter that only newer kernels' programs have the same of: before 6.12 a tail call to an empty slot counts
-/// among the 33.
-fn stuttered() -> Result<usize> {
-    const STEPS: usize = 5;
+/// The counter `which`, if only newer kernels' programs have the same of it: before 6.12 a tail call to an empty slot counts among
+/// the 33, and each function counts on from what its caller had.
+fn counted(which: usize) -> Result<usize> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let version = release
         .split('.')
@@ -59,7 +59,7 @@ fn stuttered() -> Result<usize> {
         .and_then(|minor| minor.parse::<u32>().ok());
     Ok(match version {
         Some(12..) => usize::MAX,
-        _ => STEPS,
+        _ => which,
     })
 }
 
@@ -127,7 +127,8 @@ fn tail_calls() -> Result<()> {
     native.attach_only(PROGRAM)?;
     wasm.attach()?;
     syscalls::getpgrp(900);
-    let but = stuttered()?;
+    const STEPS: usize = 5;
+    let but = counted(STEPS)?;
     compare_counts(&native, &wasm, but)?;
     let counts = counters(&native.section(".bss")?);
     println!("{counts:?}");
@@ -152,6 +153,27 @@ fn tail_calls() -> Result<()> {
         programs.iter().all(|p| p.traps == 0),
         "a tail call counts as a trap"
     );
+    Ok(())
+}
+
+fn within() -> Result<()> {
+    const NAME: &str = "tailwithin_probe";
+    const LINKS: usize = 2;
+    const SPOILT: usize = 7;
+    let object = corpus::object(NAME)?;
+    let mut native = Native::load(object, NAME, &["within", "leaf", "link", "deeper"])?;
+    let mut wasm = Wasm::load(&guest::device()?, object, NAME, &["within"])?;
+    native.attach_only("within")?;
+    wasm.attach()?;
+    syscalls::getpgrp(300);
+    compare_counts(&native, &wasm, counted(LINKS)?)?;
+    let mut counts = counters(&wasm.section(".bss")?);
+    println!("{counts:?}");
+    ensure!(counts.remove(SPOILT) == 0, "frames are not as they were");
+    ensure!(counts.iter().all(|count| *count >= 300), "{counts:?}");
+    for program in wasm.programs()? {
+        ensure!(program.traps == 0, "{} traps", program.traps);
+    }
     Ok(())
 }
 

@@ -90,6 +90,14 @@ pub const PACKET_LOADS: &[(&str, u32)] = &[
     ("packet_load32", 4),
 ];
 
+/// `bpf.tail_call_within`: a tail call from a function that a program calls, of (context, map, index, bytes). The program of the
+/// map runs to its end, on the stack from its beginning; so many bytes of it, the frames of those who wait, are put back then.
+/// 1, and the result is [`TAIL_CALL_RESULT`]'s, or 0 if there is no such program.
+pub const TAIL_CALL_WITHIN: &str = "tail_call_within";
+
+/// `bpf.tail_call_result`: what the program of the last [`TAIL_CALL_WITHIN`] gave.
+pub const TAIL_CALL_RESULT: &str = "tail_call_result";
+
 /// Operations of the `atomic` module, each in a 32 and a 64 bit form (`add32`, `add64`).
 /// All return the old value; `cmpxchg` takes (pointer, expected, new), the others (pointer, operand).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! ```text
 //! 0 ─────────── NULL_GUARD ── per-CPU areas ─────────────── map values, data sections ── size
 //!   never used                CPU_AREA bytes each:
-//!                             context copy │ stack │ keys
+//!                             context copy │ stack │ keys │ kept frames
 //! ```
 //!
 //! All of it is the guest's to scribble over; nothing outside the sandbox depends on its contents.
@@ -31,16 +31,23 @@ pub const STACK_SIZE: u32 = 0x1000;
 /// How deep helpers that call functions of the module may nest. A runtime's own stack bounds it.
 pub const CALLBACK_DEPTH: u32 = 2;
 
+/// How deep runs of the engine may nest in all: callbacks, and the tail calls of functions that programs call. A runtime's own
+/// stack bounds it.
+pub const NESTED_DEPTH: u32 = 3;
+
 /// Bytes of a key as a callback sees it: the longest one.
 pub const KEY_SIZE: u32 = 512;
 
-/// Bytes for a key of each level of callbacks, filled up to a page, so that all areas begin with one.
+/// Bytes for a key of each level of callbacks and for frames kept aside, filled up to a page, so that all areas begin with one.
 pub const KEYS_SIZE: u32 = 0x1000;
 
 /// Bytes of the area a CPU owns: its context copy, its stack, its keys.
 pub const CPU_AREA: u32 = CONTEXT_SIZE + STACK_SIZE + KEYS_SIZE;
 
-const _: () = assert!(CALLBACK_DEPTH * KEY_SIZE <= KEYS_SIZE);
+/// Bytes for the frames of functions that wait for a tail call, all together. Each may be 256, as natively.
+pub const KEPT_SIZE: u32 = KEYS_SIZE - CALLBACK_DEPTH * KEY_SIZE;
+
+const _: () = assert!(NESTED_DEPTH * 256 <= KEPT_SIZE && KEPT_SIZE < KEYS_SIZE);
 
 /// The kernel's `MAX_BPF_STACK`: the frame of one function.
 pub const FRAME_SIZE: u32 = 512;
@@ -97,6 +104,11 @@ pub const fn stack_base(cpu: u32) -> u32 {
 /// Offset of the key that `cpu`'s callbacks see which are called from `depth` callbacks deep.
 pub const fn key_base(cpu: u32, depth: u32) -> u32 {
     stack_base(cpu) + STACK_SIZE + depth * KEY_SIZE
+}
+
+/// Offset of where `cpu`'s frames are kept.
+pub const fn kept_base(cpu: u32) -> u32 {
+    key_base(cpu, CALLBACK_DEPTH)
 }
 
 /// Offset of the first byte after the per-CPU areas of `cpus` CPUs.

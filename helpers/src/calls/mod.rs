@@ -22,6 +22,7 @@ mod string;
 mod take;
 mod task;
 mod time;
+mod within;
 mod work;
 
 use abi::helpers::TAIL_CALL;
@@ -35,6 +36,7 @@ pub use kfunc::kfunc;
 pub use packet::packet_load;
 pub use probe::probe_load;
 pub use take::{Action, AsValue, Take, only};
+pub use within::{Nested, Within, tail_call_result, tail_call_within};
 pub use work::{CALL, Work};
 
 /// One run of one program, as its helpers see it.
@@ -52,6 +54,8 @@ pub struct Run<'a, H> {
     pub tail_calls: u32,
     /// How many callbacks deep it is.
     pub depth: u32,
+    /// The runs it is nested in.
+    pub nested: Nested,
     /// What it may still do.
     pub work: &'a Work,
 }
@@ -159,7 +163,7 @@ pub const READING: [u32; 12] = [5, 7, 14, 15, 35, 42, 80, 118, 125, 158, 160, 20
 pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
     match take_implementation(id, AsValue)? {
         Action::Call(run) => Some(run),
-        Action::Callback(_) | Action::TailCall => None,
+        Action::Callback(_) | Action::TailCall | Action::TailCallWithin => None,
     }
 }
 
@@ -167,7 +171,7 @@ pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {
 pub fn callback_implementation<H: Host>(id: u32) -> Option<CallbackImplementation<H>> {
     match take_implementation(id, AsValue)? {
         Action::Callback(run) => Some(run),
-        Action::Call(_) | Action::TailCall => None,
+        Action::Call(_) | Action::TailCall | Action::TailCallWithin => None,
     }
 }
 

@@ -25,6 +25,9 @@ pub trait Take<H>: Copy {
 
     /// Takes [`super::tail_call`], which may end the program in favour of another.
     fn tail_call(self) -> Self::Taken;
+
+    /// Takes [`super::tail_call_within`], during which another program runs.
+    fn tail_call_within(self) -> Self::Taken;
 }
 
 /// What an imported function does, by what it needs of the engine.
@@ -34,6 +37,8 @@ pub enum Action<H> {
     Call(Implementation<H>),
     /// [`super::tail_call`]: may end the program in favour of another.
     TailCall,
+    /// [`super::tail_call_within`]: another program runs meanwhile.
+    TailCallWithin,
     /// Calls functions of the module meanwhile.
     Callback(CallbackImplementation<H>),
 }
@@ -71,6 +76,10 @@ impl<H: Host> Take<H> for AsValue {
 
     fn tail_call(self) -> Action<H> {
         Action::TailCall
+    }
+
+    fn tail_call_within(self) -> Action<H> {
+        Action::TailCallWithin
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tail calls and callbacks.
 
-use wprobe_helpers::calls::{callback_implementation, tail_call};
+use abi::layout::{KEPT_SIZE, NESTED_DEPTH, kept_base, stack_base};
+use wprobe_helpers::calls::{callback_implementation, tail_call, tail_call_within};
 use wprobe_helpers::maps::{Key, Value};
 
 use super::*;
@@ -42,6 +43,98 @@ fn a_tail_call_goes_to_a_program_or_goes_on() {
     assert_eq!(go(array.handle, 1, 0), Err(Trap::BadMap));
     assert_eq!(map.delete(0, &key), Ok(()));
     assert_eq!(go(programs.handle, 1, 0), Ok(None));
+}
+
+/// A sandbox with a program array, of which element 1 is program 7: its handle.
+fn with_programs() -> (Space, u64) {
+    let space = space();
+    let spec = MapSpec {
+        map_type: MapType::ProgArray,
+        key_size: 4,
+        value_size: 4,
+        max_entries: 3,
+        flags: 0,
+        inner: None,
+    };
+    let programs = space.create_map(&spec).unwrap();
+    let map = space.map(programs.index).unwrap();
+    let key = Key::from_host(&1u32.to_ne_bytes()).unwrap();
+    space.update(map, 0, &key, &7u32.to_ne_bytes(), 0).unwrap();
+    (space, programs.handle)
+}
+
+#[test]
+fn a_functions_tail_call_keeps_the_frames_of_who_waits() {
+    let (space, programs) = with_programs();
+    let run = run(&space);
+    let stack = || bytes(&space, stack_base(run.cpu), 256);
+    let frames: Vec<u8> = (0..=255).collect();
+    let write = |bytes: &[u8]| {
+        let place = space.memory().at(stack_base(run.cpu), 256).unwrap();
+        place.write(bytes);
+    };
+    write(&frames);
+    let outer = tail_call_within(&run, [0, programs, 1, 200, 0])
+        .unwrap()
+        .unwrap();
+    assert_eq!((outer.program, outer.nested.runs), (7, 1));
+    outer.begin();
+    write(&[0xee; 256]);
+    let inside = Run {
+        nested: outer.nested,
+        ..self::run(&space)
+    };
+    let inner = tail_call_within(&inside, [0, programs, 1, 100, 0])
+        .unwrap()
+        .unwrap();
+    assert_eq!((inner.nested.runs, inner.nested.kept), (2, 300));
+    inner.begin();
+    write(&[0xdd; 256]);
+    inner.end();
+    assert_eq!(stack()[..100], [0xee; 100]);
+    assert_eq!(
+        stack()[100..],
+        [0xdd; 156],
+        "the function's own, and what is above"
+    );
+    outer.end();
+    assert_eq!(stack()[..200], frames[..200]);
+    assert_eq!(bytes(&space, kept_base(run.cpu), 200), frames[..200]);
+    let none = tail_call_within(&run, [0, programs, 0, 200, 0]);
+    assert!(none.unwrap().is_none(), "an empty element");
+}
+
+#[test]
+fn functions_tail_calls_have_an_end() {
+    let (space, programs) = with_programs();
+    let go = |runs, kept, depth, tail_calls, bytes| {
+        let run = Run {
+            nested: Nested {
+                runs,
+                kept,
+                ..Nested::default()
+            },
+            ..nested(&space, depth, tail_calls)
+        };
+        let within = tail_call_within(&run, [0, programs, 1, bytes, 0]);
+        within.map(|within| within.map(|within| within.nested.kept))
+    };
+    assert_eq!(go(NESTED_DEPTH - 1, 0, 0, 32, 256), Ok(Some(256)));
+    assert_eq!(go(NESTED_DEPTH, 0, 0, 0, 0), Err(Trap::StackOverflow));
+    assert_eq!(go(0, 0, 0, 33, 0), Ok(None), "33 in the whole run");
+    assert_eq!(go(0, 0, 1, 0, 0), Err(Trap::NoHelper), "in a callback");
+    let rest = u64::from(KEPT_SIZE - 256);
+    assert_eq!(go(1, 256, 0, 0, rest), Ok(Some(KEPT_SIZE)));
+    for bytes in [rest + 1, 1 << 32, u64::MAX] {
+        assert_eq!(go(1, 256, 0, 0, bytes), Err(Trap::StackOverflow), "{bytes}");
+    }
+    let work = Work::new(15);
+    let run = Run {
+        work: &work,
+        ..run(&space)
+    };
+    let unpaid = tail_call_within(&run, [0, programs, 1, 256, 0]);
+    assert_eq!(unpaid.map(drop), Err(Trap::Budget));
 }
 
 /// Calls helper `name` with `function` as the callback.

@@ -16,7 +16,7 @@ use abi::map_types::MapType;
 use abi::traps::Trap;
 use host::{KERNEL, KnownHost, OTHER_TASK, TRACED, USER};
 use wprobe_helpers::calls::{
-    Callback, READING, Run, Take, Work, implementation, packet_load, probe_load,
+    Callback, Nested, READING, Run, Take, Work, implementation, packet_load, probe_load,
     take_implementation,
 };
 use wprobe_helpers::guest::GuestMemory;
@@ -42,6 +42,7 @@ fn run(space: &Space) -> Run<'_, KnownHost> {
         context: KERNEL,
         tail_calls: 0,
         depth: 0,
+        nested: Nested::default(),
         work: Box::leak(Box::new(Work::new(u64::MAX))),
     }
 }
@@ -227,6 +228,10 @@ impl Take<KnownHost> for IsReading {
     fn tail_call(self) -> bool {
         false
     }
+
+    fn tail_call_within(self) -> bool {
+        false
+    }
 }
 
 #[test]
@@ -319,7 +324,9 @@ fn map_helpers_take_handles_and_guest_pointers_only() {
 
 #[test]
 fn every_import_of_the_contract_resolves_with_its_arity() {
-    use abi::imports::{ATOMIC, ATOMICS, BPF, KFUNC, PROBE_LOADS};
+    use abi::imports::{
+        ATOMIC, ATOMICS, BPF, KFUNC, PROBE_LOADS, TAIL_CALL_RESULT, TAIL_CALL_WITHIN,
+    };
     use wprobe_helpers::imports::host_function;
     let params = |module, name| host_function::<KnownHost>(module, name).map(|f| f.params);
     for row in abi::helpers::HELPERS {
@@ -338,6 +345,9 @@ fn every_import_of_the_contract_resolves_with_its_arity() {
             2
         };
         assert_eq!(params(ATOMIC, name), Some(expected), "{name}");
+    }
+    for (name, count) in [(TAIL_CALL_WITHIN, 4), (TAIL_CALL_RESULT, 0)] {
+        assert_eq!(params(BPF, name), Some(count), "{name}");
     }
     assert_eq!(params(KFUNC, "bpf_task_release"), Some(5));
     for (module, name) in [(BPF, "nonsense"), (ATOMIC, "sub64"), ("wasi", "fd_write")] {

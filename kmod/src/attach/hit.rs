@@ -15,7 +15,7 @@ use wasmi::Store;
 
 use super::shim::{self, Hit};
 use crate::cpu::{self, Cpu, Running};
-use crate::engine::slot::{Flow, RunState, Slot};
+use crate::engine::slot::{RunState, Slot};
 use crate::engine::trap::{self, Stop};
 use crate::engine::{Function, native};
 use crate::module::Module;
@@ -212,13 +212,15 @@ impl Attachment {
         let began = Timing::begin();
         let mut fuel = ready.fuel;
         let result = ready.function.run(&mut store, argument, &mut fuel);
-        if let Err(stop) = result {
-            self.stopped(ready, &mut store, stop, fuel);
+        match result {
+            Err(stop) => self.stopped(ready, &mut store, stop, fuel),
+            Ok(()) if store.data().left => store.data_mut().set_back(),
+            Ok(()) => {}
         }
         ready.counters.end(began);
     }
 
-    /// Native code that C began on `cpu` was left before its end.
+    /// Native code that C began on `cpu` was left before its end, or there is more to be done after it.
     ///
     /// # Safety
     ///
@@ -235,6 +237,10 @@ impl Attachment {
         // SAFETY: C began the run, and leaves its end to this.
         let (running, mut store) = unsafe { (Running::go_on(ready.cpu, cpu), ready.slot.go_on()) };
         running.using(ready.slot, Some(ready.stats));
+        if store.data().trap.is_none() {
+            // It came to its end.
+            return store.data_mut().set_back();
+        }
         let fuel = store.data().vm.fuel;
         self.stopped(ready, &mut store, Stop::Noted, fuel);
     }
@@ -255,9 +261,7 @@ impl Attachment {
             let limit = self.module.budget.trap_limit;
             ready.stats.trap(ready.counters, trap, site, limit);
         }
-        let state = store.data_mut();
-        state.flow = Flow::default();
-        state.left = false;
+        store.data_mut().set_back();
     }
 
     /// A hit of a hand-written program.

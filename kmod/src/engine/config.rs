@@ -1,6 +1,6 @@
 //! How the engine is set up.
 
-use abi::layout::CALLBACK_DEPTH;
+use abi::layout::NESTED_DEPTH;
 use wasmi::{CompilationMode, Config, Engine};
 
 /// Wasm calls may nest this deep. eBPF's limit is 8.
@@ -31,8 +31,8 @@ pub(crate) fn engine(start: Start) -> Engine {
         .set_max_recursion_depth(MAX_DEPTH)
         .set_max_stack_height(VALUE_STACK)
         .set_min_stack_height(VALUE_STACK)
-        // One for the program, one for each callback under way.
-        .set_max_cached_stacks(CALLBACK_DEPTH as usize + 1)
+        // One for the program, one for each callback and each function's tail call under way.
+        .set_max_cached_stacks(NESTED_DEPTH as usize + 1)
         // Kernel code must not touch the vector registers.
         .floats(false)
         .wasm_multi_memory(false)

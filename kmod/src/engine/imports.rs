@@ -11,7 +11,7 @@ use core::fmt;
 use abi::imports as names;
 use abi::layout::{CALLBACK_DEPTH, WASM_PAGE};
 use abi::traps::Trap;
-use helpers::calls::{self, CallbackImplementation, Run, Work};
+use helpers::calls::{self, CallbackImplementation, Nested, Run, Work};
 use helpers::host::Errno;
 use helpers::imports::{Action, host_function};
 use helpers::space::Space;
@@ -20,6 +20,7 @@ use wasmi::{
     Module, Mutability, Store, TrapCode, Val,
 };
 
+use super::Function;
 use super::slot::{Callbacks, RunState};
 use super::trap::{self, NO_SITE, Stop};
 use crate::host::Kernel;
@@ -240,6 +241,7 @@ fn run<'a>(state: &RunState, space: &'a Space, work: &'a Work) -> Run<'a, Kernel
         context: state.context(),
         tail_calls: state.flow.tail_calls,
         depth: state.flow.depth,
+        nested: state.flow.nested,
         work,
     }
 }
@@ -253,6 +255,7 @@ fn wrap(store: &mut Store<RunState>, arity: usize, action: Action<Kernel>, modul
             helper(&run(state, space, work), args)
         }),
         Action::TailCall => host_func::<false, _>(store, arity, tail_call),
+        Action::TailCallWithin => host_func::<true, _>(store, arity, tail_call_within),
         Action::Callback(helper) => {
             host_func::<true, _>(store, arity, move |caller, args, work| {
                 callback(caller, helper, module, args, work)
@@ -277,6 +280,39 @@ fn tail_call(caller: &mut Hit<'_>, args: [u64; 5], work: &Work) -> Result<u64, T
     }
 }
 
+/// Runs the program that takes over from a function, and those that take over from it.
+fn tail_call_within(caller: &mut Hit<'_>, args: [u64; 5], work: &Work) -> Result<u64, Trap> {
+    let state = caller.data_mut();
+    let space = state.space.ok_or(Trap::NoHelper)?;
+    let within = calls::tail_call_within(&run(state, space, work), args)?;
+    let Some((within, first)) = within.and_then(|w| Some((w, state.program(w.program)?))) else {
+        return Ok(0);
+    };
+    let (waiting, argument) = (state.flow.nested, state.argument as i64);
+    within.begin();
+    state.begin_within(within.nested);
+    let mut next = Some(first);
+    let mut result = Err(Trap::Engine);
+    while let Some(program) = next {
+        // A module's engine is one for all of its programs, and so is its caller's for what they call.
+        let Function::Wasmi(program) = program else {
+            return Err(Trap::NoHelper);
+        };
+        let ended = program.call(&mut *caller, argument);
+        let state = caller.data_mut();
+        next = state.next_program();
+        result = ended.map(|r0| r0 as u64).map_err(|error| {
+            let why = trap::reason(state, &Stop::Engine(error));
+            state.trap = next.is_none().then_some(why);
+            why.0
+        });
+    }
+    let result = result?;
+    caller.data_mut().flow.nested = Nested { result, ..waiting };
+    within.end();
+    Ok(1)
+}
+
 fn callback(
     caller: &mut Hit<'_>,
     helper: CallbackImplementation<Kernel>,
@@ -290,11 +326,15 @@ fn callback(
         return Err(Trap::StackOverflow);
     }
     let run = run(state, space, work);
+    let waiting = state.flow.nested;
+    state.flow.nested = waiting.enter()?;
     state.flow.depth += 1;
     let result = helper(&run, args, &mut |index, args| {
         invoke(caller, module, index, args)
     });
-    caller.data_mut().flow.depth -= 1;
+    let flow = &mut caller.data_mut().flow;
+    flow.depth -= 1;
+    flow.nested = waiting;
     result
 }
 

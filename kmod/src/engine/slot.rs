@@ -15,6 +15,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 
 use abi::layout;
 use abi::traps::Trap;
+use helpers::calls::Nested;
 use helpers::native::Vm;
 use helpers::space::Space;
 use wasmi::{Engine, Error, ResourceLimiter, Store, TypedFunc};
@@ -39,7 +40,8 @@ pub(crate) struct RunState {
     pub(crate) module: usize,
     /// What the probe handed over.
     pub(crate) hit: Hit,
-    /// Whether native code was left before its end; why is in `trap`, unless it was a panic.
+    /// Whether the run has left more behind than its counts: native code was left before its end, and why is in `trap` unless it
+    /// was a panic; or a function has called another program.
     pub(crate) left: bool,
     /// The sandbox's memory and maps; none for an exclusive module. The sandbox drops its stores before them.
     pub(crate) space: Option<&'static Space>,
@@ -77,6 +79,8 @@ pub(crate) struct Flow {
     pub(crate) tail_calls: u32,
     /// How many callbacks deep it is.
     pub(crate) depth: u32,
+    /// The runs it is nested in.
+    pub(crate) nested: Nested,
 }
 
 impl RunState {
@@ -90,6 +94,20 @@ impl RunState {
     pub(crate) fn program(&self, number: u32) -> Option<Function> {
         let index = number.checked_sub(1)? as usize;
         self.programs.get(index).copied()
+    }
+
+    /// Begins the run of a program that a function's tail call goes to. Afterwards the counts are to be set back, when all has ended.
+    pub(crate) fn begin_within(&mut self, nested: Nested) {
+        self.flow.nested = nested;
+        self.flow.tail_calls += 1;
+        self.left = true;
+    }
+
+    /// Sets the counts back for the next run.
+    #[cold]
+    pub(crate) fn set_back(&mut self) {
+        self.flow = Flow::default();
+        self.left = false;
     }
 
     /// The program that takes over, if the last one has ended by a tail call.

@@ -1,10 +1,10 @@
 //! Makes an engine allocate its stacks.
 //!
-//! wasmi allocates them at the first call and grows the frames' one as calls nest; a host function that calls back has a
+//! wasmi allocates them at the first call and grows the frames' one as calls nest; a host function in which functions run has a
 //! further one. So a function that calls itself to the limit runs once on each stack of a new engine; afterwards nothing
 //! is left to allocate.
 
-use abi::layout::CALLBACK_DEPTH;
+use abi::layout::NESTED_DEPTH;
 use wasmi::{Caller, Error, Func, Instance, Module, Store};
 
 use super::config::MAX_DEPTH;
@@ -28,7 +28,7 @@ const RECURSION: &[u8] = &[
     0x06, 0x00, 0x20, 0x00, 0x10, 0x00, 0x0b, // call 0 (local 0), end
 ];
 
-/// Runs the recursion in `store`, on as many stacks as callbacks can need.
+/// Runs the recursion in `store`, on as many stacks as nested runs can need.
 pub(crate) fn warm(store: &mut Store<RunState>) -> Result<(), Error> {
     let module = Module::new(store.engine(), RECURSION)?;
     let nest = Func::wrap(&mut *store, nest);
@@ -39,7 +39,7 @@ pub(crate) fn warm(store: &mut Store<RunState>) -> Result<(), Error> {
         .call(&mut *store, MAX_DEPTH as i32 - 1)?;
     instance
         .get_typed_func::<i32, ()>(&*store, "n")?
-        .call(store, CALLBACK_DEPTH as i32)
+        .call(store, NESTED_DEPTH as i32)
 }
 
 /// Calls both exports on the next stack, `left` stacks deep.

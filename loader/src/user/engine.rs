@@ -1,12 +1,12 @@
 //! What the runtime asks of a wasm engine, and the state that its host functions see.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use abi::layout::CALLBACK_DEPTH;
 use abi::traps::Trap;
-use helpers::calls::{self, CallbackImplementation, Run, Work};
+use helpers::calls::{self, CallbackImplementation, Nested, Run, Work};
 use helpers::host::{Errno, Host};
 use helpers::imports::{Action, HostFunction, host_function};
 use helpers::space::Space;
@@ -65,10 +65,22 @@ pub(super) struct State {
     next: AtomicU32,
     tail_calls: AtomicU32,
     depth: AtomicU32,
+    nested: Mutex<Nested>,
+    /// Exports by the numbers that program arrays have for them, which begin with 1.
+    programs: OnceLock<Vec<String>>,
 }
 
-/// Calls the function with a number of the module's table.
-pub(super) type Invoke<'i> = &'i mut dyn FnMut(u64, [u64; 5]) -> Result<u64, Trapped>;
+/// A function of the module.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target<'t> {
+    /// By its number in the table.
+    Callback(u64),
+    /// The program that is this export.
+    Program(&'t str),
+}
+
+/// Calls a function of the module.
+pub(super) type Invoke<'i> = &'i mut dyn FnMut(Target<'_>, [u64; 5]) -> Result<u64, Trapped>;
 
 impl State {
     pub(super) fn new(space: Space) -> Self {
@@ -78,7 +90,25 @@ impl State {
             next: AtomicU32::new(0),
             tail_calls: AtomicU32::new(0),
             depth: AtomicU32::new(0),
+            nested: Mutex::default(),
+            programs: OnceLock::new(),
         }
+    }
+
+    /// Says once which exports program arrays have numbers for.
+    pub(super) fn name_programs(&self, exports: Vec<String>) {
+        // Who says it twice has loaded twice, which nobody does.
+        let _ = self.programs.set(exports);
+    }
+
+    /// The export of program `number`.
+    pub(super) fn program(&self, number: u32) -> Option<&str> {
+        let index = (number as usize).checked_sub(1)?;
+        self.programs.get()?.get(index).map(String::as_str)
+    }
+
+    fn nested(&self) -> std::sync::MutexGuard<'_, Nested> {
+        self.nested.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a run.
@@ -86,6 +116,7 @@ impl State {
         for part in [&self.next, &self.tail_calls, &self.depth] {
             part.store(0, Relaxed);
         }
+        *self.nested() = Nested::default();
     }
 
     /// The program that takes over, if the last one has ended by a tail call.
@@ -111,11 +142,13 @@ impl State {
             context: 0,
             tail_calls: self.tail_calls.load(Relaxed),
             depth: self.depth.load(Relaxed),
+            nested: *self.nested(),
             work,
         };
         match function.action {
             Action::Call(helper) => helper(&run, args).map_err(Trapped::somewhere),
             Action::TailCall => self.tail_call(&run, args).map_err(Trapped::somewhere),
+            Action::TailCallWithin => self.tail_call_within(&run, args, invoke),
             Action::Callback(helper) => self.callback(&run, helper, args, invoke),
         }
     }
@@ -132,6 +165,34 @@ impl State {
         }
     }
 
+    /// Runs the program that takes over from a function, and those that take over from it.
+    fn tail_call_within(
+        &self,
+        run: &Run<'_, UserHost>,
+        args: [u64; 5],
+        invoke: Invoke<'_>,
+    ) -> Result<u64, Trapped> {
+        let within = calls::tail_call_within(run, args).map_err(Trapped::somewhere)?;
+        let Some(within) = within.filter(|within| self.program(within.program).is_some()) else {
+            return Ok(0);
+        };
+        within.begin();
+        *self.nested() = within.nested;
+        self.tail_calls.fetch_add(1, Relaxed);
+        let mut next = Some(within.program);
+        let mut result = Err(Trapped::somewhere(Trap::BadCall));
+        while let Some(export) = next.and_then(|number| self.program(number)) {
+            result = invoke(Target::Program(export), [args[0], 0, 0, 0, 0]);
+            next = result.is_err().then(|| self.next_program()).flatten();
+        }
+        *self.nested() = Nested {
+            result: result?,
+            ..run.nested
+        };
+        within.end();
+        Ok(1)
+    }
+
     fn callback(
         &self,
         run: &Run<'_, UserHost>,
@@ -142,13 +203,15 @@ impl State {
         if run.depth >= CALLBACK_DEPTH {
             return Err(Trapped::somewhere(Trap::StackOverflow));
         }
+        *self.nested() = run.nested.enter().map_err(Trapped::somewhere)?;
         self.depth.store(run.depth + 1, Relaxed);
         // Where it ended is known to the callback's own trap.
         let mut ended = None;
         let result = helper(run, args, &mut |index, args| {
-            invoke(index, args).map_err(|trapped| ended.insert(trapped).trap)
+            invoke(Target::Callback(index), args).map_err(|trapped| ended.insert(trapped).trap)
         });
         self.depth.store(run.depth, Relaxed);
+        *self.nested() = run.nested;
         result.map_err(|trap| ended.unwrap_or(Trapped::somewhere(trap)))
     }
 }

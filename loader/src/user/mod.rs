@@ -107,7 +107,8 @@ pub fn load(
     let specs: Vec<_> = specs.collect::<Result<_, load::Error>>()?;
     let (mut sandbox, maps) = UserSandbox::new(engine, fuel, &specs)?;
     let programs = input.manifest.as_ref().map_or(&[][..], |m| &m.programs);
-    sandbox.programs = programs.iter().map(|p| p.export.clone()).collect();
+    let exports = programs.iter().map(|p| p.export.clone()).collect();
+    sandbox.state.name_programs(exports);
     for (map, (described, _)) in maps.iter().zip(&described) {
         if let Some(bytes) = initial(input, described)? {
             sandbox.set(map, 0, &bytes)?;
@@ -144,8 +145,6 @@ pub struct UserSandbox {
     instance: Box<dyn Instance>,
     state: Arc<State>,
     packet: u32,
-    /// Exports by the numbers that program arrays have for them, which begin with 1.
-    programs: Vec<String>,
 }
 
 impl UserSandbox {
@@ -186,7 +185,6 @@ impl UserSandbox {
             instance,
             state,
             packet,
-            programs: Vec::new(),
         };
         Ok((sandbox, created))
     }
@@ -243,7 +241,7 @@ impl UserSandbox {
         while result.is_err()
             && let Some(number) = self.state.next_program()
         {
-            let export = self.programs.get(number as usize - 1);
+            let export = self.state.program(number);
             let export = export.ok_or(Trapped::somewhere(Trap::BadCall))?;
             result = self.instance.call(export, context);
         }

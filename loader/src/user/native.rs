@@ -13,7 +13,7 @@ use helpers::calls::Work;
 use helpers::imports::HostFunction;
 use helpers::native::{self, IMPORTS, Image, NONE, RETURN, STACK, TRAP, Vm};
 
-use super::engine::{Instance, State, Trapped, import};
+use super::engine::{Instance, State, Target, Trapped, import};
 use super::{Base, Error, UserHost};
 use crate::native::compile;
 
@@ -65,6 +65,8 @@ struct Machine {
     vm: Vm,
     state: Option<Arc<State>>,
     imports: Vec<Option<HostFunction<UserHost>>>,
+    /// Addresses of the programs by their exports.
+    programs: HashMap<String, u64>,
     /// Addresses of the functions that helpers may call.
     callbacks: Vec<Option<u64>>,
     trapped: Option<Trapped>,
@@ -73,7 +75,6 @@ struct Machine {
 struct Native {
     memory: Mapping,
     text: Option<Mapping>,
-    programs: HashMap<String, u64>,
     /// In a cell of its own, for native code keeps its address.
     machine: NonNull<Machine>,
     fuel: u64,
@@ -96,13 +97,13 @@ pub(super) fn start(pages: u32, fuel: u64) -> Result<(Box<dyn Instance>, Base), 
         },
         state: None,
         imports: Vec::new(),
+        programs: HashMap::new(),
         callbacks: Vec::new(),
         trapped: None,
     });
     let native = Native {
         memory,
         text: None,
-        programs: HashMap::new(),
         machine: NonNull::from(Box::leak(machine)),
         fuel,
     };
@@ -229,25 +230,32 @@ unsafe fn host_call(machine: *mut Machine, number: u64, args: [u64; 5]) -> Resul
     let function = function.ok_or(Trapped::somewhere(Trap::NoHelper))?;
     let state = state.ok_or(Trapped::somewhere(Trap::Engine))?;
     let work = Work::new(fuel);
-    let result = state.call(function, args, &work, &mut |index, args| {
+    let result = state.call(function, args, &work, &mut |target, args| {
         // SAFETY: the caller's promise.
-        unsafe { invoke(machine, index, args) }
+        unsafe { invoke(machine, target, args) }
     });
     // SAFETY: as above. What it called back has taken its own part.
     unsafe { (*machine).vm.fuel = (*machine).vm.fuel.saturating_sub(work.done()) };
     result
 }
 
-/// Calls function `index` of the module's table.
+/// Calls a function of the module.
 ///
 /// # Safety
 ///
 /// As [`call_import`].
-unsafe fn invoke(machine: *mut Machine, index: u64, args: [u64; 5]) -> Result<u64, Trapped> {
+unsafe fn invoke(
+    machine: *mut Machine,
+    target: Target<'_>,
+    args: [u64; 5],
+) -> Result<u64, Trapped> {
     // SAFETY: as above.
-    let callbacks = unsafe { &(*machine).callbacks };
-    let callback = callbacks.get(index as usize).copied().flatten();
-    let function = callback.ok_or(Trapped::somewhere(Trap::BadCall))?;
+    let (callbacks, programs) = unsafe { (&(*machine).callbacks, &(*machine).programs) };
+    let function = match target {
+        Target::Callback(index) => callbacks.get(index as usize).copied().flatten(),
+        Target::Program(export) => programs.get(export).copied(),
+    };
+    let function = function.ok_or(Trapped::somewhere(Trap::BadCall))?;
     // SAFETY: the text lives as long as the machine.
     unsafe { enter(machine, function, args) }
 }
@@ -329,14 +337,14 @@ impl Instance for Native {
         let text = self.place(&image)?;
         let base = text.base.as_ptr() as u64;
         let programs = image.programs();
-        self.programs = programs
-            .map(|program| (program.name.to_owned(), base + u64::from(program.entry)))
-            .collect();
         let callbacks = image.callbacks();
         // SAFETY: nothing runs.
         let machine = unsafe { self.machine.as_mut() };
         machine.callbacks = callbacks
             .map(|entry| (entry != NONE).then(|| base + u64::from(entry)))
+            .collect();
+        machine.programs = programs
+            .map(|program| (program.name.to_owned(), base + u64::from(program.entry)))
             .collect();
         machine.imports = imports;
         machine.state = Some(state);
@@ -351,9 +359,11 @@ impl Instance for Native {
     }
 
     fn call(&mut self, export: &str, argument: u64) -> Result<u64, Trapped> {
-        let function = self.programs.get(export);
-        let function = *function.ok_or(Trapped::somewhere(Trap::BadCall))?;
-        // SAFETY: the export's entry; the text is mapped.
-        unsafe { enter(self.machine.as_ptr(), function, [argument, 0, 0, 0, 0]) }
+        // SAFETY: nothing runs; the export's entry; the text is mapped.
+        unsafe {
+            let function = (*self.machine.as_ptr()).programs.get(export).copied();
+            let function = function.ok_or(Trapped::somewhere(Trap::BadCall))?;
+            enter(self.machine.as_ptr(), function, [argument, 0, 0, 0, 0])
+        }
     }
 }

@@ -11,7 +11,7 @@ use wasmtime::{
     MemoryType, Module, Mutability, Ref, Store, TypedFunc, Val, ValType,
 };
 
-use super::engine::{Instance, State, Trapped, import};
+use super::engine::{Instance, State, Target, Trapped, import};
 use super::{Base, Error};
 
 struct Wasmtime {
@@ -71,8 +71,9 @@ impl Wasmtime {
                     *arg = param.unwrap_i64() as u64;
                 }
                 let work = Work::new(caller.get_fuel()?);
-                let r0 = state.call(&function, args, &work, &mut |index, args| {
-                    Self::invoke(&mut caller, index, args)
+                let r0 = state.call(&function, args, &work, &mut |target, args| match target {
+                    Target::Callback(index) => Self::invoke(&mut caller, index, args),
+                    Target::Program(export) => Self::program(&mut caller, export, args[0]),
                 });
                 // What it called back has taken its own part.
                 let left = caller.get_fuel()?.saturating_sub(work.done());
@@ -81,6 +82,17 @@ impl Wasmtime {
                 Ok(())
             },
         ))
+    }
+
+    /// Calls program `export` of the module.
+    fn program(caller: &mut Caller<'_, ()>, export: &str, argument: u64) -> Result<u64, Trapped> {
+        let function = caller.get_export(export).and_then(Extern::into_func);
+        let function = function.and_then(|f| f.typed::<i64, i64>(&*caller).ok());
+        let function = function.ok_or(Trapped::somewhere(Trap::BadCall))?;
+        let result = function.call(caller, argument as i64);
+        result
+            .map(|r0| r0 as u64)
+            .map_err(|error| Self::trapped(&error))
     }
 
     /// Calls function `index` of the module's table.

@@ -2,11 +2,12 @@
 
 use abi::layout::CALLBACK_DEPTH;
 use abi::traps::Trap;
-use helpers::calls::{self, Callback, Run, Take, Work, only};
+use helpers::calls::{self, Callback, Nested, Run, Take, Within, Work, only};
 use helpers::host::{Errno, Result0};
 use helpers::native::Vm;
 
-use super::{end, enter, somewhere};
+use super::{end, enter, enter_within, somewhere};
+use crate::engine::Function;
 use crate::engine::slot::{Callbacks, RunState};
 use crate::engine::trap::NO_SITE;
 use crate::host::Kernel;
@@ -44,6 +45,10 @@ impl Take<Kernel> for AsGlue {
 
     fn tail_call(self) -> Glue {
         tail_call
+    }
+
+    fn tail_call_within(self) -> Glue {
+        tail_call_within
     }
 }
 
@@ -87,6 +92,7 @@ unsafe fn paid<const CALLS_BACK: bool>(
         context: unsafe { (*state).context() },
         tail_calls: run.tail_calls,
         depth: run.depth,
+        nested: run.nested,
         work: &work,
     };
     let result = action(&run);
@@ -145,10 +151,12 @@ where
             end(state, Trap::StackOverflow, NO_SITE);
         }
         let done = paid::<true>(state, |run| {
+            (*state).flow.nested = run.nested.enter()?;
             (*state).flow.depth += 1;
             let call: Callback<'_> = &mut |index, args| invoke(state, index, args);
             let done = only::<F>()(run, [a, b, c, d, e], call);
             (*state).flow.depth -= 1;
+            (*state).flow.nested = run.nested;
             done
         });
         result(state, done)
@@ -199,6 +207,61 @@ unsafe extern "C" fn tail_call(vm: *mut Vm, a: u64, b: u64, c: u64, d: u64, e: u
                 (*state).flow.next = Some(number);
                 end(state, Trap::Unreachable, NO_SITE)
             }
+        }
+    }
+}
+
+/// `bpf.tail_call_within`: runs the program that takes over from a function, and those that take over from it.
+///
+/// # Safety
+///
+/// As [`returning`].
+unsafe extern "C" fn tail_call_within(vm: *mut Vm, a: u64, b: u64, c: u64, d: u64, e: u64) -> u64 {
+    let state = vm.cast::<RunState>();
+    // SAFETY: as in `returning`; no reference to the state is kept over what runs.
+    unsafe {
+        let done = paid::<true>(state, |run| {
+            let within = calls::tail_call_within(run, [a, b, c, d, e])?;
+            let first = |w: &Within<'_>| (*state).program(w.program);
+            let Some((within, first)) = within.and_then(|w| Some((w, first(&w)?))) else {
+                return Ok(0);
+            };
+            within.begin();
+            (*state).begin_within(within.nested);
+            let result = run_within(state, first)?;
+            (*state).flow.nested = Nested {
+                result,
+                ..run.nested
+            };
+            within.end();
+            Ok(1)
+        });
+        result(state, done)
+    }
+}
+
+/// Runs `program`, and those that take over from it.
+///
+/// # Safety
+///
+/// As [`paid`].
+unsafe fn run_within(state: *mut RunState, mut program: Function) -> Result0 {
+    loop {
+        // A module's engine is one for all of its programs, and so is its caller's for what they call.
+        let Function::Native(function) = program else {
+            return Err(Trap::NoHelper);
+        };
+        // SAFETY: the caller's promise; the sandbox keeps the text.
+        let ended = unsafe { enter_within(state, function) };
+        // SAFETY: as above, and nothing runs in between.
+        let state = unsafe { &mut *state };
+        match (ended, state.next_program()) {
+            (Ok(result), _) => return Ok(result),
+            (Err(_), Some(next)) => {
+                state.trap = None;
+                program = next;
+            }
+            (Err(_), None) => return Err(state.trap.unwrap_or(somewhere(Trap::Engine)).0),
         }
     }
 }

@@ -32,6 +32,7 @@ pub(crate) struct Function {
 // SAFETY: as shim/enter.S defines them.
 unsafe extern "C" {
     fn wprobe_native_enter(vm: *mut Vm, function: u64, args: *const [u64; 5]) -> u64;
+    fn wprobe_native_enter_within(vm: *mut Vm, function: u64, args: *const [u64; 5]) -> u64;
     fn wprobe_native_leave(vm: *mut Vm);
     fn wprobe_native_abandon(run: *mut Vm);
     fn wprobe_native_return();
@@ -101,6 +102,25 @@ unsafe fn enter(state: *mut RunState, entry: u64, args: [u64; 5]) -> Result<u64,
     // SAFETY: the caller's promise; the vm is the state's first field.
     unsafe {
         let result = wprobe_native_enter(state.cast(), entry, &raw const args);
+        match (*state).trap {
+            None => Ok(result),
+            Some(_) => Err(trap::Noted),
+        }
+    }
+}
+
+/// Runs the program `function` during another's run, on what that has left of the stack and a little more.
+///
+/// # Safety
+///
+/// As [`enter`].
+unsafe fn enter_within(state: *mut RunState, function: Function) -> Result<u64, trap::Noted> {
+    // SAFETY: the caller's promise; the vm is the state's first field.
+    unsafe {
+        let args = [(*state).argument, 0, 0, 0, 0];
+        let module = core::mem::replace(&mut (*state).module, function.module);
+        let result = wprobe_native_enter_within(state.cast(), function.entry, &raw const args);
+        (*state).module = module;
         match (*state).trap {
             None => Ok(result),
             Some(_) => Err(trap::Noted),
