@@ -91,9 +91,31 @@ int locks(void *ctx)
 	return 0;
 }
 
+SEC("fentry/__x64_sys_getpgid")
+int entered(void *ctx)
+{
+	CALL(bpf_get_func_ip(ctx));
+	return 0;
+}
+
+SEC("kprobe/__x64_sys_getpgid")
+int probed(void *ctx)
+{
+	CALL(bpf_get_func_ip(ctx));
+	return 0;
+}
+
+SEC("kretprobe/__x64_sys_getpgid")
+int returned(void *ctx)
+{
+	CALL(bpf_get_func_ip(ctx));
+	return 0;
+}
+
 SEC("fexit/__x64_sys_getpgid")
 int function(void *ctx)
 {
+	CALL(bpf_get_func_ip(ctx));
 	CALL(bpf_get_func_arg_cnt(ctx));
 	CALL(bpf_get_func_arg(ctx, 0, (void *)bytes));
 	CALL(bpf_get_func_arg(ctx, input.number % 4, (void *)bytes));

@@ -152,6 +152,10 @@ pub trait Host {
     fn numa_node(&self) -> u32 {
         0
     }
+    /// The address of the function that was hit, of the hit that the host knows by a number; 0 if it is none.
+    fn function_ip(&self, _hit: u64) -> u64 {
+        0
+    }
     /// The address of `cpu`'s instance of the per-CPU variable at `address`, for a possible CPU.
     fn per_cpu(&self, address: u64, _cpu: u32) -> u64 {
         address

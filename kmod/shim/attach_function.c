@@ -27,6 +27,7 @@ struct args {
 struct fentry {
 	struct wprobe_probe probe;
 	struct ftrace_ops ops;
+	u64 function;
 	struct args args;
 };
 
@@ -139,6 +140,11 @@ static void fentry_free(struct fentry *fentry)
 	kfree(fentry);
 }
 
+static u64 fentry_function(const struct wprobe_hit *hit)
+{
+	return container_of(hit->probe, struct fentry, probe)->function;
+}
+
 static void fentry_detach(struct wprobe_probe *probe)
 {
 	struct fentry *fentry = container_of(probe, struct fentry, probe);
@@ -151,11 +157,12 @@ static void fentry_detach(struct wprobe_probe *probe)
 static const struct wprobe_probe_ops fentry_ops = {
 	.frames = 2,
 	.registers = entry_registers,
+	.function = fentry_function,
 	.detach = fentry_detach,
 };
 
 /* A kprobe that is never armed tells where a symbol lies. */
-static int find_function(const char *symbol, unsigned long *ip)
+static int find_function(const char *symbol, unsigned long *ip, u64 *function)
 {
 	struct kprobe kprobe = { .symbol_name = symbol, .flags = KPROBE_FLAG_DISABLED };
 	int error = register_kprobe(&kprobe);
@@ -163,6 +170,7 @@ static int find_function(const char *symbol, unsigned long *ip)
 	if (error)
 		return error;
 	*ip = (unsigned long)kprobe.addr;
+	*function = wprobe_kprobe_function(&kprobe);
 	unregister_kprobe(&kprobe);
 	return 0;
 }
@@ -171,11 +179,12 @@ int wp_fentry_attach(const char *symbol, u32 args, u32 stacked, void *attachment
 {
 	struct fentry *fentry;
 	unsigned long ip;
+	u64 function;
 	int error;
 
 	if (args > MAX_ARGS)
 		return -E2BIG;
-	error = find_function(symbol, &ip);
+	error = find_function(symbol, &ip, &function);
 	if (error)
 		return error;
 	fentry = kzalloc(sizeof(*fentry), GFP_KERNEL);
@@ -184,6 +193,7 @@ int wp_fentry_attach(const char *symbol, u32 args, u32 stacked, void *attachment
 	fentry->probe.attachment = attachment;
 	fentry->probe.ops = &fentry_ops;
 	fentry->args = (struct args){ args, stacked };
+	fentry->function = function;
 	fentry->ops.func = on_entry;
 	error = ftrace_set_filter_ip(&fentry->ops, ip, 0, 0);
 	if (!error)
@@ -222,6 +232,11 @@ static int on_return(struct kretprobe_instance *instance, struct pt_regs *regs)
 }
 NOKPROBE_SYMBOL(on_return);
 
+static u64 fexit_function(const struct wprobe_hit *hit)
+{
+	return wprobe_kprobe_function(&container_of(hit->probe, struct fexit, probe)->kretprobe.kp);
+}
+
 static u64 fexit_missed(const struct wprobe_probe *probe)
 {
 	const struct kretprobe *kretprobe = &container_of(probe, struct fexit, probe)->kretprobe;
@@ -237,7 +252,12 @@ static void fexit_detach(struct wprobe_probe *probe)
 	kfree(fexit);
 }
 
-static const struct wprobe_probe_ops fexit_ops = { .frames = 2, .missed = fexit_missed, .detach = fexit_detach };
+static const struct wprobe_probe_ops fexit_ops = {
+	.frames = 2,
+	.function = fexit_function,
+	.missed = fexit_missed,
+	.detach = fexit_detach,
+};
 
 int wp_fexit_attach(const char *symbol, u32 args, u32 stacked, void *attachment, struct wprobe_probe **made)
 {

@@ -51,6 +51,11 @@ static int on_return(struct kretprobe_instance *instance, struct pt_regs *regs)
 }
 NOKPROBE_SYMBOL(on_return);
 
+static u64 entry_function(const struct wprobe_hit *hit)
+{
+	return wprobe_kprobe_function(&container_of(hit->probe, struct entry, probe)->kprobe);
+}
+
 static u64 entry_missed(const struct wprobe_probe *probe)
 {
 	return container_of(probe, struct entry, probe)->kprobe.nmissed;
@@ -64,7 +69,11 @@ static void entry_detach(struct wprobe_probe *probe)
 	kfree(entry);
 }
 
-static const struct wprobe_probe_ops entry_ops = { .missed = entry_missed, .detach = entry_detach };
+static const struct wprobe_probe_ops entry_ops = {
+	.function = entry_function,
+	.missed = entry_missed,
+	.detach = entry_detach,
+};
 
 int wp_kprobe_attach(const char *symbol, u32 offset, void *attachment, struct wprobe_probe **made)
 {
@@ -91,6 +100,11 @@ int wp_kprobe_attach(const char *symbol, u32 offset, void *attachment, struct wp
 	return error;
 }
 
+static u64 ret_function(const struct wprobe_hit *hit)
+{
+	return wprobe_kprobe_function(&container_of(hit->probe, struct ret, probe)->kretprobe.kp);
+}
+
 static u64 ret_missed(const struct wprobe_probe *probe)
 {
 	const struct kretprobe *kretprobe = &container_of(probe, struct ret, probe)->kretprobe;
@@ -106,7 +120,11 @@ static void ret_detach(struct wprobe_probe *probe)
 	kfree(ret);
 }
 
-static const struct wprobe_probe_ops ret_ops = { .missed = ret_missed, .detach = ret_detach };
+static const struct wprobe_probe_ops ret_ops = {
+	.function = ret_function,
+	.missed = ret_missed,
+	.detach = ret_detach,
+};
 
 int wp_kretprobe_attach(const char *symbol, void *attachment, struct wprobe_probe **made)
 {

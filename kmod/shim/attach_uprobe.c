@@ -3,6 +3,7 @@
 #include <linux/dcache.h>
 #include <linux/fs.h>
 #include <linux/namei.h>
+#include <linux/percpu.h>
 #include <linux/slab.h>
 #include <linux/uprobes.h>
 #include <linux/version.h>
@@ -33,9 +34,29 @@ static int on_entry(struct uprobe_consumer *consumer, struct pt_regs *regs)
 	return 0;
 }
 
+/* The function that has returned, of the hit that is being handled. */
+static DEFINE_PER_CPU(u64, returned_from);
+
 static int on_return(struct uprobe_consumer *consumer, unsigned long function, struct pt_regs *regs)
 {
-	return on_entry(consumer, regs);
+	unsigned long flags;
+
+	/* until the hit is over, nothing else returns here */
+	local_irq_save(flags);
+	this_cpu_write(returned_from, function);
+	on_entry(consumer, regs);
+	local_irq_restore(flags);
+	return 0;
+}
+
+/* Of a probe on an entry: the place that was hit, which is the function's if its first instruction is probed. */
+static u64 user_function(const struct wprobe_hit *hit)
+{
+	const struct user_probe *user = container_of(hit->probe, struct user_probe, probe);
+
+	if (user->consumer.ret_handler)
+		return this_cpu_read(returned_from);
+	return instruction_pointer((struct pt_regs *)hit->from);
 }
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
@@ -74,7 +95,7 @@ static void user_detach(struct wprobe_probe *probe)
 	kfree(user);
 }
 
-static const struct wprobe_probe_ops user_ops = { .detach = user_detach };
+static const struct wprobe_probe_ops user_ops = { .function = user_function, .detach = user_detach };
 
 /* At `offset` of the file; `semaphore`: offset of a counter to keep above 0, or 0. */
 int wp_uprobe_attach(const char *path, u64 offset, u64 semaphore, u32 pid, bool returns,

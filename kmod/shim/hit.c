@@ -3,6 +3,7 @@
 #include <linux/kprobes.h>
 #include <linux/percpu.h>
 #include <linux/smp.h>
+#include <asm/ibt.h>
 
 #include "hit.h"
 
@@ -34,6 +35,33 @@ void wprobe_hit(struct wprobe_probe *probe, const void *from, const void *words)
 	wprobe_hit_here(probe, from, words);
 }
 NOKPROBE_SYMBOL(wprobe_hit);
+
+/*
+ * [probe] Where the function begins on whose entry a kprobe is; 0: on none. Behind an endbr, where the function has one, as
+ * get_entry_ip() has it.
+ */
+u64 wprobe_kprobe_function(const struct kprobe *kprobe)
+{
+	u64 ip = (u64)kprobe->addr;
+#ifdef CONFIG_X86_KERNEL_IBT
+	u32 before;
+#endif
+
+	if (!(kprobe->flags & KPROBE_FLAG_ON_FUNC_ENTRY))
+		return 0;
+#ifdef CONFIG_X86_KERNEL_IBT
+	if (!wp_read_kernel(&before, ip - ENDBR_INSN_SIZE, sizeof(before)) &&
+	    (before == gen_endbr() || before == gen_endbr_poison()))
+		return ip - ENDBR_INSN_SIZE;
+#endif
+	return ip;
+}
+
+/* [probe] Where the function begins that was hit; 0: none */
+u64 wp_function(const struct wprobe_hit *hit)
+{
+	return hit->probe->ops->function ? hit->probe->ops->function(hit) : 0;
+}
 
 /* Hits that the probe itself could not handle. */
 u64 wp_probe_missed(const struct wprobe_probe *probe)

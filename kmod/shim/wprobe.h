@@ -195,6 +195,8 @@ struct wprobe_probe_ops {
 	/* NULL: hits hand over registers; else what makes some of what they hand over */
 	void (*registers)(const void *from, struct pt_regs *regs);
 	/* NULL: it never misses */
+	/* NULL: no function; else where the function begins that was hit, or 0 */
+	u64 (*function)(const struct wprobe_hit *hit);
 	u64 (*missed)(const struct wprobe_probe *probe);
 	void (*detach)(struct wprobe_probe *probe);
 };
@@ -203,6 +205,9 @@ void wprobe_hit(struct wprobe_probe *probe, const void *from, const void *words)
 void wp_abort_hit(u32 cpu);
 u64 wp_probe_missed(const struct wprobe_probe *probe);
 void wp_probe_detach(struct wprobe_probe *probe);
+u64 wp_function(const struct wprobe_hit *hit);
+struct kprobe;
+u64 wprobe_kprobe_function(const struct kprobe *kprobe);
 
 /* attach_kprobe.c: these two take a symbol that outlives the probe */
 int wp_kprobe_attach(const char *symbol, u32 offset, void *attachment, struct wprobe_probe **made);

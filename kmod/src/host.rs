@@ -143,6 +143,11 @@ impl Host for Kernel {
         unsafe { &*(hit as *const Hit) }.cookie()
     }
 
+    fn function_ip(&self, hit: u64) -> u64 {
+        // SAFETY: as above.
+        unsafe { &*(hit as *const Hit) }.function()
+    }
+
     fn stack(&self, walk: Walk, to: GuestSlice<'_>) -> Result<usize, Errno> {
         let room = (to.len() / 8) as u32;
         // SAFETY: a guest slice is valid for writes of its length; a run's context is its hit.

@@ -282,7 +282,7 @@ macro_rules! for_each_helper {
             170 timer_set_callback             (InMap, Callback) -> Scalar, any;
             171 timer_start                    (InMap, Scalar, Scalar) -> Scalar, any;
             172 timer_cancel                   (InMap) -> Scalar, any;
-            173 get_func_ip                    (Ctx) -> Scalar, gpl;
+            173 get_func_ip                    (Ctx) -> Scalar, gpl here;
             174 get_attach_cookie              (Ctx) -> Scalar, any here;
             175 task_pt_regs                   (Kernel) -> Kernel, gpl here;
             176 get_branch_snapshot            (Out, Size, Scalar) -> Scalar, gpl;

@@ -42,3 +42,8 @@ pub(super) fn get_func_ret<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0
 pub(super) fn get_func_arg_cnt<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     Ok(u64::from(info(run, args[0])?.0))
 }
+
+/// 0 where what was hit is no function.
+pub(super) fn get_func_ip<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Result0 {
+    Ok(run.host.function_ip(run.context))
+}

@@ -125,6 +125,7 @@ pub fn take_implementation<H: Host, T: Take<H>>(id: u32, take: T) -> Option<T::T
         165 => take.call(format::snprintf),
         174 => take.call(task::get_attach_cookie),
         175 => take.call(task::task_pt_regs),
+        173 => take.call(function::get_func_ip),
         177 => take.call(format::trace_vprintk),
         182 => take.call(string::strncmp),
         183 => take.call(function::get_func_arg),

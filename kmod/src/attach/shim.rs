@@ -32,6 +32,15 @@ impl Hit {
         probe: ptr::null(),
     };
 
+    /// Where the function begins that was hit; 0 if it is none.
+    pub(crate) fn function(&self) -> u64 {
+        match self.probe.is_null() {
+            true => 0,
+            // SAFETY: the probe that is being hit, and what it handed over.
+            false => unsafe { wp_function(self) },
+        }
+    }
+
     /// The link's cookie.
     pub(crate) fn cookie(&self) -> u64 {
         // SAFETY: null, or the probe that is being hit.
@@ -48,6 +57,7 @@ type Made = *mut *mut RawProbe;
 // SAFETY: as shim/ defines them; nothing else in the module has these names.
 unsafe extern "C" {
     fn wp_probe_missed(probe: *const RawProbe) -> u64;
+    fn wp_function(hit: *const Hit) -> u64;
     fn wp_probe_detach(probe: *mut RawProbe);
     fn wp_kprobe_attach(symbol: *const c_char, offset: u32, to: *mut c_void, made: Made) -> i32;
     fn wp_kretprobe_attach(symbol: *const c_char, to: *mut c_void, made: Made) -> i32;

@@ -16,6 +16,7 @@ const INDIFFERENT: &[&str] = &[
     "get_stackid",
     "get_stack",
     "get_attach_cookie",
+    "get_func_ip",
 ];
 
 impl Function<'_, '_> {

@@ -60,6 +60,17 @@ const NOTES: &[(&str, &str)] = &[
     ),
     ("get_attach_cookie", "of the attach types there are"),
     ("task_pt_regs", "0 where there is no such task"),
+    ("snprintf", SYMBOLS),
+    ("trace_printk", SYMBOLS),
+    ("trace_vprintk", SYMBOLS),
+    (
+        "get_func_ip",
+        "in uprobes too on each kernel, natively since Linux 6.6; 0 where no function was hit",
+    ),
+    (
+        "dynptr_write",
+        "flags are looked at when the range is known to be good, as since Linux 6.4",
+    ),
 ];
 
 /// What a process cannot give: in the user-space runtime these always fail, with the error named.
@@ -84,6 +95,7 @@ const NOT_IN_USER_SPACE: &[(&str, &str)] = &[
     ("task_storage_get", "0"),
     ("task_storage_delete", "`-ENOENT`"),
 ];
+    ("get_func_ip", "0"),
 
 /// Why a helper is not provided, if not for the reason that its arguments show.
 const REASONS: &[(&str, &str)] = &[
@@ -100,7 +112,10 @@ const REASONS: &[(&str, &str)] = &[
     ("perf_prog_read_value", "not yet: a perf event's own"),
     ("read_branch_records", "not exported to modules"),
     ("get_branch_snapshot", "not exported to modules"),
-    ("get_func_ip", "with the attach types that have it"),
+    (
+        "get_socket_cookie",
+        "writes a cookie into a socket that has none yet, and no address is known to be a socket's here",
+    ),
     ("snprintf_btf", "needs the kernel's BTF in the kernel"),
     ("seq_printf", "iterators: no such program type"),
     ("seq_write", "iterators: no such program type"),
