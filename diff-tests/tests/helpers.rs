@@ -131,15 +131,14 @@ fn strings_are_formatted_parsed_and_compared_as_by_the_kernel() {
     }
 }
 
-/// This kernel has the functions that `bpf_for` calls.
-#[test]
-fn ranges_are_gone_through_as_by_the_kernel() {
-    for program in ["range", "nest"] {
+/// What programs of an object give and leave in `.bss`, on every engine as natively.
+fn equal_native(object: &str, programs: &[&str]) {
+    for program in programs {
         for section in [RESULTS, ".bss"] {
-            let expected = native("calls_iter", program, section).unwrap();
+            let expected = native(object, program, section).unwrap();
             assert!(expected.iter().any(|byte| *byte != 0));
             for engine in [EngineKind::Wasmi, EngineKind::Wasmtime, EngineKind::Native] {
-                let found = translated("calls_iter", program, section, engine).unwrap();
+                let found = translated(object, program, section, engine).unwrap();
                 match section {
                     RESULTS => {
                         assert_eq!(results(&found), results(&expected), "{program}, {engine:?}")
@@ -149,6 +148,18 @@ fn ranges_are_gone_through_as_by_the_kernel() {
             }
         }
     }
+}
+
+/// This kernel has the functions that `bpf_for` calls.
+#[test]
+fn ranges_are_gone_through_as_by_the_kernel() {
+    equal_native("calls_iter", &["range", "nest"]);
+}
+
+#[test]
+fn dynptrs_lead_where_the_kernels_do() {
+    equal_native("calls_dynptr", &["memory", "records"]);
+    equal_native("calls_dynptr_kfunc", &["parts"]);
 }
 
 /// Tail calls from functions that programs call, and what their callers find then.

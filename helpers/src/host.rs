@@ -28,6 +28,7 @@ impl Errno {
     pub const EEXIST: Errno = Errno(17);
     pub const EINVAL: Errno = Errno(22);
     pub const ENOSPC: Errno = Errno(28);
+    pub const ERANGE: Errno = Errno(34);
     pub const EOPNOTSUPP: Errno = Errno(95);
     /// The kernel's own, which bpf(2) lets through.
     pub const ENOTSUPP: Errno = Errno(524);

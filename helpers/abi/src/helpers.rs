@@ -306,13 +306,13 @@ macro_rules! for_each_helper {
             194 kptr_xchg                      (InMap, Kernel) -> KernelOrNull, any;
             195 map_lookup_percpu_elem         (Map, MapKey, Scalar) -> MapValueOrNull, any here;
             196 skc_to_mptcp_sock              (Kernel) -> KernelOrNull, any;
-            197 dynptr_from_mem                (In, Size, Scalar, Out) -> Scalar, any;
-            198 ringbuf_reserve_dynptr         (Map, Scalar, Scalar, Out) -> Scalar, any;
-            199 ringbuf_submit_dynptr          (In, Scalar) -> Void, any;
-            200 ringbuf_discard_dynptr         (In, Scalar) -> Void, any;
-            201 dynptr_read                    (Out, Size, In, Scalar, Scalar) -> Scalar, any;
-            202 dynptr_write                   (In, Scalar, In, Size, Scalar) -> Scalar, any;
-            203 dynptr_data                    (In, Scalar, Scalar) -> MemOrNull, any;
+            197 dynptr_from_mem                (In, Size, Scalar, Out) -> Scalar, any here;
+            198 ringbuf_reserve_dynptr         (Map, Scalar, Scalar, Out) -> Scalar, any here;
+            199 ringbuf_submit_dynptr          (InOut, Scalar) -> Void, any here;
+            200 ringbuf_discard_dynptr         (InOut, Scalar) -> Void, any here;
+            201 dynptr_read                    (Out, Size, In, Scalar, Scalar) -> Scalar, any here;
+            202 dynptr_write                   (In, Scalar, In, Size, Scalar) -> Scalar, any here;
+            203 dynptr_data                    (In, Scalar, Scalar) -> MemOrNull, any here;
             204 tcp_raw_gen_syncookie_ipv4     (In, In, Size) -> Scalar, any;
             205 tcp_raw_gen_syncookie_ipv6     (In, In, Size) -> Scalar, any;
             206 tcp_raw_check_syncookie_ipv4   (In, In) -> Scalar, any;
@@ -371,6 +371,12 @@ pub const KFUNCS: &[&str] = &[
     "bpf_iter_num_new",
     "bpf_iter_num_next",
     "bpf_iter_num_destroy",
+    "bpf_dynptr_adjust",
+    "bpf_dynptr_is_null",
+    "bpf_dynptr_is_rdonly",
+    "bpf_dynptr_size",
+    "bpf_dynptr_clone",
+    "bpf_dynptr_slice",
 ];
 
 /// Whether this version's runtimes provide the function that a module imports as `module.name`.

@@ -28,7 +28,8 @@ pub(super) fn ringbuf_reserve<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Resu
     Ok(record.map_or(0, guest_ptr))
 }
 
-fn commit<H: Host>(run: &Run<'_, H>, record: u64, flags: u64, how: Commit) -> Result0 {
+/// Ends the record at `record`, if it is one of a ring's.
+pub(super) fn commit<H: Host>(run: &Run<'_, H>, record: u64, flags: u64, how: Commit) -> Result0 {
     let offset = guest_offset(record).ok_or(Trap::BadPointer)?;
     let mut rings = (0..run.space.map_count())
         .filter_map(|index| run.space.map(index))

@@ -2,7 +2,7 @@
 //!
 //! A kernel object is an address here, whose every load is fault-safe; so nothing is held and nothing to be released.
 
-use super::{Run, Take, iter};
+use super::{Run, Take, dynptr, iter};
 use crate::host::{Host, Result0};
 
 /// Has the implementation of the kernel function `name` taken; `None` if this crate has none.
@@ -14,6 +14,12 @@ pub fn kfunc<H: Host, T: Take<H>>(name: &str, take: T) -> Option<T::Taken> {
         "bpf_iter_num_new" => take.call(iter::num_new),
         "bpf_iter_num_next" => take.call(iter::num_next),
         "bpf_iter_num_destroy" => take.call(iter::num_destroy),
+        "bpf_dynptr_adjust" => take.call(dynptr::adjust),
+        "bpf_dynptr_is_null" => take.call(dynptr::is_null),
+        "bpf_dynptr_is_rdonly" => take.call(dynptr::is_read_only),
+        "bpf_dynptr_size" => take.call(dynptr::size),
+        "bpf_dynptr_clone" => take.call(dynptr::clone),
+        "bpf_dynptr_slice" => take.call(dynptr::slice),
         _ => return None,
     })
 }

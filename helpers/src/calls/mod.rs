@@ -6,6 +6,7 @@
 
 mod cgroup;
 mod control;
+mod dynptr;
 mod event;
 mod format;
 mod function;
@@ -133,6 +134,13 @@ pub fn take_implementation<H: Host, T: Take<H>>(id: u32, take: T) -> Option<T::T
         185 => take.call(function::get_func_arg_cnt),
         195 => take.call(map::lookup_percpu_elem),
         164 => take.callback(control::for_each_map_elem),
+        197 => take.call(dynptr::from_mem),
+        198 => take.call(dynptr::ringbuf_reserve),
+        199 => take.call(dynptr::ringbuf_submit),
+        200 => take.call(dynptr::ringbuf_discard),
+        201 => take.call(dynptr::read),
+        202 => take.call(dynptr::write),
+        203 => take.call(dynptr::data),
         181 => take.callback(control::bpf_loop),
         _ => return take_reading(id, take),
     })

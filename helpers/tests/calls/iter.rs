@@ -7,7 +7,12 @@ use wprobe_helpers::imports::{Action, host_function};
 use super::*;
 
 /// Calls kernel function `name` on a run with `work` left; what the run has left then.
-fn kfunc(space: &Space, name: &str, args: &[u64], work: u64) -> (Result<u64, Trap>, u64) {
+pub(crate) fn kfunc(
+    space: &Space,
+    name: &str,
+    args: &[u64],
+    work: u64,
+) -> (Result<u64, Trap>, u64) {
     let mut all = [0; 5];
     all[..args.len()].copy_from_slice(args);
     let work = Work::new(work);

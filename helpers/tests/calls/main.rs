@@ -1,6 +1,7 @@
 //! Helper functions on a host of which every primitive is known.
 
 mod control;
+mod dynptr;
 mod host;
 mod iter;
 mod path;

@@ -146,13 +146,6 @@ const REASONS: &[(&str, &str)] = &[
     ("inode_storage_delete", "no such map yet"),
     ("cgrp_storage_get", "no such map yet"),
     ("cgrp_storage_delete", "no such map yet"),
-    ("dynptr_from_mem", "dynptrs: not yet"),
-    ("ringbuf_reserve_dynptr", "dynptrs: not yet"),
-    ("ringbuf_submit_dynptr", "dynptrs: not yet"),
-    ("ringbuf_discard_dynptr", "dynptrs: not yet"),
-    ("dynptr_read", "dynptrs: not yet"),
-    ("dynptr_write", "dynptrs: not yet"),
-    ("dynptr_data", "dynptrs: not yet"),
 ];
 
 /// A host of which only the type is needed.
