@@ -96,6 +96,9 @@ pub struct PathLayout {
     pub mount_point: i32,
 }
 
+/// Bytes of a symbol's name with all that may follow it; longer ones are cut.
+pub const POINTER_TEXT: usize = 320;
+
 /// Host primitives. Every method may run inside a probe: none sleeps, allocates or faults. Those with a body are
 /// what a host may lack.
 pub trait Host {
@@ -149,12 +152,12 @@ pub trait Host {
     fn cookie(&self, _hit: u64) -> u64 {
         0
     }
-    /// The NUMA node of this CPU.
-    fn numa_node(&self) -> u32 {
-        0
-    }
     /// The address of the function that was hit, of the hit that the host knows by a number; 0 if it is none.
     fn function_ip(&self, _hit: u64) -> u64 {
+        0
+    }
+    /// The NUMA node of this CPU.
+    fn numa_node(&self) -> u32 {
         0
     }
     /// The address of `cpu`'s instance of the per-CPU variable at `address`, for a possible CPU.
@@ -189,6 +192,31 @@ pub trait Host {
     /// The address of the registers with which the task at `_task` entered the kernel; 0 if there is no task.
     fn task_registers(&self, _task: u64) -> u64 {
         0
+    }
+    /// Writes what `printk` makes of a pointer with `%p` and `kind` after it: `S`, `s` and `B` its symbol, `K`, and a space, what it
+    /// shows of it. How many bytes that are, so many as fit.
+    fn pointer_text(&self, kind: u8, address: u64, to: &mut [u8; POINTER_TEXT]) -> usize {
+        let symbol = matches!(kind, b'S' | b's' | b'B');
+        let value = if symbol { address } else { 0 };
+        // Of an address that is no symbol's. Digits are written from behind.
+        let mut digits = [b'0'; 16];
+        let mut used = 0;
+        for (at, digit) in digits.iter_mut().rev().enumerate() {
+            let nibble = (value >> (4 * at) & 15) as u8;
+            *digit = if nibble < 10 {
+                b'0' + nibble
+            } else {
+                b'a' + nibble - 10
+            };
+            used = if nibble > 0 { at + 1 } else { used };
+        }
+        let (before, digits): (&[u8], _) = match symbol {
+            true => (b"0x", &digits[16 - used.max(1)..]),
+            false => (b"", &digits[..]),
+        };
+        let text = before.iter().chain(digits);
+        let each = to.iter_mut().zip(text);
+        each.map(|(to, byte)| *to = *byte).count()
     }
     /// Wakes whoever waits for `waker`, which the runtime chose when it made the ring.
     fn wake(&self, waker: usize);

@@ -238,6 +238,25 @@ u64 wp_user_end(void)
 	return TASK_SIZE;
 }
 
+/* [probe] What printk() makes of a pointer, as bpf_trace_printk() has it. */
+size_t wp_pointer_text(u8 kind, u64 address, char *to, size_t size)
+{
+	void *pointer = (void *)address;
+
+	switch (kind) {
+	case 'S':
+		return scnprintf(to, size, "%pS", pointer);
+	case 's':
+		return scnprintf(to, size, "%ps", pointer);
+	case 'B':
+		return scnprintf(to, size, "%pB", pointer);
+	case 'K':
+		return scnprintf(to, size, "%pK", pointer);
+	default:
+		return scnprintf(to, size, "%p", pointer);
+	}
+}
+
 /* [probe] */
 void wp_trace(const char *text, size_t length)
 {

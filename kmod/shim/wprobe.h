@@ -121,6 +121,7 @@ long wp_read_user(void *to, u64 from, size_t size);
 long wp_read_kernel_str(char *to, u64 from, size_t size);
 long wp_read_user_str(char *to, u64 from, size_t size);
 u64 wp_user_end(void);
+size_t wp_pointer_text(u8 kind, u64 address, char *to, size_t size);
 void wp_trace(const char *text, size_t length);
 
 /* native.c */
@@ -194,9 +195,9 @@ struct wprobe_probe_ops {
 	u64 frames;
 	/* NULL: hits hand over registers; else what makes some of what they hand over */
 	void (*registers)(const void *from, struct pt_regs *regs);
-	/* NULL: it never misses */
 	/* NULL: no function; else where the function begins that was hit, or 0 */
 	u64 (*function)(const struct wprobe_hit *hit);
+	/* NULL: it never misses */
 	u64 (*missed)(const struct wprobe_probe *probe);
 	void (*detach)(struct wprobe_probe *probe);
 };
@@ -204,10 +205,10 @@ struct wprobe_probe_ops {
 void wprobe_hit(struct wprobe_probe *probe, const void *from, const void *words);
 void wp_abort_hit(u32 cpu);
 u64 wp_probe_missed(const struct wprobe_probe *probe);
-void wp_probe_detach(struct wprobe_probe *probe);
 u64 wp_function(const struct wprobe_hit *hit);
 struct kprobe;
 u64 wprobe_kprobe_function(const struct kprobe *kprobe);
+void wp_probe_detach(struct wprobe_probe *probe);
 
 /* attach_kprobe.c: these two take a symbol that outlives the probe */
 int wp_kprobe_attach(const char *symbol, u32 offset, void *attachment, struct wprobe_probe **made);

@@ -1,7 +1,7 @@
 //! The kernel as the helpers' host.
 
 use helpers::guest::GuestSlice;
-use helpers::host::{Errno, Host, PathLayout, Walk};
+use helpers::host::{Errno, Host, POINTER_TEXT, PathLayout, Walk};
 
 use crate::attach::Hit;
 use crate::services::{self, From};
@@ -152,6 +152,10 @@ impl Host for Kernel {
         let room = (to.len() / 8) as u32;
         // SAFETY: a guest slice is valid for writes of its length; a run's context is its hit.
         unsafe { tasks::stack(walk, to.as_ptr(), room) }.map_err(Errno)
+    }
+
+    fn pointer_text(&self, kind: u8, address: u64, to: &mut [u8; POINTER_TEXT]) -> usize {
+        services::pointer_text(kind, address, to)
     }
 
     fn wake(&self, waker: usize) {

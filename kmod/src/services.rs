@@ -68,6 +68,7 @@ unsafe extern "C" {
     fn wp_read_kernel_str(to: *mut u8, from: u64, size: usize) -> i64;
     fn wp_read_user_str(to: *mut u8, from: u64, size: usize) -> i64;
     safe fn wp_user_end() -> u64;
+    fn wp_pointer_text(kind: u8, address: u64, to: *mut u8, size: usize) -> usize;
     fn wp_trace(text: *const u8, length: usize);
     fn wp_window_new(pages: *mut u8, count: u32, ring_buffer: bool) -> *mut RawWindow;
     fn wp_window_free(window: *mut RawWindow);
@@ -134,6 +135,12 @@ impl fmt::Write for Line {
         self.length += length;
         Ok(())
     }
+}
+
+/// *probe* What printk() makes of a pointer: `%p`, and `kind` behind it. How many bytes it wrote.
+pub(crate) fn pointer_text(kind: u8, address: u64, to: &mut [u8]) -> usize {
+    // SAFETY: the room is there for the call, and C writes no more.
+    unsafe { wp_pointer_text(kind, address, to.as_mut_ptr(), to.len()) }
 }
 
 /// A block from the kernel's allocator. Sleeps.

@@ -10,6 +10,8 @@
 //! | `bpf` | helper name | func (i64 × arity) → i64 | see [`crate::helpers`] |
 //! | `bpf` | `packet_load{8,16,32}` | func (i64 context, i64 offset) → i64 | legacy packet load in host order; all ones if the packet is too short |
 //! | `bpf` | `probe_load{8,16,32,64}` | func (i64 address) → i64 | zero-extended load of kernel memory; 0 on a fault, as `BPF_PROBE_MEM` |
+//! | `bpf` | `tail_call_within` | func (i64 context, i64 map, i64 index, i64 bytes) → i64 | see [`TAIL_CALL_WITHIN`] |
+//! | `bpf` | `tail_call_result` | func () → i64 | see [`TAIL_CALL_RESULT`] |
 //! | `atomic` | `add32`, `xchg64`, … | func (i64 guest pointer, i64 operand) → i64 old | atomic read-modify-write, result zero-extended |
 //! | `atomic` | `cmpxchg{32,64}` | func (i64 pointer, i64 expected, i64 new) → i64 old | |
 //! | `map` | map name | global i64 | the map's handle; for a data section the guest pointer of its first byte |

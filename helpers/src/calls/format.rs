@@ -2,57 +2,53 @@
 //! `kernel/bpf/helpers.c`, and the parts of `lib/vsprintf.c` that it lets through).
 //!
 //! Known: `%[0 +-][width]` before `d i u x X` with `l` and `ll`, `c`, `s` and `pks`, `pus`, `p`, `pK`, `px`,
-//! `pI4 pi4 pI6 pi6`. Not known, and `-EINVAL` here: symbols (`ps`, `pS`, `pB`). A plain pointer prints
-//! as zeros, where the kernel prints a hash that differs from boot to boot.
+//! `pI4 pi4 pI6 pi6`, and symbols (`ps`, `pS`, `pB`). What plain pointers show, and how symbols are called, the host says.
 //!
 //! A format is walked twice: once to check it, as the kernel does before it writes anything. The guest
 //! may change it in between; then it gets what it asked for the second time.
 
 use abi::traps::Trap;
 
+use super::sink::{MAX_LINE, Sink, Target};
 use super::{Run, probe};
 use crate::guest::GuestSlice;
-use crate::host::{Errno, Host, Result0};
+use crate::host::{Errno, Host, POINTER_TEXT, Result0};
 
 /// `MAX_BPRINTF_VARARGS`.
 const MAX_ARGS: usize = 12;
-/// `MAX_BPRINTF_BUF`: of strings, as of a line in the trace log.
-const MAX_LINE: usize = 1024;
 
-/// Where formatted text goes: so many bytes as fit, all are counted.
-struct Sink<'a> {
-    to: Target<'a>,
-    length: usize,
+/// Why a format comes to no end.
+enum Stop {
+    /// It is refused.
+    Refused(Errno),
+    /// The run ends.
+    Ended(Trap),
 }
 
-enum Target<'a> {
-    /// Only counted.
-    Nowhere,
-    /// Guest memory; the last byte is kept for the NUL.
-    Guest(GuestSlice<'a>),
-    /// Host memory.
-    Line(&'a mut [u8; MAX_LINE]),
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Self {
+        Self::Refused(errno)
+    }
 }
 
-impl Sink<'_> {
-    fn byte(&mut self, byte: u8) {
-        match &mut self.to {
-            Target::Nowhere => {}
-            Target::Guest(to) if self.length + 1 < to.len() => to.set(self.length, byte),
-            Target::Line(to) if self.length < to.len() => to[self.length] = byte,
-            Target::Guest(_) | Target::Line(_) => {}
+impl From<Trap> for Stop {
+    fn from(trap: Trap) -> Self {
+        Self::Ended(trap)
+    }
+}
+
+impl Stop {
+    /// What the helper gives then.
+    fn result(self) -> Result0 {
+        match self {
+            Self::Refused(errno) => Ok(errno.as_r0()),
+            Self::Ended(trap) => Err(trap),
         }
-        self.length += 1;
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.byte(*byte));
-    }
-
-    fn pad(&mut self, count: usize, with: u8) {
-        (0..count).for_each(|_| self.byte(with));
     }
 }
+
+/// What looking for a symbol costs: the kernel goes through all modules, and all symbols of one.
+const SYMBOL: u64 = 2048;
 
 /// `[0 +-][width]`.
 #[derive(Clone, Copy, Default)]
@@ -87,10 +83,10 @@ enum Conversion {
     Char,
     /// A string in kernel memory, user memory, or whichever the address says.
     Str(Origin),
-    /// A pointer, shown or not.
-    Pointer {
-        shown: bool,
-    },
+    /// A pointer as it is.
+    Pointer,
+    /// What the host says of a pointer, by the letter after `p`, or a space.
+    Host(u8),
     Address {
         bytes: usize,
         upper: bool,
@@ -189,13 +185,13 @@ impl Format<'_> {
             }
             (b'x', _) => {
                 self.at += 1;
-                Some(Conversion::Pointer { shown: true })
+                Some(Conversion::Pointer)
             }
-            (b'K', _) => {
+            (kind @ (b'K' | b's' | b'S' | b'B'), _) => {
                 self.at += 1;
-                Some(Conversion::Pointer { shown: false })
+                Some(Conversion::Host(kind))
             }
-            _ if self.ends() => Some(Conversion::Pointer { shown: false }),
+            _ if self.ends() => Some(Conversion::Host(b' ')),
             _ => None,
         }
     }
@@ -207,7 +203,7 @@ fn format<H: Host>(
     text: GuestSlice<'_>,
     args: &[u64],
     sink: &mut Sink<'_>,
-) -> Result<(), Errno> {
+) -> Result<(), Stop> {
     let end = text.find_nul().ok_or(Errno::EINVAL)?;
     let mut format = Format {
         text: text.first(end),
@@ -219,7 +215,7 @@ fn format<H: Host>(
         // What is not ASCII passes, as in newer kernels and stable ones.
         let control = byte.is_ascii_control() && !byte.is_ascii_whitespace() && byte != 0x0b;
         match byte {
-            _ if control => return Err(Errno::EINVAL),
+            _ if control => return Err(Errno::EINVAL.into()),
             b'%' if format.peek(0) == b'%' => {
                 format.at += 1;
                 sink.byte(b'%');
@@ -228,6 +224,9 @@ fn format<H: Host>(
                 let arg = args.next().ok_or(Errno::EINVAL)?;
                 let field = format.field();
                 let conversion = format.conversion().ok_or(Errno::EINVAL)?;
+                if let Conversion::Host(_) = conversion {
+                    run.work.units(SYMBOL)?;
+                }
                 convert(run, field, conversion, *arg, sink);
             }
             _ => sink.byte(byte),
@@ -270,14 +269,15 @@ fn convert<H: Host>(
             };
             string(run, field, user, arg, sink);
         }
-        Conversion::Pointer { shown } => {
+        Conversion::Pointer => {
             let field = Field {
                 zero: true,
                 width: 16,
                 ..Field::default()
             };
-            number(field, false, if shown { arg } else { 0 }, 16, false, sink);
+            number(field, false, arg, 16, false, sink);
         }
+        Conversion::Host(kind) => host_text(run, field, kind, arg, sink),
         Conversion::Address { bytes, upper } => address(run, bytes, upper, arg, sink),
     }
 }
@@ -351,6 +351,14 @@ fn string<H: Host>(run: &Run<'_, H>, field: Field, user: bool, from: u64, sink: 
     text(field, &bytes[..length], sink);
 }
 
+/// What the host says of a pointer.
+#[inline(never)]
+fn host_text<H: Host>(run: &Run<'_, H>, field: Field, kind: u8, arg: u64, sink: &mut Sink<'_>) {
+    let mut bytes = [0; POINTER_TEXT];
+    let length = run.host.pointer_text(kind, arg, &mut bytes);
+    text(field, bytes.get(..length).unwrap_or_default(), sink);
+}
+
 /// An IP address in kernel memory; zeros if it cannot be read.
 fn address<H: Host>(run: &Run<'_, H>, bytes: usize, upper: bool, from: u64, sink: &mut Sink<'_>) {
     let mut address = [0; 16];
@@ -417,15 +425,15 @@ pub(super) fn snprintf<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
         to: Target::Nowhere,
         length: 0,
     };
-    if let Err(errno) = format(run, fmt, &args[..count], &mut checked) {
-        return Ok(errno.as_r0());
+    if let Err(stop) = format(run, fmt, &args[..count], &mut checked) {
+        return stop.result();
     }
     let mut sink = Sink {
         to: Target::Guest(to),
         length: 0,
     };
-    if let Err(errno) = format(run, fmt, &args[..count], &mut sink) {
-        return Ok(errno.as_r0());
+    if let Err(stop) = format(run, fmt, &args[..count], &mut sink) {
+        return stop.result();
     }
     if let Some(last) = to.len().checked_sub(1) {
         to.set(sink.length.min(last), 0);
@@ -433,29 +441,29 @@ pub(super) fn snprintf<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     Ok(sink.length as u64 + 1)
 }
 
-fn print<H: Host>(run: &Run<'_, H>, fmt: GuestSlice<'_>, args: &[u64]) -> u64 {
+fn print<H: Host>(run: &Run<'_, H>, fmt: GuestSlice<'_>, args: &[u64]) -> Result0 {
     let mut line = [0; MAX_LINE];
     let mut sink = Sink {
         to: Target::Line(&mut line),
         length: 0,
     };
-    if let Err(errno) = format(run, fmt, args, &mut sink) {
-        return errno.as_r0();
+    if let Err(stop) = format(run, fmt, args, &mut sink) {
+        return stop.result();
     }
     let length = sink.length;
     run.host.trace(&line[..length.min(MAX_LINE)]);
-    length as u64
+    Ok(length as u64)
 }
 
 pub(super) fn trace_printk<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let fmt = run.slice(args[0], u64::from(args[1] as u32))?;
-    Ok(print(run, fmt, &args[2..]))
+    print(run, fmt, &args[2..])
 }
 
 pub(super) fn trace_vprintk<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let fmt = run.slice(args[0], u64::from(args[1] as u32))?;
-    Ok(match arguments(run, args[2], args[3])? {
+    match arguments(run, args[2], args[3])? {
         Ok((args, count)) => print(run, fmt, &args[..count]),
-        Err(errno) => errno.as_r0(),
-    })
+        Err(errno) => Ok(errno.as_r0()),
+    }
 }

@@ -17,6 +17,7 @@ mod map;
 mod packet;
 mod path;
 mod probe;
+mod sink;
 mod stack;
 mod storage;
 mod string;
@@ -124,16 +125,15 @@ pub fn take_implementation<H: Host, T: Take<H>>(id: u32, take: T) -> Option<T::T
         156 => take.call(storage::task_storage_get),
         157 => take.call(storage::task_storage_delete),
         165 => take.call(format::snprintf),
+        173 => take.call(function::get_func_ip),
         174 => take.call(task::get_attach_cookie),
         175 => take.call(task::task_pt_regs),
-        173 => take.call(function::get_func_ip),
         177 => take.call(format::trace_vprintk),
         182 => take.call(string::strncmp),
         183 => take.call(function::get_func_arg),
         184 => take.call(function::get_func_ret),
         185 => take.call(function::get_func_arg_cnt),
         195 => take.call(map::lookup_percpu_elem),
-        164 => take.callback(control::for_each_map_elem),
         197 => take.call(dynptr::from_mem),
         198 => take.call(dynptr::ringbuf_reserve),
         199 => take.call(dynptr::ringbuf_submit),
@@ -141,6 +141,7 @@ pub fn take_implementation<H: Host, T: Take<H>>(id: u32, take: T) -> Option<T::T
         201 => take.call(dynptr::read),
         202 => take.call(dynptr::write),
         203 => take.call(dynptr::data),
+        164 => take.callback(control::for_each_map_elem),
         181 => take.callback(control::bpf_loop),
         _ => return take_reading(id, take),
     })

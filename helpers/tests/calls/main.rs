@@ -434,12 +434,37 @@ fn traced_lines_are_formatted_from_registers_or_memory() {
 }
 
 #[test]
+fn symbols_are_paid_for() {
+    let space = space();
+    let fmt = space.memory().at(0, 32).unwrap();
+    fmt.write(b"%ps %pS|%24pB|%-6pK.\0");
+    let run_with = |units| {
+        let work = Work::new(units);
+        let run = Run {
+            work: &work,
+            ..run(&space)
+        };
+        let row = abi::helpers::by_name("trace_printk").unwrap();
+        let args = [guest_ptr(0), 22, 0, KERNEL, 0xabc];
+        implementation::<KnownHost>(row.id).unwrap()(&run, args)
+    };
+    assert_eq!(run_with(2000), Err(Trap::Budget));
+    assert_eq!(run_with(3 * 2048), Err(Trap::Budget));
+    // A fourth argument there is not.
+    assert_eq!(run_with(u64::MAX), Ok(-22i64 as u64));
+    fmt.write(b"%ps %pS|%12pB.\0");
+    assert_eq!(run_with(u64::MAX), Ok(36));
+    let line = "0x0 0xffff888000000000|       0xabc.";
+    TRACED.with_borrow(|traced| assert_eq!(*traced, [line.as_bytes()]));
+}
+
+#[test]
 fn bad_formats_are_refused_and_nothing_is_traced() {
     let space = space();
     let memory = space.memory();
     const EINVAL: u64 = -22i64 as u64;
     for bad in [
-        "%", "%f", "%5.3d", "%#x", "%n", "%sx", "%pI5", "%d%d%d%d", "\u{7f}", "\u{1}", "%ps",
+        "%", "%f", "%5.3d", "%#x", "%n", "%sx", "%pI5", "%d%d%d%d", "\u{7f}", "\u{1}", "%pI5",
     ] {
         memory.at(0, 16).unwrap().clear();
         memory.at(0, 16).unwrap().write(bad.as_bytes());

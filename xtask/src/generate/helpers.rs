@@ -73,6 +73,10 @@ const NOTES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Of what formats.
+const SYMBOLS: &str =
+    "symbols (`%ps`, `%pS`, `%pB`) of 320 bytes at most; outside the kernel they are addresses";
+
 /// What a process cannot give: in the user-space runtime these always fail, with the error named.
 const NOT_IN_USER_SPACE: &[(&str, &str)] = &[
     ("get_stackid", "`-EFAULT`"),
@@ -91,11 +95,11 @@ const NOT_IN_USER_SPACE: &[(&str, &str)] = &[
     ("per_cpu_ptr", "the address itself"),
     ("this_cpu_ptr", "the address itself"),
     ("task_pt_regs", "0"),
+    ("get_func_ip", "0"),
     ("d_path", "`-EFAULT`"),
     ("task_storage_get", "0"),
     ("task_storage_delete", "`-ENOENT`"),
 ];
-    ("get_func_ip", "0"),
 
 /// Why a helper is not provided, if not for the reason that its arguments show.
 const REASONS: &[(&str, &str)] = &[
