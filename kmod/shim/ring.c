@@ -22,6 +22,8 @@ struct wprobe_window {
 	void *pages;
 	u32 count;
 	bool ring_buffer;
+	/* mappings through which a reader moves the consumer's position: one at a time */
+	atomic_t consumers;
 	wait_queue_head_t readers;
 	struct irq_work wake;
 };
@@ -77,14 +79,38 @@ static void vm_flags_mod(struct vm_area_struct *vma, unsigned long set, unsigned
 }
 #endif
 
-/* Of a ring buffer only the consumer's position is for user space to write. */
+/* A copy of the mapping: of a process that forks, or moved. */
+static void consumer_open(struct vm_area_struct *vma)
+{
+	struct wprobe_window *window = vma->vm_private_data;
+
+	atomic_inc(&window->consumers);
+}
+
+static void consumer_close(struct vm_area_struct *vma)
+{
+	struct wprobe_window *window = vma->vm_private_data;
+
+	atomic_dec(&window->consumers);
+}
+
+/* A mapping holds its descriptor, and so the window. */
+static const struct vm_operations_struct consumer_ops = {
+	.open = consumer_open,
+	.close = consumer_close,
+};
+
+/*
+ * Of a ring buffer only the consumer's position is for user space to write, by one reader at a time: two would each see
+ * some of the records, and some twice. What was mapped to be read stays so.
+ */
 static int set_flags(struct vm_area_struct *vma, bool ring_buffer)
 {
-	bool writable = !ring_buffer || (vma->vm_pgoff == 0 && vma_pages(vma) == 1);
+	bool writes = vma->vm_flags & VM_WRITE;
 
-	if (!writable && (vma->vm_flags & VM_WRITE))
+	if (ring_buffer && writes && (vma->vm_pgoff != 0 || vma_pages(vma) != 1))
 		return -EPERM;
-	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, writable ? 0 : VM_MAYWRITE);
+	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, ring_buffer && !writes ? VM_MAYWRITE : 0);
 	return 0;
 }
 
@@ -92,6 +118,7 @@ int wprobe_window_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct wprobe_window *window = wprobe_rs_window(file->private_data);
 	unsigned long data, at, i;
+	bool consumes;
 	int error;
 
 	if (!window)
@@ -101,6 +128,11 @@ int wprobe_window_mmap(struct file *file, struct vm_area_struct *vma)
 	    vma->vm_pgoff + vma_pages(vma) > window->count + (window->ring_buffer ? data : 0))
 		return -EINVAL;
 	error = set_flags(vma, window->ring_buffer);
+	if (error)
+		return error;
+	consumes = window->ring_buffer && (vma->vm_flags & VM_WRITE);
+	if (consumes && atomic_cmpxchg(&window->consumers, 0, 1))
+		return -EBUSY;
 	for (i = 0; !error && i < vma_pages(vma); i++) {
 		at = vma->vm_pgoff + i;
 		if (at >= window->count)
@@ -108,5 +140,13 @@ int wprobe_window_mmap(struct file *file, struct vm_area_struct *vma)
 		error = vm_insert_page(vma, vma->vm_start + i * PAGE_SIZE,
 				       vmalloc_to_page(window->pages + at * PAGE_SIZE));
 	}
-	return error;
+	if (!consumes)
+		return error;
+	if (error) {
+		atomic_dec(&window->consumers);
+		return error;
+	}
+	vma->vm_private_data = window;
+	vma->vm_ops = &consumer_ops;
+	return 0;
 }
