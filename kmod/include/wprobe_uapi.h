@@ -232,7 +232,10 @@ struct wprobe_module_info {
 	__u32 exclusive; /* out: 1 if it has its own memory and one instance (hand-written), 0 if one instance per CPU */
 	__u32 reports; /* out: 1 if it exports `report` */
 	__u64 native; /* out: bytes of native code, 0 if its wasm is interpreted */
-}; /* 120 bytes */
+	__u64 loaded; /* out: when it was loaded, nanoseconds of CLOCK_BOOTTIME */
+	__u32 uid; /* out: the user that loaded it */
+	__u32 pid; /* out: the process that loaded it, which may have ended since */
+}; /* 136 bytes */
 
 /* A link. */
 struct wprobe_link_info {

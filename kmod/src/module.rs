@@ -14,7 +14,7 @@ use crate::program::{Budget, Buffer, Program};
 use crate::registry::{Object, Registry};
 use crate::sandbox::Sandbox;
 use crate::user::{self, Call};
-use crate::{attach, cpu};
+use crate::{attach, cpu, services};
 
 /// Bytes of a report at most.
 const MAX_REPORT: u64 = 64 << 10;
@@ -41,6 +41,28 @@ pub(crate) struct Module {
     pub(crate) first_program: u32,
     /// None: it runs in its sandbox's stores.
     pub(crate) own: Option<Own>,
+    /// When it was loaded, and by whom.
+    pub(crate) origin: Origin,
+}
+
+/// Where an object comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    /// Nanoseconds of the clock that also runs while the machine sleeps.
+    pub(crate) time: u64,
+    pub(crate) uid: u32,
+    pub(crate) pid: u32,
+}
+
+impl Origin {
+    /// Now, by the process whose request is under way.
+    pub(crate) fn here() -> Self {
+        Self {
+            time: services::boottime(),
+            uid: services::uid_gid() as u32,
+            pid: (services::pid_tgid() >> 32) as u32,
+        }
+    }
 }
 
 /// Answers an ioctl of a module's descriptor.
@@ -78,6 +100,9 @@ pub(crate) fn ioctl(
                 .is_some_and(|own| own.report.is_some())
                 .into(),
             native: module.native as u64,
+            loaded: module.origin.time,
+            uid: module.origin.uid,
+            pid: module.origin.pid,
         })?;
         return Ok(None);
     }

@@ -351,6 +351,12 @@ uapi! {
         reports: u32,
         #[doc = "out: bytes of native code, 0 if its wasm is interpreted"]
         native: u64,
+        #[doc = "out: when it was loaded, nanoseconds of CLOCK_BOOTTIME"]
+        loaded: u64,
+        #[doc = "out: the user that loaded it"]
+        uid: u32,
+        #[doc = "out: the process that loaded it, which may have ended since"]
+        pid: u32,
     }
 
     #[doc = "A link."]

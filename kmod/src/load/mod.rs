@@ -32,7 +32,7 @@ use crate::engine::native::code::NativeError;
 use crate::engine::slot::{Callbacks, RunState, Slot, SlotGuard};
 use crate::engine::trap::{self, Stop};
 use crate::limits::{Account, Charge, Exceeded};
-use crate::module::{Module, Own};
+use crate::module::{Module, Origin, Own};
 use crate::program::{Budget, Buffer, Entry, Program};
 use crate::registry::{Object, Registry};
 use crate::sandbox::{CpuSlot, MAX_LOADS, NamedPrograms, Sandbox, Shared};
@@ -160,6 +160,7 @@ pub(crate) fn load(
         first_program: built.first_program,
         programs: built.programs,
         own: built.own,
+        origin: Origin::here(),
     });
     let module = Object::Module(sandbox.clone(), module);
     registry.add(&module);
