@@ -194,7 +194,7 @@ fn about(call: &Call) -> Result<(), Errno> {
         cpus: cpu::count(),
         max_memory: limits.each[Resource::Memory as usize - 1],
         max_module: limits.max_module,
-        default_fuel: limits.default_fuel,
+        default_fuel: limits.default_fuel.min(limits.max_fuel),
         allocations,
         frees,
         probe_allocations,
