@@ -1,8 +1,8 @@
 //! Input of any kind as a wasm module: a module, a BPF object, or an executable that embeds objects.
 
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use abi::manifest::{Lines, Manifest, Sent};
@@ -60,9 +60,10 @@ impl std::error::Error for Error {}
 impl Input {
     /// Reads `path`; `object` picks one of several embedded objects.
     pub fn open(path: &Path, object: Option<&str>) -> Result<Self, Error> {
-        let bytes = fs::read(path).map_err(|e| Error::Read(path.to_owned(), e))?;
+        let bytes = read(path).map_err(|e| Error::Read(path.to_owned(), e))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let stem = name.split('.').next().unwrap_or_default();
+        let stem = name.split('.').find(|part| !part.is_empty());
+        let stem = stem.unwrap_or("module");
         Input::from_bytes(&bytes, stem, path, object)
     }
 
@@ -74,11 +75,11 @@ impl Input {
         object: Option<&str>,
     ) -> Result<Self, Error> {
         let convert = |e| Error::Convert(path.to_owned(), Box::new(e));
-        if bytes.starts_with(b"\0asm") {
+        if bytes.starts_with(WASM) {
             return Input::from_wasm(bytes.to_vec(), name)
                 .map_err(|e| Error::Wasm(path.to_owned(), e));
         }
-        if !bytes.starts_with(b"\x7fELF") {
+        if !bytes.starts_with(ELF) {
             return Err(Error::Kind(path.to_owned()));
         }
         let objects = bpf2wasm::embedded_objects(bytes).map_err(convert)?;
@@ -144,6 +145,13 @@ impl Input {
         object.split('.').next().unwrap_or_default()
     }
 
+    /// What C calls the program with this export; the export itself where nobody knows.
+    pub fn program<'a>(&'a self, export: &'a str) -> &'a str {
+        let programs = self.manifest.iter().flat_map(|m| &m.programs);
+        let mut of_export = programs.filter(|program| program.export == export);
+        of_export.next().map_or(export, |program| &program.name)
+    }
+
     /// The object's BTF, if it has any.
     pub fn btf(&self) -> Option<bpf2wasm::btf::Btf> {
         let bytes = bpf2wasm::custom_section(&self.wasm, abi::manifest::BTF_SECTION)?;
@@ -165,6 +173,23 @@ impl Input {
         let file = lines.files.get(at.file as usize)?;
         Some(format!("{file}:{}", at.line))
     }
+}
+
+/// How files of the two kinds begin.
+const WASM: &[u8] = b"\0asm";
+const ELF: &[u8] = b"\x7fELF";
+
+/// The bytes of a file; of one that is no input only its first, which tell, for it may be as long as it likes.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    file.by_ref()
+        .take(ELF.len() as u64)
+        .read_to_end(&mut bytes)?;
+    if bytes == WASM || bytes == ELF {
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// As much of a name as the device takes.
@@ -196,6 +221,17 @@ mod tests {
         assert!(refusal(b"\0asm\x01\0\0\0\x05").starts_with("x: "));
         let missing = Input::open(Path::new("/no/such/file"), None).unwrap_err();
         assert!(matches!(missing, Error::Read(..)));
+    }
+
+    #[test]
+    fn a_file_of_a_terabyte_is_not_read_to_say_that_it_is_none() {
+        let path = std::env::temp_dir().join(format!("wprobe-long-{}", std::process::id()));
+        let file = File::create(&path).unwrap();
+        // Nothing of it is on the disk.
+        file.set_len(1 << 40).unwrap();
+        let refused = Input::open(&path, None);
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(refused, Err(Error::Kind(_))), "{refused:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The input that most verbs take: a BPF object, or an executable that embeds some.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -32,14 +33,11 @@ fn section_type(text: &str) -> Result<(String, String), String> {
 
 /// The bytes of `path`.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin()
-            .read_to_end(&mut bytes)
-            .context("standard input")?;
-        return Ok(bytes);
-    }
-    std::fs::read(path).with_context(|| label(path))
+    let bytes = match path == Path::new("-") {
+        true => all(io::stdin()),
+        false => File::open(path).and_then(all),
+    };
+    bytes.with_context(|| label(path))
 }
 
 /// What messages call an input.
@@ -48,6 +46,17 @@ fn label(path: &Path) -> String {
         true => "standard input".to_owned(),
         false => path.display().to_string(),
     }
+}
+
+/// All bytes of an ELF file or a wasm module. Of anything else, which may be as long as it likes, the first ones: they
+/// are enough to say that it is neither.
+fn all(mut source: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.by_ref().take(4).read_to_end(&mut bytes)?;
+    if bytes == b"\x7fELF" || bytes == b"\0asm" {
+        source.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 impl Input {
