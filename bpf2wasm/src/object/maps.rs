@@ -147,7 +147,7 @@ impl Maps {
         let bad = |what| Error::new(ObjectError::MapDefinition(name.to_owned(), what));
         let var = btf
             .find(name, Kind::Var)
-            .ok_or_else(|| bad("no BTF variable"))?;
+            .ok_or_else(|| bad("the object's BTF does not describe it: compile with -g"))?;
         let ty = var.target().and_then(|id| btf.resolve(id));
         let ty = ty
             .filter(|t| t.kind == Kind::Struct)
