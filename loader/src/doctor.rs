@@ -13,33 +13,42 @@ use serde::Serialize;
 use crate::device::{self, Device};
 use crate::values::KERNEL_BTF;
 
-/// What was found out.
+/// What was found out. `None` where this user may not look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The running kernel's release.
     pub release: String,
     /// Whether it has BTF of its own.
-    pub btf: bool,
+    pub btf: Option<bool>,
     /// Effective capabilities of this process.
     pub capabilities: u64,
     /// Why bpf(2) makes no map, if it does not.
-    pub ebpf: Option<String>,
+    pub ebpf: Option<Refusal>,
     /// How far the kernel is locked down: `none`, `integrity`, `confidentiality`.
-    pub lockdown: String,
+    pub lockdown: Option<String>,
     /// Whether the kernel takes signed modules only.
     pub signed_only: bool,
     /// Whether a module called wprobe is loaded.
     pub loaded: bool,
     /// Why the device cannot be used, if it cannot; `Ok` has the version of its interface.
-    pub device: Option<Result<u32, String>>,
+    pub device: Option<Result<u32, Refusal>>,
     /// Whether a module of this kernel's is installed.
     pub installed: bool,
     /// Whether tracefs is there.
-    pub tracefs: bool,
+    pub tracefs: Option<bool>,
     /// Functions of the kernel that are not there, of those that attach types need.
-    pub missing: Vec<&'static str>,
+    pub missing: Option<Vec<&'static str>>,
     /// Whether addresses of kernel functions can be read.
     pub symbols: bool,
+}
+
+/// Why something is not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Whether it is this user who may not, and another may.
+    pub denied: bool,
+    /// In words.
+    pub why: String,
 }
 
 /// Who needs what a check is about.
@@ -87,7 +96,8 @@ const ATTACH: &[(&str, &str)] = &[
 impl Facts {
     /// Finds out about this host.
     pub fn gather() -> Self {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let try_read = |path: &str| fs::read_to_string(path);
+        let read = |path: &str| try_read(path).unwrap_or_default();
         let release = read("/proc/sys/kernel/osrelease").trim().to_owned();
         let symbols = read("/proc/kallsyms");
         let status = read("/proc/self/status");
@@ -95,23 +105,27 @@ impl Facts {
         let capabilities = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
         let has = |name: &str| symbols.lines().any(|l| l.split(' ').nth(2) == Some(name));
         let missing = ATTACH.iter().map(|(_, function)| *function);
-        let missing = missing.filter(|name| !symbols.is_empty() && !has(name));
+        let missing = missing.filter(|name| !has(name)).collect();
         let modules = read("/proc/modules");
+        let locked = try_read("/sys/kernel/security/lockdown");
         let tracefs = [
             "/sys/kernel/tracing/events",
             "/sys/kernel/debug/tracing/events",
         ];
         Facts {
-            btf: Path::new(KERNEL_BTF).exists(),
+            btf: is_there(&[KERNEL_BTF]),
             capabilities: capabilities.unwrap_or(0),
             ebpf: ebpf(),
-            lockdown: lockdown(&read("/sys/kernel/security/lockdown")),
+            lockdown: match locked {
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => None,
+                text => Some(lockdown(&text.unwrap_or_default())),
+            },
             signed_only: read("/sys/module/module/parameters/sig_enforce").trim() == "Y",
             loaded: modules.lines().any(|line| line.starts_with("wprobe ")),
             device: device(),
             installed: installed(&release),
-            tracefs: tracefs.iter().any(|path| Path::new(path).exists()),
-            missing: missing.collect(),
+            tracefs: is_there(&tracefs),
+            missing: (!symbols.is_empty()).then_some(missing),
             symbols: symbols
                 .lines()
                 .any(|line| !line.starts_with("0000000000000000")),
@@ -120,14 +134,31 @@ impl Facts {
     }
 }
 
+/// Whether one of `paths` is there.
+fn is_there(paths: &[&str]) -> Option<bool> {
+    let found = paths.iter().map(fs::metadata);
+    let found: Vec<_> = found.map(|m| m.map_err(|e| e.kind())).collect();
+    if found.iter().any(Result::is_ok) {
+        return Some(true);
+    }
+    let denied = |kind: &io::ErrorKind| *kind == io::ErrorKind::PermissionDenied;
+    match found.iter().any(|m| m.as_ref().is_err_and(denied)) {
+        true => None,
+        false => Some(false),
+    }
+}
+
 /// Why bpf(2) makes no map.
-fn ebpf() -> Option<String> {
+fn ebpf() -> Option<Refusal> {
     let options = libbpf_rs::libbpf_sys::bpf_map_create_opts {
         sz: size_of::<libbpf_rs::libbpf_sys::bpf_map_create_opts>() as u64,
         ..Default::default()
     };
     let made = MapHandle::create(MapType::Array, Some("wprobe_doctor"), 4, 4, 1, &options);
-    made.err().map(|e| e.to_string())
+    made.err().map(|e| Refusal {
+        denied: e.kind() == libbpf_rs::ErrorKind::PermissionDenied,
+        why: e.to_string(),
+    })
 }
 
 /// The word in brackets.
@@ -139,11 +170,14 @@ fn lockdown(text: &str) -> String {
     word.unwrap_or("none").to_owned()
 }
 
-fn device() -> Option<Result<u32, String>> {
+fn device() -> Option<Result<u32, Refusal>> {
     match Device::open() {
         Ok(_) => Some(Ok(uapi::VERSION)),
         Err(device::Error::Open(e)) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(e) => Some(Err(e.to_string())),
+        Err(e) => Some(Err(Refusal {
+            denied: matches!(&e, device::Error::Open(e) if e.kind() == io::ErrorKind::PermissionDenied),
+            why: e.to_string(),
+        })),
     }
 }
 
@@ -168,7 +202,11 @@ pub fn checks(facts: &Facts) -> Vec<Check> {
         tracefs(facts),
     ];
     for (what, function) in ATTACH {
-        let lacks = facts.missing.contains(function);
+        let Some(missing) = &facts.missing else {
+            checks.push(unseen(what, "/proc/kallsyms", Concerns::Neither));
+            continue;
+        };
+        let lacks = missing.contains(function);
         let found = if lacks {
             "not in this kernel"
         } else {
@@ -198,6 +236,17 @@ fn of(
     }
 }
 
+/// What this user may not look at. Whether it is there, nobody said.
+fn unseen(what: &'static str, path: &str, concerns: Concerns) -> Check {
+    let found = format!("not known: this user may not look at {path}");
+    of(
+        what,
+        found,
+        Some("run as root to know".to_owned()),
+        concerns,
+    )
+}
+
 fn privileges(facts: &Facts) -> Check {
     let has = |bits| facts.capabilities & bits == bits;
     let enough = has(CAP_SYS_ADMIN) || has(CAP_BPF | CAP_PERFMON);
@@ -211,12 +260,20 @@ fn privileges(facts: &Facts) -> Check {
 }
 
 fn check_ebpf(facts: &Facts) -> Check {
-    let Some(why) = &facts.ebpf else {
+    let Some(Refusal { denied, why }) = &facts.ebpf else {
         return of("eBPF", "works", None, Concerns::Native);
     };
-    let remedy =
-        "use the kernel module (--runtime kernel-wasm), or a kernel with CONFIG_BPF_SYSCALL";
-    of("eBPF", why, Some(remedy.to_owned()), Concerns::Native)
+    let (found, remedy) = match denied {
+        true => (
+            format!("not for this user: {why}"),
+            "run as root, or with CAP_BPF and CAP_PERFMON",
+        ),
+        false => (
+            why.clone(),
+            "use the kernel module (--runtime kernel-wasm), or a kernel with CONFIG_BPF_SYSCALL",
+        ),
+    };
+    of("eBPF", found, Some(remedy.to_owned()), Concerns::Native)
 }
 
 fn module(facts: &Facts) -> Check {
@@ -226,10 +283,11 @@ fn module(facts: &Facts) -> Check {
             let found = format!("loaded, interface version {version}");
             return of(what, found, None, Concerns::KernelWasm);
         }
-        (Some(Err(why)), ..) => (
-            why.clone(),
-            "run as root, or load the module of this version",
+        (Some(Err(Refusal { denied: true, .. })), ..) => (
+            format!("loaded; this user may not open {}", device::PATH),
+            "run as root, or with CAP_BPF and CAP_PERFMON",
         ),
+        (Some(Err(refusal)), ..) => (refusal.why.clone(), "load the module of this version"),
         (None, true, _) => (
             format!("loaded, but {} is not there", device::PATH),
             "mount devtmpfs on /dev, or make the device by hand (its number is in /proc/misc)",
@@ -248,17 +306,27 @@ fn module(facts: &Facts) -> Check {
 }
 
 fn btf(facts: &Facts) -> Check {
-    let found = match facts.btf {
+    let Some(is_there) = facts.btf else {
+        return unseen("kernel BTF", KERNEL_BTF, Concerns::Native);
+    };
+    let found = match is_there {
         true => format!("{KERNEL_BTF} is there"),
         false => format!("no {KERNEL_BTF}"),
     };
     let remedy = "objects with CO-RE need it: a kernel with CONFIG_DEBUG_INFO_BTF, or its BTF from a file (--btf, with kernel-wasm)";
-    let remedy = (!facts.btf).then(|| remedy.to_owned());
+    let remedy = (!is_there).then(|| remedy.to_owned());
     of("kernel BTF", found, remedy, Concerns::Native)
 }
 
 fn lock(facts: &Facts) -> Check {
-    let (remedy, concerns) = match facts.lockdown.as_str() {
+    let Some(lockdown) = &facts.lockdown else {
+        return unseen(
+            "lockdown",
+            "/sys/kernel/security/lockdown",
+            Concerns::Neither,
+        );
+    };
+    let (remedy, concerns) = match lockdown.as_str() {
         "confidentiality" => (
             "no probe may read the kernel's memory: boot with lockdown=integrity, or without Secure Boot",
             Concerns::Both,
@@ -267,24 +335,18 @@ fn lock(facts: &Facts) -> Check {
             "only signed modules are taken: sign wprobe.ko, or boot without Secure Boot",
             Concerns::KernelWasm,
         ),
-        _ => return of("lockdown", &facts.lockdown, None, Concerns::Both),
+        _ => return of("lockdown", lockdown, None, Concerns::Both),
     };
-    of(
-        "lockdown",
-        &facts.lockdown,
-        Some(remedy.to_owned()),
-        concerns,
-    )
+    of("lockdown", lockdown, Some(remedy.to_owned()), concerns)
 }
 
 fn tracefs(facts: &Facts) -> Check {
-    let found = if facts.tracefs {
-        "mounted"
-    } else {
-        "not mounted"
+    let Some(is_there) = facts.tracefs else {
+        return unseen("tracefs", "/sys/kernel/tracing", Concerns::Neither);
     };
+    let found = if is_there { "mounted" } else { "not mounted" };
     let remedy = "`mount -t tracefs tracefs /sys/kernel/tracing`: tracepoints are found there";
-    let remedy = (!facts.tracefs).then(|| remedy.to_owned());
+    let remedy = (!is_there).then(|| remedy.to_owned());
     of("tracefs", found, remedy, Concerns::Neither)
 }
 
@@ -317,122 +379,4 @@ pub fn to_text(checks: &[Check]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn good() -> Facts {
-        Facts {
-            release: "6.12.1".to_owned(),
-            btf: true,
-            capabilities: u64::MAX,
-            lockdown: "none".to_owned(),
-            device: Some(Ok(1)),
-            loaded: true,
-            tracefs: true,
-            symbols: true,
-            ..Facts::default()
-        }
-    }
-
-    /// What is wrong, and what to do about it.
-    fn lacks(facts: &Facts) -> Vec<String> {
-        let lacks = checks(facts).into_iter().filter_map(|check| {
-            let Check {
-                what,
-                found,
-                remedy,
-                ..
-            } = check;
-            Some(format!("{what}: {found}: {}", remedy?))
-        });
-        lacks.collect()
-    }
-
-    #[test]
-    fn a_host_that_has_all_lacks_nothing() {
-        assert_eq!(lacks(&good()), [""; 0]);
-        assert_eq!(no_native(&checks(&good())), None);
-        let text = to_text(&checks(&good()));
-        assert!(
-            text.starts_with("ok  privileges       enough\nok  eBPF             works\n"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn each_lack_says_what_to_do() {
-        let case = |change: fn(&mut Facts)| {
-            let mut facts = good();
-            change(&mut facts);
-            lacks(&facts).join("\n")
-        };
-        for (change, expected) in [
-            (
-                (|f| f.capabilities = 0) as fn(&mut Facts),
-                "privileges: neither CAP_SYS_ADMIN, nor CAP_BPF and CAP_PERFMON: run it with sudo, or give it the two: `setcap cap_bpf,cap_perfmon+ep wprobe`",
-            ),
-            (
-                |f| f.ebpf = Some("not implemented".to_owned()),
-                "eBPF: not implemented: use the kernel module (--runtime kernel-wasm), or a kernel with CONFIG_BPF_SYSCALL",
-            ),
-            (
-                |f| (f.device, f.loaded, f.installed) = (None, false, true),
-                "kernel module: installed, not loaded: `modprobe wprobe`",
-            ),
-            (
-                |f| (f.device, f.loaded, f.signed_only) = (None, false, true),
-                "kernel module: not installed for 6.12.1: build it with kmod/build.sh and `insmod wprobe.ko`, or install the package wprobe-dkms; this kernel takes signed modules only: sign it with a key that `mokutil --import` enrolled",
-            ),
-            (
-                |f| f.device = None,
-                "kernel module: loaded, but /dev/wprobe is not there: mount devtmpfs on /dev, or make the device by hand (its number is in /proc/misc)",
-            ),
-            (
-                |f| f.btf = false,
-                "kernel BTF: no /sys/kernel/btf/vmlinux: objects with CO-RE need it: a kernel with CONFIG_DEBUG_INFO_BTF, or its BTF from a file (--btf, with kernel-wasm)",
-            ),
-            (
-                |f| f.lockdown = "confidentiality".to_owned(),
-                "lockdown: confidentiality: no probe may read the kernel's memory: boot with lockdown=integrity, or without Secure Boot",
-            ),
-            (
-                |f| f.tracefs = false,
-                "tracefs: not mounted: `mount -t tracefs tracefs /sys/kernel/tracing`: tracepoints are found there",
-            ),
-            (
-                |f| f.missing = vec!["register_kprobe"],
-                "kprobe: not in this kernel: no kprobe probes here: a kernel built without register_kprobe()",
-            ),
-            (
-                |f| f.symbols = false,
-                "kernel symbols: hidden: stacks are shown as numbers: `sysctl kernel.kptr_restrict=0`, or run as root",
-            ),
-        ] {
-            assert_eq!(case(change), expected);
-        }
-    }
-
-    #[test]
-    fn what_native_ebpf_cannot_do_without_is_named() {
-        let facts = Facts {
-            btf: false,
-            ..good()
-        };
-        let why = no_native(&checks(&facts));
-        assert_eq!(
-            why.as_deref(),
-            Some("kernel BTF: no /sys/kernel/btf/vmlinux")
-        );
-        let facts = Facts {
-            device: None,
-            ..good()
-        };
-        assert_eq!(no_native(&checks(&facts)), None);
-    }
-
-    #[test]
-    fn the_word_in_brackets_is_the_lockdown() {
-        assert_eq!(lockdown("none [integrity] confidentiality\n"), "integrity");
-        assert_eq!(lockdown(""), "none");
-    }
-}
+mod tests;
