@@ -20,6 +20,7 @@ pub mod device;
 pub mod diff;
 pub mod doctor;
 pub mod event_types;
+mod frames;
 pub mod globals;
 pub mod interface;
 pub mod inventory;

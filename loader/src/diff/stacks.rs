@@ -5,13 +5,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Deserialize;
 
 use super::State;
 use super::fields::{Field, Shape, join};
+use crate::frames::Functions;
 use crate::session::Elements;
 
 /// A field that holds a stack, or the number of one.
@@ -27,7 +27,7 @@ pub struct Stack {
 
 /// The kernel's functions, by address.
 pub(super) struct Symbols {
-    sorted: Vec<(u64, String)>,
+    functions: Functions,
     /// What the numbers that stacks got stand for.
     names: RefCell<BTreeMap<u32, String>>,
     /// Whether a stack fell into a slot that another one has: its number is lost.
@@ -40,16 +40,8 @@ const EEXIST: i32 = -17;
 impl Symbols {
     /// Reads them, with the programs and trampolines that are there now.
     pub(super) fn read() -> Result<Self> {
-        let text = fs::read_to_string("/proc/kallsyms").context("/proc/kallsyms")?;
-        let symbol = |line: &str| {
-            let (address, rest) = line.split_once(' ')?;
-            let address = u64::from_str_radix(address, 16).ok()?;
-            Some((address, rest.get(2..)?.to_owned()))
-        };
-        let mut symbols: Vec<_> = text.lines().filter_map(symbol).collect();
-        symbols.sort();
         Ok(Symbols {
-            sorted: symbols,
+            functions: Functions::read()?,
             names: RefCell::default(),
             collided: Cell::new(false),
         })
@@ -60,23 +52,13 @@ impl Symbols {
         self.collided.take()
     }
 
-    /// The start of the function that `address` is in, and its name with its module.
-    fn function(&self, address: u64) -> (u64, &str) {
-        let after = self.sorted.partition_point(|(start, _)| *start <= address);
-        let found = after.checked_sub(1).and_then(|at| self.sorted.get(at));
-        found.map_or((address, "?"), |(start, name)| (*start, name))
-    }
-
     /// The functions of a stack, outermost last, without what a runtime added at the inner end.
     fn frames(&self, stack: &[u8]) -> Vec<u64> {
         let words = words(stack);
-        let is_runtime =
-            |address: &u64| *address >> 63 != 0 && of_runtime(self.function(*address).1);
-        let own = words.iter().position(|address| !is_runtime(address));
-        let mut frames = words[own.unwrap_or(words.len())..].to_vec();
+        let mut frames = words[self.functions.of_runtime(&words)..].to_vec();
         // Where in the first function it was is up to the runtime.
         if let Some(first) = frames.first_mut() {
-            *first = self.function(*first).0;
+            *first = self.functions.at(*first).0;
         }
         frames
     }
@@ -139,7 +121,7 @@ impl Symbols {
                     let names = || {
                         frames
                             .iter()
-                            .map(|at| self.function(*at).1)
+                            .map(|at| self.functions.at(*at).1)
                             .collect::<Vec<_>>()
                     };
                     let mut known = self.names.borrow_mut();
@@ -166,32 +148,4 @@ fn hash(frames: &[u64]) -> u32 {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
     hash >> 1
-}
-
-/// Whether a function is part of how a runtime gets from an event to a program.
-fn of_runtime(name: &str) -> bool {
-    let (name, module) = name.split_once('\t').unwrap_or((name, ""));
-    const PARTS: &[&str] = &[
-        "bpf_",
-        "__bpf_",
-        "trace_call_bpf",
-        "kprobe_",
-        "__kprobe",
-        "ftrace_",
-        "perf_trace_",
-        "perf_call_bpf",
-        "kretprobe_",
-        "arch_ftrace",
-        "__traceiter_",
-        "trace_event_raw",
-        "wp_",
-        "uprobe",
-        "aggr_",
-        "opt_pre",
-        "optimized_callback",
-        "rethook",
-        "arch_rethook",
-        "__arch_",
-    ];
-    module == "[wprobe]" || module == "[bpf]" || PARTS.iter().any(|part| name.starts_with(part))
 }

@@ -1,11 +1,13 @@
 //! Addresses of stacks as the functions they are in.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
 use blazesym::symbolize::source::{Kernel, Process, Source};
 use blazesym::symbolize::{Input, Symbolized, Symbolizer};
 use blazesym::{MaybeDefault, Pid};
+
+use crate::frames::Functions;
 
 /// Where the kernel's half of the address space begins.
 const KERNEL: u64 = 1 << 63;
@@ -14,6 +16,8 @@ const KERNEL: u64 = 1 << 63;
 pub struct Symbols {
     symbolizer: Symbolizer,
     known: RefCell<HashMap<(u32, u64), String>>,
+    /// The kernel's functions, if they can be read.
+    functions: OnceCell<Option<Functions>>,
 }
 
 impl Default for Symbols {
@@ -22,14 +26,25 @@ impl Default for Symbols {
         Symbols {
             symbolizer,
             known: RefCell::default(),
+            functions: OnceCell::new(),
         }
     }
 }
 
 impl Symbols {
+    /// A stack without the frames that brought a runtime there.
+    pub(super) fn own<'s>(&self, stack: &'s [u64]) -> &'s [u64] {
+        if !stack.first().is_some_and(|frame| is_kernel(*frame)) {
+            return stack;
+        }
+        let functions = self.functions.get_or_init(|| Functions::read().ok());
+        let runtime = functions.as_ref().map_or(0, |f| f.surely_of_runtime(stack));
+        &stack[runtime..]
+    }
+
     /// `function+offset` of a frame; of process `pid`, if it is none of the kernel's. The address alone where nobody knows.
     pub fn name(&self, address: u64, pid: u32) -> String {
-        let pid = if address >= KERNEL { 0 } else { pid };
+        let pid = if is_kernel(address) { 0 } else { pid };
         let mut known = self.known.borrow_mut();
         let name = known.entry((pid, address));
         name.or_insert_with(|| {
@@ -54,6 +69,11 @@ impl Symbols {
             Symbolized::Unknown(_) => None,
         }
     }
+}
+
+/// Whether a frame is of the kernel's half.
+pub(super) fn is_kernel(address: u64) -> bool {
+    address >= KERNEL
 }
 
 #[cfg(test)]

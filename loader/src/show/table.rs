@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map as Object, Value, json};
 
+use super::stack::is_kernel;
 use super::{Symbols, histogram, is_number, plain, title};
 use crate::probe::Table;
 use crate::profile::Profile;
@@ -19,6 +20,8 @@ pub struct View<'a> {
     pub stacks: HashMap<i64, Vec<u64>>,
 }
 
+/// What is between two stacks of an element.
+const SEPARATOR: &str = "    --\n";
 /// Names of the fields that say whose stack it is.
 const OWNERS: [&str; 3] = ["tgid", "pid", "target_pid"];
 
@@ -139,25 +142,35 @@ impl View<'_> {
         }
     }
 
-    /// The functions of the stacks of an element, a line each.
+    /// The functions of the stacks of an element, a line each: the kernel's, which were called last, above the process's.
     fn frames(&self, row: &Record) -> String {
-        let mut text = String::new();
-        for field in &row.fields {
-            for name in self.named(&field.cell, owner(row)).unwrap_or_default() {
-                text += &format!("    {name}\n");
-            }
-        }
-        text
+        let stacks = row.fields.iter().filter_map(|f| self.stack(&f.cell));
+        let stacks = stacks.filter(|stack| !stack.is_empty());
+        let (kernel, user): (Vec<_>, Vec<_>) = stacks.partition(|stack| is_kernel(stack[0]));
+        let stacks = kernel.into_iter().chain(user);
+        let lines = |stack: &[u64]| {
+            let names = stack
+                .iter()
+                .map(|frame| self.symbols.name(*frame, owner(row)));
+            names
+                .map(|name| format!("    {name}\n"))
+                .collect::<String>()
+        };
+        stacks.map(lines).collect::<Vec<_>>().join(SEPARATOR)
     }
 
-    fn named(&self, cell: &Cell, pid: u32) -> Option<Vec<String>> {
-        let frames = match cell {
+    /// The frames of a stack, without a runtime's own.
+    fn stack<'s>(&'s self, cell: &'s Cell) -> Option<&'s [u64]> {
+        Some(self.symbols.own(match cell {
             Cell::Stack(frames) => frames,
             Cell::StackId(id) => self.stacks.get(id)?,
             _ => return None,
-        };
-        let name = |frame: &u64| self.symbols.name(*frame, pid);
-        Some(frames.iter().map(name).collect())
+        }))
+    }
+
+    fn named(&self, cell: &Cell, pid: u32) -> Option<Vec<String>> {
+        let frames = self.stack(cell)?.iter();
+        Some(frames.map(|frame| self.symbols.name(*frame, pid)).collect())
     }
 
     /// `[{key, value}]`; of a value for each CPU, an array. A stack is its functions' names, where they are known.
@@ -294,6 +307,29 @@ mod tests {
             "PID  STACK_ID  DELTA(ns)\n 22         3        700\n    0x20\n  1         9          5\n"
         );
         assert_eq!(show("", vec![]), "m: empty\n");
+    }
+
+    #[test]
+    fn the_kernels_frames_are_above_the_process_s() {
+        let profile = Profile::default();
+        let view = View {
+            profile: &profile,
+            symbols: &Symbols::default(),
+            stacks: HashMap::from([(3, vec![0x20, 0x30]), (4, vec![u64::MAX])]),
+        };
+        let key = record(&[
+            ("user_stack_id", Cell::StackId(3)),
+            ("kern_stack_id", Cell::StackId(4)),
+        ]);
+        let text = view.frames(&key);
+        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        let [kernel, rest @ ..] = &lines[..] else {
+            panic!("{text}");
+        };
+        assert!(!["0x20", "0x30", "--"].contains(kernel), "{text}");
+        assert_eq!(rest, ["--", "0x20", "0x30"]);
+        let user = record(&[("user_stack_id", Cell::StackId(3))]);
+        assert_eq!(view.frames(&user), "    0x20\n    0x30\n");
     }
 
     #[test]
