@@ -217,11 +217,11 @@ impl Case {
             ..Choice::default()
         };
         if let Some(event) = self.software_event {
-            choice.sampling = Sampling {
+            choice.sampling = Some(Sampling {
                 event_type: 1,
                 event,
                 rate: Rate::Period(1),
-            };
+            });
         }
         let own = Profile {
             places: self.places.clone(),

@@ -6,7 +6,7 @@
 //! [`session`] is an object under one of the runtimes, native eBPF too, and the [`inventory`] is all that is loaded under one.
 //! [`native`] compiles modules for the AOT engine.
 //!
-//! **Invariant:** `unsafe` is only where calls take pointers, in [`device`], [`session`] and [`wait`], where files are mapped, in [`cache`],
+//! **Invariant:** `unsafe` is only where calls take pointers, in [`device`], [`session`], [`wait`] and [`origin`], where files are mapped, in [`cache`],
 //! and in [`user`], the runtime in this process. **Invariant:** whatever this library computes, the device checks
 //! again; a wrong value here can make a probe wrong, never the kernel. What [`native`] makes is the exception.
 
@@ -31,6 +31,7 @@ pub mod load;
 pub mod module_btf;
 pub mod native;
 pub mod open;
+pub mod origin;
 pub mod probe;
 pub mod profile;
 mod provided;
@@ -41,6 +42,7 @@ pub mod session;
 pub mod settings;
 pub mod show;
 pub mod syscalls;
+mod table;
 mod target_btf;
 pub mod user;
 pub mod values;

@@ -37,7 +37,10 @@ use crate::resident::Resident;
 use crate::runtime::{self, Runtime, Started, Wish};
 use crate::session::wasm::Wasm;
 use crate::session::{Elements, Session};
+use crate::table::{has_elements, is_array, is_per_cpu, is_stream};
 use crate::wait;
+
+pub use crate::table::Table;
 
 /// Where tools are that are called by their names alone.
 const TOOLS: [&str; 3] = ["/usr/sbin", "/usr/bin", "/usr/share/bcc/tools"];
@@ -117,6 +120,7 @@ impl Probe {
     pub fn start(mut self) -> Result<Running> {
         let wish = &mut self.wish;
         self.profile.consider(&wish.options.settings);
+        wish.choice = std::mem::take(&mut wish.choice).by_name(&self.input);
         self.profile.complete(&mut wish.choice)?;
         self.profile.preset(&mut wish.options.settings);
         let manifest = self.input.manifest.as_ref();
@@ -159,15 +163,6 @@ pub struct Event {
     pub bytes: Vec<u8>,
     /// What they mean; the bytes alone where their type is not known.
     pub record: Record,
-}
-
-/// The elements of a map at one moment.
-#[derive(Clone, Debug)]
-pub struct Table {
-    /// The map.
-    pub name: String,
-    /// Keys, and values: one, or one a CPU.
-    pub elements: Vec<(Record, Vec<Record>)>,
 }
 
 /// An object that runs, until this is dropped.
@@ -275,19 +270,30 @@ impl Running {
 
     /// The elements of map `name`.
     pub fn table(&self, name: &str) -> Result<Table> {
+        let map = self.map(name)?;
+        self.read(map, &self.started.session.elements(&map.name)?)
+    }
+
+    /// `elements` of map `name`.
+    pub fn table_of(&self, name: &str, elements: &Elements) -> Result<Table> {
+        self.read(self.map(name)?, elements)
+    }
+
+    fn map(&self, name: &str) -> Result<&Map> {
         let map = self.maps.iter().find(|map| map.name == name);
-        let map = map.with_context(|| {
+        map.with_context(|| {
             let known: Vec<_> = self.maps.iter().map(|map| map.name.as_str()).collect();
             format!("no map {name}; there are {}", known.join(", "))
-        })?;
-        self.read(map)
+        })
     }
 
     /// Maps that are its result: all that have elements, or those that its profile names.
     pub fn tables(&self) -> Result<Vec<Table>> {
         let shown = |map: &&Map| self.is_shown(&map.name) && has_elements(map.map_type);
         let maps = self.maps.iter().filter(|map| map.data.is_none());
-        maps.filter(shown).map(|map| self.read(map)).collect()
+        maps.filter(shown)
+            .map(|map| self.table(&map.name))
+            .collect()
     }
 
     /// Variables that programs change, and that are its result.
@@ -296,7 +302,7 @@ impl Running {
         for map in &self.maps {
             let data = map.data.as_ref().map(|data| data.kind);
             if matches!(data, Some(DataKind::Data | DataKind::Bss)) {
-                let table = self.read(map)?;
+                let table = self.table(&map.name)?;
                 let values = table.elements.into_iter().flat_map(|(_, values)| values);
                 let fields = values.flat_map(|value| value.fields);
                 globals.extend(fields.map(|field| (map.name.as_str(), field)));
@@ -367,7 +373,7 @@ impl Running {
         shown.is_empty() || shown.iter().any(|shown| shown == name)
     }
 
-    fn read(&self, map: &Map) -> Result<Table> {
+    fn read(&self, map: &Map, elements: &Elements) -> Result<Table> {
         let btf = self.btf.as_ref();
         let value = |bytes: &[u8]| match map.data {
             Some(_) => Record::read_section(btf, map, bytes),
@@ -375,35 +381,11 @@ impl Running {
         };
         Ok(Table::of(
             &map.name,
-            &self.started.session.elements(&map.name)?,
+            elements,
             is_per_cpu(map.map_type).then_some(map.value_size as usize),
             |bytes| Record::read(btf, map.key_type, bytes),
             value,
         ))
-    }
-}
-
-impl Table {
-    /// Map `name` with `elements`, whose keys and values are read so; `per_cpu` is how many bytes each CPU's value has.
-    pub(crate) fn of(
-        name: &str,
-        elements: &Elements,
-        per_cpu: Option<usize>,
-        key: impl Fn(&[u8]) -> Record,
-        value: impl Fn(&[u8]) -> Record,
-    ) -> Self {
-        let values = |bytes: &[u8]| match per_cpu {
-            Some(size) => {
-                let each = bytes.chunks_exact(size.next_multiple_of(8).max(1));
-                each.map(|bytes| value(&bytes[..size])).collect()
-            }
-            None => vec![value(bytes)],
-        };
-        let element = |(k, v): &(Vec<u8>, Vec<u8>)| (key(k), values(v));
-        Table {
-            name: name.to_owned(),
-            elements: elements.iter().map(element).collect(),
-        }
     }
 }
 
@@ -422,27 +404,4 @@ pub fn find(what: &Path) -> Result<PathBuf> {
             TOOLS.join(", ")
         ),
     }
-}
-
-fn is_per_cpu(map_type: u32) -> bool {
-    use MapType::{LruPercpuHash, PercpuArray, PercpuHash};
-    matches!(
-        MapType::from_id(map_type),
-        Some(LruPercpuHash | PercpuArray | PercpuHash)
-    )
-}
-
-fn is_array(map_type: u32) -> bool {
-    use MapType::{Array, PercpuArray};
-    matches!(MapType::from_id(map_type), Some(Array | PercpuArray))
-}
-
-/// Whether a map of this type is a set of elements that user space can walk.
-fn has_elements(map_type: u32) -> bool {
-    use MapType::{Array, Hash, LruHash, LruPercpuHash, PercpuArray, PercpuHash};
-    let map_type = MapType::from_id(map_type);
-    matches!(
-        map_type,
-        Some(Array | Hash | LruHash | LruPercpuHash | PercpuArray | PercpuHash)
-    )
 }

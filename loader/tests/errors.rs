@@ -95,8 +95,16 @@ fn what_is_wrong_with_a_request_is_said_with_what_is_known() {
             "wprobe: program dummy_kprobe: the kernel has no function no_such_function",
         ),
         (
+            "run vfsstat --runtime native --pid 7",
+            "wprobe: --pid: nothing that is attached is a uprobe or usdt program (what a tool looks at is for its variables to say: --set)",
+        ),
+        (
+            "run vfsstat --runtime native --frequency 9",
+            "wprobe: --frequency: nothing that is attached is a perf_event program (what a tool looks at is for its variables to say: --set)",
+        ),
+        (
             "run bashreadline --runtime native --at printret=uretprobe//no/such/bash:readline",
-            "wprobe: nothing to attach\n  uprobe:readline:ret: /no/such/bash: No such file or directory (os error 2)",
+            "wprobe: nothing to attach\n  printret: /no/such/bash: No such file or directory (os error 2)",
         ),
     ] {
         if expected.is_empty() {
@@ -116,6 +124,42 @@ fn wrong_usage_names_what_is_possible() {
     assert_eq!(status, Some(2));
     let expected = "[possible values: auto, kernel-wasm, native, user]";
     assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn what_would_do_nothing_or_never_end_is_wrong_usage() {
+    for (words, expected) in [
+        ("run opensnoop --interval 0", "it must be more than 0"),
+        ("top --interval 0", "it must be more than 0"),
+        ("run opensnoop --frequency 0", "0 is not in"),
+        ("activate x --pid 0", "0 is not in"),
+        ("load opensnoop --name=", "it is empty"),
+        ("load opensnoop --name 7", "an id, and no name"),
+    ] {
+        let (status, text) = wprobe(words);
+        assert_eq!(status, Some(2), "wprobe {words}: {text}");
+        assert!(text.contains(expected), "wprobe {words}: {text}");
+    }
+}
+
+/// Types of maps are in BTF, which a compiler writes only when it is asked to.
+#[test]
+fn an_object_without_btf_is_said_to_want_it() {
+    let tool = fs::read("/usr/sbin/opensnoop").unwrap();
+    let object = bpf2wasm::embedded_objects(&tool).unwrap().remove(0);
+    let mut bytes = object.bytes.to_vec();
+    let names: Vec<_> = (0..bytes.len())
+        .filter(|at| bytes[*at..].starts_with(b".BTF\0"))
+        .collect();
+    for at in names {
+        bytes[at..at + 4].copy_from_slice(b".XTF");
+    }
+    let path = std::env::temp_dir().join(format!("wprobe-without-{}.bpf.o", std::process::id()));
+    fs::write(&path, bytes).unwrap();
+    let (status, text) = wprobe(&format!("run {}", path.display()));
+    fs::remove_file(&path).unwrap();
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("compile with -g"), "{text}");
 }
 
 #[test]

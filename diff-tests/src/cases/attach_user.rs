@@ -143,7 +143,7 @@ fn samples() -> Result<()> {
     let elf = corpus::object("attach_user")?;
     let choice = Choice {
         programs: vec!["sample".to_owned()],
-        sampling: CLOCK,
+        sampling: Some(CLOCK),
         ..Choice::default()
     };
     let mut native = Native::load(elf, "attach_user", &["sample"])?;

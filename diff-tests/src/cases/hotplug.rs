@@ -88,10 +88,10 @@ fn later() -> Result<()> {
 fn sampler(device: &loader::device::Device) -> Result<Wasm> {
     let choice = Choice {
         programs: vec!["sample".to_owned()],
-        sampling: Sampling {
+        sampling: Some(Sampling {
             rate: Rate::Frequency(1000),
             ..Sampling::default()
-        },
+        }),
         ..Choice::default()
     };
     Wasm::choose(device, corpus::object("attach_user")?, "sampler", &choice)

@@ -21,6 +21,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod native;
 pub mod objects;
+pub mod options;
 pub mod privileges;
 pub mod proxy;
 pub mod references;
@@ -80,6 +81,7 @@ pub fn all() -> Vec<Case> {
         top::CASES,
         verdicts::CASES,
         waiting::CASES,
+        options::CASES,
         limits::CASES,
         native::CASES,
         LAST,

@@ -16,6 +16,7 @@ use std::fmt;
 
 use abi::manifest::{Manifest, Program};
 use abi::sections;
+use abi::uapi::AttachPoint;
 
 use crate::device::{self, Link, LinkSpec, Map, Module, Sampling};
 use crate::open::Input;
@@ -37,10 +38,23 @@ pub struct Choice {
     pub sections: Vec<(String, String)>,
     /// Values of `bpf_get_attach_cookie()`: name and value. usdt programs have their own.
     pub cookies: Vec<(String, u64)>,
-    /// What perf_event programs sample.
-    pub sampling: Sampling,
+    /// What perf_event programs sample, if it is not the CPU's clock 99 times a second.
+    pub sampling: Option<Sampling>,
     /// The process whose uprobe hits count; 0: any.
     pub pid: u32,
+}
+
+impl Choice {
+    /// The same by programs' own names, where some are chosen by their exports'.
+    #[must_use]
+    pub fn by_name(mut self, input: &Input) -> Self {
+        let own = |name: &mut String| *name = input.program(name).to_owned();
+        self.programs.iter_mut().for_each(own);
+        let sections = self.sections.iter_mut().map(|(name, _)| name);
+        let cookies = self.cookies.iter_mut().map(|(name, _)| name);
+        sections.chain(cookies).for_each(own);
+        self
+    }
 }
 
 /// What is attached, and why the rest is not.
@@ -69,8 +83,10 @@ struct Attempt {
 /// What was decided about one program.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Decision {
-    /// The export.
+    /// The program, as C names it; of a hand-written module the export.
     pub program: String,
+    /// Its export.
+    pub export: String,
     /// Whether it is attached.
     pub attached: bool,
     /// Why, or why not.
@@ -88,6 +104,8 @@ pub enum Error {
     NoSuchSection(String),
     /// Nothing is left to attach.
     Nothing(Vec<Decision>),
+    /// No program that is attached does anything with what was chosen: what that is, and which programs would.
+    Idle(&'static str, &'static str),
     /// The device refuses a named program.
     Device(device::Error),
 }
@@ -100,6 +118,10 @@ impl fmt::Display for Error {
             }
             Error::Cannot(name, why) => write!(f, "program {name}: {why}"),
             Error::Device(e) => e.fmt(f),
+            Error::Idle(what, which) => write!(
+                f,
+                "{what}: nothing that is attached is {which} program (what a tool looks at is for its variables to say: --set)"
+            ),
             Error::NoSuchSection(name) => write!(f, "no programs are in sections like {name}"),
             Error::Nothing(decisions) => {
                 write!(f, "nothing to attach")?;
@@ -153,10 +175,12 @@ impl Plan {
         plan.decisions
             .extend(refused.iter().map(|refused| Decision {
                 program: refused.name.clone(),
+                export: String::new(),
                 attached: false,
                 reason: format!("not translated: {}", refused.why),
             }));
         plan.settle(|_| Ok(()))?;
+        plan.heeds(choice)?;
         Ok(plan)
     }
 
@@ -201,6 +225,19 @@ impl Plan {
         Ok(())
     }
 
+    /// Whether there is somebody for what `choice` says to some programs only.
+    fn heeds(&self, choice: &Choice) -> Result<(), Error> {
+        let of_process =
+            |link: &LinkSpec| matches!(link.attach, AttachPoint::Uprobe | AttachPoint::Uretprobe);
+        if choice.pid != 0 && !self.links().any(of_process) {
+            return Err(Error::Idle("--pid", "a uprobe or usdt"));
+        }
+        if choice.sampling.is_some() && !self.links().any(|link| link.sampling.is_some()) {
+            return Err(Error::Idle("--frequency", "a perf_event"));
+        }
+        Ok(())
+    }
+
     /// Notes what `candidate` could be attached to, or why it is not.
     fn consider(&mut self, candidate: Candidate, choice: &Choice) -> Result<(), Error> {
         let chosen = &choice.programs;
@@ -227,7 +264,7 @@ impl Plan {
             Some(Ok(attachment)) => {
                 self.attempts.push(Attempt {
                     decision: self.decisions.len(),
-                    name,
+                    name: name.clone(),
                     named,
                     attachment,
                     maps,
@@ -236,7 +273,8 @@ impl Plan {
             }
         };
         self.decisions.push(Decision {
-            program: export,
+            program: name,
+            export,
             attached: false,
             reason,
         });
@@ -479,6 +517,30 @@ mod tests {
         let plan = plan_of(vfsstat(), &choice).unwrap();
         let links: Vec<_> = plan.links().map(|l| l.target.as_str()).collect();
         assert_eq!(links, ["vfs_open"]);
+    }
+
+    #[test]
+    fn what_nobody_heeds_is_refused() {
+        let of = |pid, sampling| {
+            let programs = vec![program("a", Attach::Kprobe, "vfs_read", true)];
+            let choice = Choice {
+                pid,
+                sampling,
+                ..Choice::default()
+            };
+            plan_of(programs, &choice).map_err(|e| e.to_string())
+        };
+        assert!(of(0, None).is_ok());
+        let refusal = |result: Result<Plan, String>| result.unwrap_err();
+        assert!(refusal(of(7, None)).starts_with("--pid: nothing that is attached"));
+        let sampling = Some(Sampling::default());
+        assert!(refusal(of(0, sampling)).starts_with("--frequency: nothing that is attached"));
+        let programs = vec![program("p", Attach::PerfEvent, "", true)];
+        let choice = Choice {
+            sampling,
+            ..Choice::default()
+        };
+        assert!(plan_of(programs, &choice).is_ok());
     }
 
     #[test]

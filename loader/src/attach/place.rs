@@ -107,7 +107,7 @@ fn link(program: &Program, choice: &Choice, kernel: &Kernel) -> Result<LinkSpec,
         Attach::FmodRet => function(program, target()?, AttachPoint::FmodRet, kernel),
         Attach::PerfEvent => Ok(LinkSpec {
             context: program.context.unwrap_or(SAMPLE),
-            sampling: Some(choice.sampling),
+            sampling: Some(choice.sampling.unwrap_or_default()),
             ..LinkSpec::new(&program.export, "", AttachPoint::PerfEvent)
         }),
         Attach::Uprobe => uprobe(program, target()?, AttachPoint::Uprobe, choice),

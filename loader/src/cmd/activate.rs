@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use loader::attach::{Choice, Plan};
 use loader::device::{Object, Rate, Sampling};
+use loader::origin::Origin;
 use loader::profile::Profile;
 use loader::resident::Resident;
 use serde_json::json;
@@ -36,12 +37,12 @@ pub(super) struct Which {
     /// What a program's bpf_get_attach_cookie() gives (repeatable)
     #[arg(long, value_name = "NAME=NUMBER", value_parser = cookie)]
     cookie: Vec<(String, u64)>,
-    /// Samples a second of perf_event programs
-    #[arg(long, value_name = "HZ", default_value = "99")]
-    frequency: u64,
-    /// Only hits of this process, for uprobes
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    pid: u32,
+    /// Samples a second of perf_event programs; by default 99. Refused where none is attached
+    #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u64).range(1..))]
+    frequency: Option<u64>,
+    /// Only hits of this process, for uprobe and usdt programs; refused where none is attached
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pid: Option<u32>,
 }
 
 fn at(text: &str) -> Result<(String, String), String> {
@@ -61,11 +62,11 @@ impl Which {
             programs: self.program.clone(),
             sections: self.at.clone(),
             cookies: self.cookie.clone(),
-            sampling: Sampling {
-                rate: Rate::Frequency(self.frequency),
+            sampling: self.frequency.map(|frequency| Sampling {
+                rate: Rate::Frequency(frequency),
                 ..Sampling::default()
-            },
-            pid: self.pid,
+            }),
+            pid: self.pid.unwrap_or(0),
             ..Choice::default()
         }
     }
@@ -81,7 +82,7 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
         );
     }
     let input = resident.input()?;
-    let mut choice = args.which.choice();
+    let mut choice = args.which.choice().by_name(&input);
     let profile = Profile::of(&input);
     profile.complete(&mut choice)?;
     profile.notes.iter().for_each(|note| eprintln!("{note}"));
@@ -91,7 +92,10 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
         link.pin()?;
     }
     let text = summary(&plan.decisions, args.which.explain);
-    let text = format!("activated {}: {text}", resident.name());
+    let mut text = format!("activated {}: {text}", resident.name());
+    if args.which.explain {
+        text += &Origin::lines(&resident.module.info()?);
+    }
     let json = json!({
         "id": resident.info.id,
         "links": links.len(),

@@ -1,6 +1,6 @@
 //! `wprobe deactivate`.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use loader::resident::Resident;
 use serde_json::json;
 
@@ -18,6 +18,11 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     let device = device()?;
     let resident = Resident::find(&device, &args.id)?;
+    ensure!(
+        resident.info.links > 0,
+        "module {} is not active (`wprobe activate {0}`)",
+        resident.info.id
+    );
     let links = resident.deactivate()?;
     let text = format!("deactivated {}: {links} programs detached", resident.name());
     Ok(Output {

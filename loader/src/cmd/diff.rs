@@ -110,7 +110,7 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
 impl Args {
     fn plan(&self, pid: u32) -> Result<(loader::open::Input, Plan)> {
         let (input, mut options) = self.how.open(&self.file)?;
-        let mut choice = self.which.choice();
+        let mut choice = self.which.choice().by_name(&input);
         let mut profile = Profile::of(&input);
         profile.notes.iter().for_each(|note| eprintln!("{note}"));
         profile.consider(&options.settings);

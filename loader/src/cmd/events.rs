@@ -37,7 +37,7 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     running.listen()?;
     let signals = Interrupt::catch()?;
     let end = args.duration.map(|duration| Instant::now() + duration);
-    let mut screen = Screen::new(json, false);
+    let mut screen = Screen::new(json, false, resident.info.links as usize);
     screen.follow(&mut running, &signals, None, end)?;
     Ok(Output {
         text: String::new(),

@@ -1,10 +1,10 @@
 //! `wprobe info`.
 
 use abi::map_types::MapType;
-use abi::uapi::ModuleInfo;
 use anyhow::Result;
 use loader::device::{Map, Program, text};
 use loader::open::Input;
+use loader::origin::Origin;
 use loader::resident::{Resident, trap};
 use serde_json::{Value, json};
 
@@ -24,12 +24,13 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     let resident = Resident::find(&device, &args.id)?;
     let input = resident.input()?;
     let info = &resident.info;
+    let origin = Origin::of(info);
     let programs = resident.module.programs()?;
     let links = resident.links()?;
     let maps = resident.maps()?;
 
     let mut out = format!(
-        "module {}: {}\n  {}, {} bytes of wasm, {}, sandbox {}, budget {} a run\n",
+        "module {}: {}\n  {}, {} bytes of wasm, {}, sandbox {}, budget {} a run\n  {}, loaded {} ago by {}\n",
         info.id,
         resident.name(),
         if info.exclusive != 0 {
@@ -38,9 +39,15 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
             "one instance per CPU"
         },
         info.wasm_size,
-        engine(info),
+        match info.native {
+            0 => origin.engine.to_owned(),
+            size => format!("{size} bytes of {}", origin.engine),
+        },
         info.sandbox,
-        info.fuel
+        info.fuel,
+        origin.state,
+        origin.ago(),
+        origin.by()
     );
     for program in &programs {
         out += &program_text(program, &input);
@@ -49,7 +56,7 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
         out += &format!(
             "  link {}: {} on {}\n",
             link.id,
-            text(&link.program),
+            input.program(&text(&link.program)),
             text(&link.target)
         );
     }
@@ -64,6 +71,7 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     let json = json!({
         "id": info.id,
         "name": resident.name(),
+        "origin": origin,
         "sandbox": info.sandbox,
         "exclusive": info.exclusive != 0,
         "reports": info.reports != 0,
@@ -74,7 +82,8 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
         "programs": programs.iter().map(|p| program_json(p, &input)).collect::<Vec<_>>(),
         "links": links.iter().map(|(_, l)| json!({
             "id": l.id,
-            "program": text(&l.program),
+            "program": input.program(&text(&l.program)),
+            "export": text(&l.program),
             "target": text(&l.target),
             "pinned": l.pinned != 0,
         })).collect::<Vec<_>>(),
@@ -87,18 +96,10 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     Ok(Output { text: out, json })
 }
 
-/// What runs the module.
-fn engine(info: &ModuleInfo) -> String {
-    match info.native {
-        0 => "interpreted".to_owned(),
-        size => format!("{size} of native code"),
-    }
-}
-
 fn program_text(program: &Program, input: &Input) -> String {
     let mut line = format!(
         "  program {}: {} runs, {} misses, {} traps",
-        text(&program.name),
+        input.program(&text(&program.name)),
         program.runs,
         program.misses,
         program.traps
@@ -118,7 +119,8 @@ fn program_text(program: &Program, input: &Input) -> String {
 
 fn program_json(program: &Program, input: &Input) -> Value {
     json!({
-        "name": text(&program.name),
+        "name": input.program(&text(&program.name)),
+        "export": text(&program.name),
         "runs": program.runs,
         "misses": program.misses,
         "traps": program.traps,

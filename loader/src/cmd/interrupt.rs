@@ -13,6 +13,14 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
 }
 
+/// As [`seconds`], of what is done again and again.
+pub(super) fn period(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        Duration::ZERO => Err("it must be more than 0".to_owned()),
+        time => Ok(time),
+    }
+}
+
 /// Ctrl-C and its like, taken as an event instead of an end: a descriptor that is readable once they came.
 pub(super) struct Interrupt(OwnedFd);
 
@@ -48,5 +56,19 @@ impl Interrupt {
 impl AsFd for Interrupt {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_takes_time() {
+        assert_eq!(period("0.5").unwrap(), Duration::from_millis(500));
+        for wrong in ["0", "-0", "0.0000000001", "-1", "nan", "inf", "soon", ""] {
+            assert!(period(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(seconds("0").unwrap(), Duration::ZERO);
     }
 }

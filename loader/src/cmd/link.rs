@@ -1,9 +1,10 @@
 //! `wprobe link`: what is attached.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use loader::inventory::Link;
 use serde_json::json;
 
+use super::prog::wanted;
 use super::{Output, Where};
 
 #[derive(clap::Args)]
@@ -19,19 +20,27 @@ enum Verb {
         visible_alias = "list",
         after_help = "Examples:
   wprobe link list
-  wprobe link show 3 --json
+  wprobe link show id 3 --json
   wprobe link list --runtime native"
     )]
     Show {
-        /// The link's id
-        id: Option<u32>,
+        /// `id ID`, or the id alone
+        words: Vec<String>,
         #[command(flatten)]
         place: Where,
     },
 }
 
 pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
-    let Verb::Show { id, place } = args.verb;
+    let Verb::Show { words, place } = args.verb;
+    let id = match wanted(&words)? {
+        None => None,
+        Some((Some("name"), name)) => bail!("name {name}: a link has an id only"),
+        Some((_, id)) => {
+            let id = id.parse::<u32>().with_context(|| format!("id {id}"))?;
+            Some(id)
+        }
+    };
     let mut links = place.inventory()?.links()?;
     links.retain(|link| id.is_none_or(|id| id == link.id));
     match id {

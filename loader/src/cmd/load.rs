@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use abi::uapi::NAME_SIZE;
 use anyhow::Result;
 use loader::device::Object;
 use loader::load::{Engine, Options, load};
@@ -32,7 +33,7 @@ pub(super) struct Args {
 #[derive(clap::Args)]
 pub(super) struct How {
     /// What to call the module; by default the file's name
-    #[arg(long)]
+    #[arg(long, value_parser = name)]
     name: Option<String>,
     /// Which of several embedded objects, by name or index
     #[arg(long)]
@@ -55,6 +56,16 @@ pub(super) struct How {
     /// Set how many elements a map has room for
     #[arg(long, value_name = "MAP=N", value_parser = size)]
     entries: Vec<(String, u32)>,
+}
+
+/// A name that other verbs can tell from an id.
+fn name(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("it is empty".to_owned()),
+        _ if text.len() >= NAME_SIZE => Err(format!("longer than {} bytes", NAME_SIZE - 1)),
+        _ if text.parse::<u32>().is_ok() => Err(format!("{text}: an id, and no name")),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -132,4 +143,17 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
         "warnings": warnings,
     });
     Ok(Output { text, json })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_names() {
+        assert_eq!(name("files").unwrap(), "files");
+        for wrong in ["", "7", &"x".repeat(NAME_SIZE)] {
+            assert!(name(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, bail, ensure};
 use bpf2wasm::btf::Btf;
 use loader::btf_value;
-use loader::inventory::{Inventory, Map, Types};
-use loader::record::Record;
+use loader::inventory::{Condition, Inventory, Map, Types};
 use loader::show::{Symbols, View};
 use serde_json::json;
 
@@ -38,14 +37,14 @@ enum Verb {
   wprobe map list
   wprobe map dump name hists
   wprobe map lookup id 3 key 1234
-  wprobe map update name start key hex 01 00 00 00 value 7
+  wprobe map update name start key hex 01 00 00 00 value 7 noexist
   wprobe map delete name start key 1 0 0 0
   wprobe map dump id 12 --runtime native
 
 MAP is `id N`, `name NAME`, or either alone. A key or value is its bytes, behind `hex` in hexadecimal, or one word by its
-type: a number, an enumerator, text.")]
+type: a number, an enumerator, text; without a type a number. An update may end with `any`, `exist` or `noexist`: when it is to be made.")]
 struct Words {
-    /// MAP [key DATA] [value DATA]
+    /// MAP [key DATA] [value DATA] [any|exist|noexist]
     #[arg(allow_negative_numbers = true)]
     words: Vec<String>,
     #[command(flatten)]
@@ -68,6 +67,7 @@ struct Request {
     map: String,
     key: Option<Vec<String>>,
     value: Option<Vec<String>>,
+    condition: Option<Condition>,
 }
 
 impl Words {
@@ -97,6 +97,10 @@ fn parse(words: &[String]) -> Result<Request> {
             .next()
             .with_context(|| format!("{map}: of which map?"))?;
     }
+    ensure!(
+        map != "pinned",
+        "pinned: give the map's id or name (`wprobe map list`)"
+    );
     let mut request = Request {
         map,
         ..Request::default()
@@ -105,6 +109,12 @@ fn parse(words: &[String]) -> Result<Request> {
         let mut data = Vec::new();
         while let Some(next) = words.next_if(|word| word != "value" && word != "key") {
             data.push(next);
+        }
+        // Behind a value, bpftool's last word says when it is to be set.
+        let last = data.last().and_then(|word| Condition::of(word));
+        if word == "value" && data.len() > 1 && last.is_some() {
+            request.condition = last;
+            data.pop();
         }
         ensure!(!data.is_empty(), "{word}: nothing follows");
         match word.as_str() {
@@ -119,7 +129,7 @@ fn parse(words: &[String]) -> Result<Request> {
 fn find<'i>(inventory: &'i dyn Inventory, wanted: &str) -> Result<Box<dyn Map + 'i>> {
     let id = wanted.parse::<u32>().ok();
     let mut found = inventory.maps()?;
-    found.retain(|map| Some(map.info().id) == id || map.info().name == wanted);
+    found.retain(|map| Some(map.info().id) == id || map.is_named(wanted));
     match found.len() {
         0 => bail!("no map {wanted} (`wprobe map list` shows all)"),
         1 => Ok(found.remove(0)),
@@ -151,7 +161,7 @@ fn list(maps: &[Box<dyn Map + '_>]) -> Output {
 }
 
 fn dump(map: Box<dyn Map + '_>) -> Result<Output> {
-    let (table, profile) = (map.table()?, map.profile()?);
+    let (table, profile) = (map.table(&map.elements()?)?, map.profile()?);
     let view = View {
         profile: &profile,
         symbols: &Symbols::default(),
@@ -165,13 +175,20 @@ fn dump(map: Box<dyn Map + '_>) -> Result<Output> {
 
 fn lookup(map: Box<dyn Map + '_>, request: &Request) -> Result<Output> {
     let types = map.types()?;
+    no_condition(request)?;
     let key = key(&*map, request, &types)?;
     let value = map.lookup(&key)?.context("no element at this key")?;
-    let show = |id, bytes: &[u8]| Record::read(types.btf.as_ref(), id, bytes).to_json();
-    let (key, value) = (show(types.key, &key), show(types.value, &value));
+    let table = map.table(&vec![(key, value)])?;
+    let profile = map.profile()?;
+    let view = View {
+        profile: &profile,
+        symbols: &Symbols::default(),
+        stacks: HashMap::new(),
+    };
+    let element = view.table_json(&table)[0].take();
     Ok(Output {
-        text: format!("key: {key}  value: {value}"),
-        json: json!({ "key": key, "value": value }),
+        text: format!("key: {}  value: {}", element["key"], element["value"]),
+        json: element,
     })
 }
 
@@ -179,12 +196,34 @@ fn update(map: Box<dyn Map + '_>, request: &Request) -> Result<Output> {
     let types = map.types()?;
     let key = key(&*map, request, &types)?;
     let value = request.value.as_ref().context("`value DATA` is missing")?;
-    let value = bytes(value, map.value_bytes()?, types.btf.as_ref(), types.value);
-    map.update(&key, &value.context("value")?)?;
+    let value = value_of(&*map, value, &types).context("value")?;
+    let condition = request.condition.unwrap_or_default();
+    map.update(&key, &value, condition)?;
     Ok(done())
 }
 
+/// The bytes of a value: of a per-CPU map one that each CPU gets, as bpftool does it, or every CPU's.
+fn value_of(map: &dyn Map, words: &[String], types: &Types) -> Result<Vec<u8>> {
+    let (one, all) = (map.info().value_size as usize, map.value_bytes()?);
+    let read = |size| bytes(words, size, types.btf.as_ref(), types.value);
+    match read(one) {
+        Ok(mut value) if one != all => {
+            value.resize(one.next_multiple_of(8), 0);
+            Ok(value.repeat(all / value.len()))
+        }
+        Err(_) if one != all => read(all),
+        value => value,
+    }
+}
+
+/// What is only looked at or removed has no value, and no condition.
+fn no_condition(request: &Request) -> Result<()> {
+    ensure!(request.value.is_none(), "`value` is for `map update`");
+    Ok(())
+}
+
 fn delete(map: Box<dyn Map + '_>, request: &Request) -> Result<Output> {
+    no_condition(request)?;
     let was_there = map.delete(&key(&*map, request, &map.types()?)?)?;
     ensure!(was_there, "no element at this key");
     Ok(done())
@@ -209,7 +248,10 @@ fn bytes(words: &[String], size: usize, btf: Option<&Btf>, id: u32) -> Result<Ve
         Some((first, rest)) if first == "hex" => (rest, 16),
         _ => (words, 10),
     };
-    if let (&[one], 10, Some(btf)) = (&words, radix, btf.filter(|_| id != 0 && size > 1)) {
+    let first = words.first().map_or("", String::as_str);
+    let is_byte = size == 1 && first.parse::<u8>().is_ok();
+    let typed = btf.filter(|_| id != 0 && !is_byte);
+    if let (&[one], 10, Some(btf)) = (&words, radix, typed) {
         let bytes = btf_value::encode(btf, id, one).map_err(anyhow::Error::msg)?;
         ensure!(
             bytes.len() == size,
@@ -217,6 +259,13 @@ fn bytes(words: &[String], size: usize, btf: Option<&Btf>, id: u32) -> Result<Ve
             bytes.len()
         );
         return Ok(bytes);
+    }
+    if let (&[one], 10, Some(number)) = (&words, radix, number(first)) {
+        let (bytes, rest) = number.split_at(size.min(8));
+        if size > 1 && size <= 8 && rest.iter().all(|byte| *byte == 0) {
+            return Ok(bytes.to_vec());
+        }
+        ensure!(size <= 1, "{one}: it has {size} bytes");
     }
     let byte = |word: &String| match word.strip_prefix("0x") {
         Some(hex) => u8::from_str_radix(hex, 16),
@@ -230,6 +279,15 @@ fn bytes(words: &[String], size: usize, btf: Option<&Btf>, id: u32) -> Result<Ve
         bytes.len()
     );
     Ok(bytes)
+}
+
+/// The bytes of a number without a type.
+fn number(word: &str) -> Option<[u8; 8]> {
+    let number = match word.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => word.parse(),
+    };
+    number.ok().map(u64::to_le_bytes)
 }
 
 #[cfg(test)]
@@ -248,7 +306,14 @@ mod tests {
             map: "3".to_owned(),
             key: words(&["hex", "01", "00"]),
             value: words(&["7"]),
+            condition: None,
         };
+        let conditional = request("id 3 key 1 value 7 0 noexist").unwrap();
+        assert_eq!(conditional.value, words(&["7", "0"]));
+        assert_eq!(conditional.condition, Some(Condition::NoExist));
+        // One word is the value, whatever it says.
+        let text = request("id 3 key 1 value any").unwrap();
+        assert_eq!((text.value, text.condition), (words(&["any"]), None));
         assert_eq!(request("id 3 key hex 01 00 value 7").unwrap(), expected);
         assert_eq!(request("name hists").unwrap().map, "hists");
         assert_eq!(request("hists").unwrap().map, "hists");
@@ -257,6 +322,10 @@ mod tests {
             ("id", "id: of which map?"),
             ("id 3 key", "key: nothing follows"),
             ("id 3 keys 1", "keys: expected `key` or `value`"),
+            (
+                "pinned /sys/fs/bpf/m",
+                "pinned: give the map's id or name (`wprobe map list`)",
+            ),
         ] {
             assert_eq!(request(line).unwrap_err().to_string(), why, "{line}");
         }
@@ -270,6 +339,10 @@ mod tests {
         };
         assert_eq!(data("1 0x10 0 0", 4).unwrap(), [1, 16, 0, 0]);
         assert_eq!(data("hex ff 10", 2).unwrap(), [255, 16]);
+        assert_eq!(data("258", 4).unwrap(), [2, 1, 0, 0]);
+        assert_eq!(data("65536", 2).unwrap_err(), "65536: it has 2 bytes");
+        assert_eq!(data("1", 16).unwrap_err(), "1: it has 16 bytes");
+        assert_eq!(data("hex", 2).unwrap_err(), "it has 2 bytes, 0 are given");
         assert_eq!(data("1 2", 4).unwrap_err(), "it has 4 bytes, 2 are given");
         assert_eq!(data("256", 1).unwrap_err(), "256: not a byte");
     }

@@ -27,12 +27,13 @@ enum Verb {
         visible_alias = "list",
         after_help = "Examples:
   wprobe prog list
-  wprobe prog show kprobe:vfs_read:pre --json
+  wprobe prog show name kprobe_vfs_read --json
+  wprobe prog show id 3.0
   wprobe prog list --runtime native"
     )]
     Show {
-        /// The program's name
-        name: Option<String>,
+        /// `id ID`, `name NAME`, or either alone; an export is a name, too. A module's program has the id MODULE.INDEX
+        words: Vec<String>,
         #[command(flatten)]
         place: Where,
     },
@@ -85,16 +86,41 @@ struct Run {
 pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     match args.verb {
         Verb::Run(run) => run.run(),
-        Verb::Show { name, place } => show(name.as_deref(), &place),
+        Verb::Show { words, place } => show(&words, &place),
     }
 }
 
-fn show(wanted: Option<&str>, place: &Where) -> Result<Output> {
+/// What `words` ask for: `id` or `name` and one word, or that word alone; nothing if there are none.
+pub(super) fn wanted(words: &[String]) -> Result<Option<(Option<&str>, &str)>> {
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        [] => Ok(None),
+        [by @ ("id" | "name"), one] => Ok(Some((Some(by), one))),
+        [by @ ("tag" | "pinned"), _] => bail!("{by}: give the id or the name"),
+        [one] if one != "id" && one != "name" => Ok(Some((None, one))),
+        _ => bail!("{}: expected `id ID` or `name NAME`", words.join(" ")),
+    }
+}
+
+/// Whether it is the program asked for.
+fn is_it(program: &Loaded, by: Option<&str>, word: &str) -> bool {
+    let place = program.place.as_ref();
+    let id = match (program.id, place) {
+        (Some(id), _) => id.to_string(),
+        (None, Some(place)) => format!("{}.{}", place.module, place.index),
+        (None, None) => String::new(),
+    };
+    let is_named = program.name == word || program.export.as_deref() == Some(word);
+    by != Some("name") && id == word || by != Some("id") && is_named
+}
+
+fn show(words: &[String], place: &Where) -> Result<Output> {
+    let wanted = wanted(words)?;
     let mut programs = place.inventory()?.programs()?;
-    programs.retain(|program| wanted.is_none_or(|wanted| wanted == program.name));
+    programs.retain(|program| wanted.is_none_or(|(by, word)| is_it(program, by, word)));
     match wanted {
-        Some(name) if programs.is_empty() => {
-            bail!("no program {name} (`wprobe prog list` shows all)")
+        Some((_, word)) if programs.is_empty() => {
+            bail!("no program {word} (`wprobe prog list` shows all)")
         }
         _ => Ok(Output {
             text: programs.iter().map(lines).collect(),

@@ -17,7 +17,7 @@ use loader::warnings;
 use serde_json::{Value, json};
 
 use super::activate::Which;
-use super::interrupt::{Interrupt, seconds};
+use super::interrupt::{Interrupt, period, seconds};
 use super::load::How;
 use super::{Output, clock, summary};
 
@@ -29,7 +29,8 @@ use super::{Output, clock, summary};
   wprobe run opensnoop --set targ_pid=1234 --runtime kernel-wasm --explain
   wprobe run funclatency --at dummy_kprobe=kprobe/vfs_read --at dummy_kretprobe=kretprobe/vfs_read
 
-Events are printed as they come. Maps and variables are printed at the end (Ctrl-C), and every --interval seconds.
+Events are printed as they come. Maps and variables are printed at the end (Ctrl-C), and every --interval seconds; beside
+events, without the maps that are empty.
 With --json every line is an object: an event, or a table, and at the end what there is in all maps.")]
 pub(super) struct Args {
     /// A tool's name, a wasm module, a BPF object, or an executable that embeds one
@@ -45,7 +46,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     duration: Option<Duration>,
     /// Show maps and variables every so many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = period)]
     interval: Option<Duration>,
     /// Types of events in C's notation, one struct a map, named as the map
     #[arg(long, value_name = "FILE")]
@@ -71,6 +72,7 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     let signals = Interrupt::catch()?;
     let mut running = probe.start()?;
     let decisions = running.session().decisions().to_vec();
+    let attached = decisions.iter().filter(|d| d.attached).count();
     let (runtime, why) = (running.runtime(), running.why());
     eprint!(
         "running {} on {runtime} ({why}): {}",
@@ -98,7 +100,10 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     }
     let interval = running.profile.interval.map(Duration::from_secs_f64);
     let tables = running.streams.is_empty() || args.interval.is_some();
-    let mut screen = Screen::new(json, tables);
+    if args.which.explain {
+        eprint!("{}", running.session().about()?);
+    }
+    let mut screen = Screen::new(json, tables, attached);
     let end = args.duration.map(|duration| Instant::now() + duration);
     screen.follow(&mut running, &signals, args.interval.or(interval), end)?;
     running.session().detach();
@@ -128,19 +133,22 @@ pub(super) struct Screen {
     json: bool,
     symbols: Symbols,
     stream: show::Stream,
-    /// Whether maps and variables are shown, or events alone.
+    /// Whether maps and variables are shown again and again, or only at the end.
     tables: bool,
+    /// Programs that are attached.
+    attached: usize,
     /// Events that did not fit into their rings.
     pub(super) lost: u64,
 }
 
 impl Screen {
-    pub(super) fn new(json: bool, tables: bool) -> Self {
+    pub(super) fn new(json: bool, tables: bool, attached: usize) -> Self {
         Screen {
             json,
             symbols: Symbols::default(),
             stream: show::Stream::default(),
             tables,
+            attached,
             lost: 0,
         }
     }
@@ -154,11 +162,16 @@ impl Screen {
         end: Option<Instant>,
     ) -> Result<()> {
         let interval = interval.filter(|_| self.tables);
+        let mut is_first = true;
         let mut next = interval.map(|interval| Instant::now() + interval);
         loop {
-            if !self.events(running)? {
+            let Some(count) = self.events(running)? else {
                 return Ok(());
+            };
+            if is_first && count == 0 {
+                eprintln!("{}", self.waiting(running));
             }
+            is_first = false;
             let now = Instant::now();
             let until = next.into_iter().chain(end).min();
             let time = until.map(|until| until.saturating_duration_since(now));
@@ -177,8 +190,22 @@ impl Screen {
         }
     }
 
-    /// Prints the events that came; whether somebody still reads.
-    fn events(&mut self, running: &mut Running) -> Result<bool> {
+    /// What a person sees before there is anything to see.
+    fn waiting(&self, running: &Running) -> String {
+        let programs = if self.attached == 1 {
+            "program"
+        } else {
+            "programs"
+        };
+        let what = match running.streams.is_empty() {
+            true => "counting (Ctrl-C ends and shows it)",
+            false => "waiting for events",
+        };
+        format!("Attached {} {programs}, {what}", self.attached)
+    }
+
+    /// Prints the events that came, and says how many; `None` if nobody reads any more.
+    fn events(&mut self, running: &mut Running) -> Result<Option<usize>> {
         let (events, lost) = running.events()?;
         if lost > 0 {
             eprintln!("{lost} events lost");
@@ -196,10 +223,10 @@ impl Screen {
                 },
             };
             if !output.print(self.json)? {
-                return Ok(false);
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(events.len()))
     }
 
     /// Maps and variables, as they are now.
@@ -211,10 +238,19 @@ impl Screen {
         };
         let tables = running.tables()?;
         let globals = running.globals()?;
+        let sends = !running.streams.is_empty();
+        // Beside events, what is empty says nothing.
+        let shown = tables
+            .iter()
+            .filter(|table| !sends || !table.elements.is_empty());
+        let shown: Vec<_> = shown.collect();
         let mut text = format!("{}\n", clock::of_day(SystemTime::now()));
+        if sends && shown.is_empty() && globals.fields.is_empty() {
+            text.clear();
+        }
         text += &view.globals(&globals);
-        for table in &tables {
-            if tables.len() > 1 {
+        for table in shown {
+            if sends || tables.len() > 1 {
                 text += &format!("{}:\n", table.name);
             }
             text += &view.table(table);
@@ -240,9 +276,6 @@ impl Screen {
             }
         }
         let mut output = self.state(running)?;
-        if !self.tables {
-            output.text.clear();
-        }
         let json = &mut output.json;
         json["name"] = json!(running.name);
         json["runtime"] = json!(running.runtime().name());

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{IsTerminal, stdout};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use loader::device::{Device, Program, text};
 use loader::resident::Resident;
 use serde_json::json;
 
-use super::interrupt::{Interrupt, seconds};
+use super::interrupt::{Interrupt, period};
 use super::{Output, device};
 
 #[derive(clap::Args)]
@@ -23,7 +24,7 @@ Runs are timed while this runs, and only then, which costs each two readings of 
 also the programs that have not run yet.")]
 pub(super) struct Args {
     /// Show every so many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "1")]
+    #[arg(long, value_name = "SECONDS", value_parser = period, default_value = "1")]
     interval: Duration,
     /// End after so many times; by default at Ctrl-C
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -38,10 +39,11 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
     let _timing = device.time_runs()?;
     let signals = Interrupt::catch()?;
     let mut left = if args.once { Some(1) } else { args.count };
-    let mut before = Sample::take(&device)?;
+    let mut names = Names::new();
+    let mut before = Sample::take(&device, &mut names)?;
     loop {
         let interrupted = signals.wait(args.interval)?;
-        let now = Sample::take(&device)?;
+        let now = Sample::take(&device, &mut names)?;
         let output = now.since(&before);
         before = now;
         left = left.map(|left| left - 1);
@@ -62,13 +64,25 @@ pub(super) fn run(args: Args, json: bool) -> Result<Output> {
 struct Sample {
     time: Instant,
     /// By the module's id and the program's index.
-    programs: BTreeMap<(u32, u32), (String, Program)>,
+    programs: BTreeMap<(u32, u32), Seen>,
 }
+
+/// A program and its counts.
+struct Seen {
+    module: String,
+    /// What C calls it.
+    name: String,
+    program: Program,
+}
+
+/// What C calls the programs of each module, in their order: a module's bytes say so, and are read once.
+type Names = BTreeMap<u32, Vec<String>>;
 
 /// What a program did in an interval.
 struct Row<'s> {
     id: u32,
     module: &'s str,
+    name: &'s str,
     program: &'s Program,
     runs: u64,
     misses: u64,
@@ -78,13 +92,26 @@ struct Row<'s> {
 }
 
 impl Sample {
-    fn take(device: &Device) -> Result<Self> {
+    fn take(device: &Device, names: &mut Names) -> Result<Self> {
         let time = Instant::now();
         let mut programs = BTreeMap::new();
         for module in Resident::all(device)? {
-            for program in module.module.programs()? {
-                let key = (module.info.id, program.index);
-                programs.insert(key, (module.name(), program));
+            let counted = module.module.programs()?;
+            let names = match names.entry(module.info.id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    let input = module.input()?;
+                    let own = |p: &Program| input.program(&text(&p.name)).to_owned();
+                    place.insert(counted.iter().map(own).collect())
+                }
+            };
+            for (program, name) in counted.into_iter().zip(names) {
+                let seen = Seen {
+                    module: module.name(),
+                    name: name.clone(),
+                    program,
+                };
+                programs.insert((module.info.id, program.index), seen);
             }
         }
         Ok(Sample { time, programs })
@@ -112,13 +139,15 @@ impl Sample {
     }
 
     fn rows<'s>(&'s self, before: &Sample) -> impl Iterator<Item = Row<'s>> {
-        self.programs.iter().map(|(key, (module, program))| {
+        self.programs.iter().map(|(key, seen)| {
+            let program = &seen.program;
             // A program that was not there had done nothing.
-            let then = before.programs.get(key).map(|(_, program)| program);
+            let then = before.programs.get(key).map(|seen| &seen.program);
             let since = |count: fn(&Program) -> u64| count(program) - then.map_or(0, count);
             Row {
                 id: key.0,
-                module,
+                module: &seen.module,
+                name: &seen.name,
                 program,
                 runs: since(|p| p.runs),
                 misses: since(|p| p.misses),
@@ -143,7 +172,7 @@ impl Row<'_> {
             rate(self.traps),
             average.map_or("-".to_owned(), |average| average.to_string()),
             rate(self.nanoseconds) / 1e7,
-            text(&self.program.name),
+            self.name,
             if self.program.disabled != 0 {
                 " (disabled)"
             } else {
@@ -156,7 +185,8 @@ impl Row<'_> {
         json!({
             "id": self.id,
             "module": self.module,
-            "program": text(&self.program.name),
+            "program": self.name,
+            "export": text(&self.program.name),
             "runs": self.runs,
             "misses": self.misses,
             "traps": self.traps,

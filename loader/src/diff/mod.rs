@@ -138,7 +138,7 @@ impl Pair {
         wasm.detach();
         let settings = &plan.options.settings;
         let from_the_start = programs::differences(input, &plan.choice, settings, &decisions)?;
-        let attached = |export: &str| decisions.iter().any(|d| d.attached && d.program == export);
+        let attached = |export: &str| decisions.iter().any(|d| d.attached && d.export == export);
         let programs = manifest.programs.iter().filter(|p| attached(&p.export));
         let programs: Vec<_> = programs.map(|p| p.name.as_str()).collect();
         let native = Native::choose(input, &programs, &plan.choice, &plan.options.settings)?;

@@ -20,7 +20,7 @@ pub(super) fn differences(
 ) -> Result<Vec<Difference>> {
     let programs = input.manifest.as_ref().map_or(&[][..], |m| &m.programs);
     let wanted = wanted(input, choice)?;
-    let decision = |export: &str| decisions.iter().find(|d| d.program == export);
+    let decision = |export: &str| decisions.iter().find(|d| d.export == export);
     let is_attached = |export: &str| decision(export).is_some_and(|d| d.attached);
     let attached: Vec<&str> = programs
         .iter()

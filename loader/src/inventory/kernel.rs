@@ -8,12 +8,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use anyhow::{Context, Result};
 use bpf2wasm::btf::Btf;
 use libbpf_rs::query::{LinkInfo, LinkTypeInfo, PerfEventType, TracingLinkInfo};
-use libbpf_rs::{MapCore, MapHandle, ProgramAttachType};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, ProgramAttachType};
 
-use super::{Inventory, Link, Map, MapInfo, Program, Types, type_name};
+use super::{Condition, Inventory, Link, Map, MapInfo, Program, Types, type_name};
 use crate::probe::Table;
 use crate::profile::Profile;
 use crate::record::Record;
+use crate::session::Elements;
 use crate::session::native::{elements, info};
 
 /// The running kernel.
@@ -83,7 +84,8 @@ fn program(id: u32, fd: &OwnedFd) -> Result<Program> {
         id: Some(id),
         program_type: info::program_type(info.type_),
         place: None,
-        name: name(&info.name),
+        name: info::full_name(fd.as_fd(), &info, &name(&info.name)),
+        export: None,
         runs: info.run_cnt,
         misses: info.recursion_misses,
         traps: None,
@@ -202,6 +204,12 @@ impl Map for Shared {
         &self.info
     }
 
+    /// Of a longer name the kernel keeps the start.
+    fn is_named(&self, name: &str) -> bool {
+        let kept = name.as_bytes().get(..info::KERNEL_NAME);
+        self.info.name.as_bytes() == kept.unwrap_or(name.as_bytes())
+    }
+
     fn types(&self) -> Result<Types> {
         let [btf, key, value] = self.types;
         if btf == 0 {
@@ -226,21 +234,30 @@ impl Map for Shared {
         elements::lookup(&self.map, key)
     }
 
-    fn update(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        elements::update(&self.map, key, value)
+    fn update(&self, key: &[u8], value: &[u8], condition: Condition) -> Result<()> {
+        let flags = match condition {
+            Condition::Any => MapFlags::ANY,
+            Condition::NoExist => MapFlags::NO_EXIST,
+            Condition::Exist => MapFlags::EXIST,
+        };
+        elements::update(&self.map, key, value, flags)
     }
 
     fn delete(&self, key: &[u8]) -> Result<bool> {
         elements::delete(&self.map, key)
     }
 
-    fn table(&self) -> Result<Table> {
+    fn elements(&self) -> Result<Elements> {
+        elements::all(&self.map)
+    }
+
+    fn table(&self, elements: &Elements) -> Result<Table> {
         let Types { btf, key, value } = self.types()?;
         let btf = btf.as_ref();
         let per_cpu = self.map.map_type().is_percpu();
         Ok(Table::of(
             &self.info.name,
-            &elements::all(&self.map)?,
+            elements,
             per_cpu.then_some(self.info.value_size as usize),
             |bytes| Record::read(btf, key, bytes),
             |bytes| Record::read(btf, value, bytes),

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::probe::Table;
 use crate::profile::Profile;
+use crate::session::Elements;
 
 pub use kernel::Kernel;
 pub use module::Device;
@@ -27,8 +28,11 @@ pub struct Program {
     /// Its module's id, and its index in it.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
-    /// Its name.
+    /// Its name, as C has it.
     pub name: String,
+    /// Of a module's program, its export.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub export: Option<String>,
     /// Runs; of the kernel's, those that were counted, while somebody had them timed.
     pub runs: u64,
     /// Events at which it could not run, for a program was under way on that CPU.
@@ -60,7 +64,7 @@ pub struct Link {
     pub attach: String,
     /// To what; nothing where the kernel does not tell.
     pub target: Option<String>,
-    /// The program.
+    /// The program, as C names it.
     pub program: String,
     /// The program's module.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,10 +114,38 @@ pub struct Types {
     pub value: u32,
 }
 
+/// When an element may be set, as bpf(2) has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// In any case.
+    #[default]
+    Any = 0,
+    /// Where there is none.
+    NoExist = 1,
+    /// Where there is one.
+    Exist = 2,
+}
+
+impl Condition {
+    /// Of bpftool's word.
+    pub fn of(word: &str) -> Option<Self> {
+        Some(match word {
+            "any" => Condition::Any,
+            "noexist" => Condition::NoExist,
+            "exist" => Condition::Exist,
+            _ => return None,
+        })
+    }
+}
+
 /// A map.
 pub trait Map {
     /// What it is.
     fn info(&self) -> &MapInfo;
+    /// Whether it is the one of that name.
+    fn is_named(&self, name: &str) -> bool {
+        self.info().name == name
+    }
     /// What its keys and values are.
     fn types(&self) -> Result<Types>;
     /// Bytes of the value at a key: of a per-CPU map, all CPUs'.
@@ -121,11 +153,13 @@ pub trait Map {
     /// The value at `key`, if it is there.
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
     /// Sets the value at `key`.
-    fn update(&self, key: &[u8], value: &[u8]) -> Result<()>;
+    fn update(&self, key: &[u8], value: &[u8], condition: Condition) -> Result<()>;
     /// Removes `key`; whether it was there.
     fn delete(&self, key: &[u8]) -> Result<bool>;
-    /// Its elements by their types.
-    fn table(&self) -> Result<Table>;
+    /// Every element.
+    fn elements(&self) -> Result<Elements>;
+    /// `elements` by their types, a per-CPU map's with the value of each CPU.
+    fn table(&self, elements: &Elements) -> Result<Table>;
     /// How its data is shown.
     fn profile(&self) -> Result<Profile>;
 }

@@ -3,11 +3,12 @@
 use abi::uapi::AttachPoint;
 use anyhow::Result;
 
-use super::{Inventory, Link, Map, MapInfo, Place, Program, Types, type_name};
+use super::{Condition, Inventory, Link, Map, MapInfo, Place, Program, Types, type_name};
 use crate::device::{self, text};
 use crate::probe::{Running, Table};
 use crate::profile::Profile;
 use crate::resident::Resident;
+use crate::session::Elements;
 
 /// The module's device.
 pub struct Device(device::Device);
@@ -23,7 +24,9 @@ impl Inventory for Device {
     fn programs(&self) -> Result<Vec<Program>> {
         let mut programs = Vec::new();
         for resident in Resident::all(&self.0)? {
+            let input = resident.input()?;
             for program in resident.module.programs()? {
+                let export = text(&program.name);
                 programs.push(Program {
                     id: None,
                     program_type: None,
@@ -32,7 +35,8 @@ impl Inventory for Device {
                         module_name: resident.name(),
                         index: program.index,
                     }),
-                    name: text(&program.name),
+                    name: input.program(&export).to_owned(),
+                    export: Some(export.clone()),
                     runs: program.runs,
                     misses: program.misses,
                     traps: Some(program.traps),
@@ -45,6 +49,7 @@ impl Inventory for Device {
     fn links(&self) -> Result<Vec<Link>> {
         let mut links = Vec::new();
         for resident in Resident::all(&self.0)? {
+            let input = resident.input()?;
             for (_, link) in resident.links()? {
                 let mut points = AttachPoint::ALL.iter();
                 let point = points.find(|point| **point as u32 == link.attach);
@@ -52,7 +57,7 @@ impl Inventory for Device {
                     id: link.id,
                     attach: point.map_or("unknown", |point| point.name()).to_owned(),
                     target: Some(text(&link.target)),
-                    program: text(&link.program),
+                    program: input.program(&text(&link.program)).to_owned(),
                     module: Some(resident.info.id),
                     module_name: Some(resident.name()),
                     pinned: Some(link.pinned != 0),
@@ -135,16 +140,22 @@ impl Map for Owned<'_> {
         Ok(self.map.lookup(key, self.cpus()?)?)
     }
 
-    fn update(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        Ok(self.map.update(key, value, 0)?)
+    fn update(&self, key: &[u8], value: &[u8], condition: Condition) -> Result<()> {
+        Ok(self.map.update(key, value, condition as u64)?)
     }
 
     fn delete(&self, key: &[u8]) -> Result<bool> {
         Ok(self.map.delete(key)?)
     }
 
-    fn table(&self) -> Result<Table> {
-        self.running()?.table(&self.info.name)
+    fn elements(&self) -> Result<Elements> {
+        let mut elements = self.map.dump(self.cpus()?)?;
+        elements.sort();
+        Ok(elements)
+    }
+
+    fn table(&self, elements: &Elements) -> Result<Table> {
+        self.running()?.table_of(&self.info.name, elements)
     }
 
     fn profile(&self) -> Result<Profile> {

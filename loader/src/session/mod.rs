@@ -113,6 +113,8 @@ pub trait Session {
     fn counts(&self) -> Result<Vec<Count>>;
     /// What a hand-written module reports; `None` if it has nothing to say.
     fn report(&self) -> Result<Option<String>>;
+    /// What runs it, for whom and since when: a line each.
+    fn about(&self) -> Result<String>;
     /// What a person may want to know of the loading.
     fn notes(&self) -> &[String];
 }

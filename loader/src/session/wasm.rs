@@ -12,6 +12,7 @@ use crate::attach::{Choice, Decision, Plan};
 use crate::device::{Device, Link, LinkSpec, Map, PerfBuffer, Program, Record, RingBuffer, text};
 use crate::load::{Loaded, Options, load};
 use crate::open::Input;
+use crate::origin::Origin;
 use crate::resident::{Resident, trap};
 
 /// A module loaded into the kernel, with its attachments. Dropped, it is gone.
@@ -150,10 +151,17 @@ impl Session for Wasm {
         let map = self.map(name)?;
         let rings = match MapType::from_id(map.info().map_type) {
             Some(MapType::PerfEventArray) => {
-                Rings::Perf(PerfBuffer::open(map, self.cpus, PERF_PAGES)?)
+                PerfBuffer::open(map, self.cpus, PERF_PAGES).map(Rings::Perf)
             }
-            Some(MapType::Ringbuf) => Rings::Ring(RingBuffer::open(map)?),
+            Some(MapType::Ringbuf) => RingBuffer::open(map).map(Rings::Ring),
             _ => bail!("{name}: a map of this type sends no events"),
+        };
+        let rings = match rings {
+            Err(e) if e.errno() == Some(libc::EBUSY) => bail!(
+                "{}: map {name}: somebody reads its events already, and a ring has one reader at a time",
+                self.input.name
+            ),
+            rings => rings?,
         };
         self.rings.insert(name.to_owned(), rings);
         Ok(())
@@ -206,7 +214,7 @@ impl Session for Wasm {
         let programs = self.programs()?;
         let counted = programs.iter().filter(|p| p.runs + p.misses > 0);
         let count = |p: &Program| Count {
-            name: text(&p.name),
+            name: self.input.program(&text(&p.name)).to_owned(),
             runs: p.runs,
             misses: p.misses,
             traps: p.traps,
@@ -220,6 +228,10 @@ impl Session for Wasm {
             0 => Ok(None),
             _ => Ok(Some(Wasm::report(self)?)),
         }
+    }
+
+    fn about(&self) -> Result<String> {
+        Ok(Origin::lines(&self.loaded.module.info()?))
     }
 
     fn notes(&self) -> &[String] {

@@ -103,7 +103,7 @@ impl Tool {
         let plan = Plan::new(&input, &choice)?;
         let attached = |export: &str| {
             let mut decisions = plan.decisions.iter();
-            decisions.any(|d| d.attached && d.program == export)
+            decisions.any(|d| d.attached && d.export == export)
         };
         let manifest = input.manifest.as_ref().context("a manifest")?;
         let programs = manifest.programs.iter().filter(|p| attached(&p.export));

@@ -4,7 +4,10 @@ use std::thread;
 
 use abi::sections::{self, Attach};
 use anyhow::{Context, Result, bail};
-use libbpf_rs::{Link, ProgramMut, TracepointCategory, UprobeOpts};
+use libbpf_rs::{
+    KprobeOpts, Link, PerfEventOpts, ProgramMut, RawTracepointOpts, TracepointCategory,
+    TracepointOpts, UprobeOpts, UsdtOpts,
+};
 
 use super::super::perf;
 use super::usdt::Specifications;
@@ -33,49 +36,108 @@ pub(super) fn attach_at(
         0 => -1,
         pid => pid as i32,
     };
+    let mut chosen = choice.cookies.iter();
+    let chosen = chosen.rfind(|(name, _)| program.name() == name.as_str());
+    let cookie = chosen.map_or(0, |(_, cookie)| *cookie);
+    let of_process = matches!(
+        row.attach,
+        Attach::Uprobe | Attach::Uretprobe | Attach::Usdt
+    );
+    // What libbpf does by the section alone knows of neither.
+    let is_told = cookie != 0 || choice.pid != 0 && of_process;
     let link = match row.attach {
-        Attach::PerfEvent => return sample(program, choice),
-        _ if section == own && row.attach != Attach::Usdt => program.attach()?,
-        Attach::Kprobe => program.attach_kprobe(false, target)?,
-        Attach::Kretprobe => program.attach_kprobe(true, target)?,
+        Attach::PerfEvent => return sample(program, choice, cookie),
+        _ if section == own && row.attach != Attach::Usdt && !is_told => program.attach()?,
+        Attach::Kprobe | Attach::Kretprobe => {
+            let options = KprobeOpts {
+                cookie,
+                ..KprobeOpts::default()
+            };
+            program.attach_kprobe_with_opts(row.attach == Attach::Kretprobe, target, options)?
+        }
         Attach::Tracepoint => {
             let (category, name) = target.split_once('/').context("no CATEGORY/NAME")?;
             let category = TracepointCategory::Custom(category.to_owned());
-            program.attach_tracepoint(category, name)?
+            let options = TracepointOpts {
+                cookie,
+                ..TracepointOpts::default()
+            };
+            program.attach_tracepoint_with_opts(category, name, options)?
         }
-        Attach::RawTracepoint => program.attach_raw_tracepoint(target)?,
+        Attach::RawTracepoint => {
+            let options = RawTracepointOpts {
+                cookie,
+                ..RawTracepointOpts::default()
+            };
+            program.attach_raw_tracepoint_with_opts(target, options)?
+        }
         // Their functions were set before they were loaded.
-        Attach::TpBtf | Attach::Fentry | Attach::Fexit | Attach::FmodRet => program.attach()?,
+        Attach::TpBtf | Attach::Fentry | Attach::Fexit | Attach::FmodRet if cookie == 0 => {
+            program.attach()?
+        }
         Attach::Uprobe | Attach::Uretprobe => {
-            let (path, function) = target.rsplit_once(':').context("no PATH:SYMBOL")?;
+            let (path, place) = target.rsplit_once(':').context("no PATH:SYMBOL")?;
+            let (function, offset) = split(place)?;
             let options = UprobeOpts {
                 retprobe: row.attach == Attach::Uretprobe,
-                func_name: Some(function.to_owned()),
+                func_name: function,
+                cookie,
                 ..UprobeOpts::default()
             };
-            program.attach_uprobe_with_opts(pid, path, 0, options)?
+            program.attach_uprobe_with_opts(pid, path, offset, options)?
         }
         Attach::Usdt => {
             let parts: Vec<_> = target.rsplitn(3, ':').collect();
             let [name, provider, path] = parts[..] else {
                 bail!("{section}: no PATH:PROVIDER:NAME");
             };
-            if let Some(specifications) = specifications {
-                return specifications.attach(program, pid, (path, provider, name));
+            match specifications {
+                Some(specifications) if cookie == 0 => {
+                    return specifications.attach(program, pid, (path, provider, name));
+                }
+                // Its number is in the cookie's place.
+                Some(_) => {
+                    bail!("{section}: the object's own specifications have no room for a cookie")
+                }
+                None => {}
             }
-            program.attach_usdt(pid, path, provider, name)?
+            let options = UsdtOpts {
+                cookie,
+                ..UsdtOpts::default()
+            };
+            program.attach_usdt_with_opts(pid, path, provider, name, options)?
         }
+        other if cookie != 0 => bail!("{section}: {other:?} has no cookie natively"),
         other => bail!("{section}: {other:?} cannot be chosen natively"),
     };
     Ok(vec![link])
 }
 
+/// `symbol`, `symbol+0x10`, or an offset in the file alone.
+fn split(place: &str) -> Result<(Option<String>, usize)> {
+    let number = |text: &str| match text.strip_prefix("0x") {
+        Some(hex) => usize::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    if let Ok(offset) = number(place) {
+        return Ok((None, offset));
+    }
+    let (symbol, offset) = place.split_once('+').unwrap_or((place, "0"));
+    let offset = number(offset).with_context(|| format!("{place}: bad offset"))?;
+    Ok((Some(symbol.to_owned()), offset))
+}
+
 /// Attaches `program` to a perf event of every CPU.
-fn sample(program: &ProgramMut<'_>, choice: &Choice) -> Result<Vec<Link>> {
+fn sample(program: &ProgramMut<'_>, choice: &Choice, cookie: u64) -> Result<Vec<Link>> {
+    let sampling = choice.sampling.unwrap_or_default();
     let cpus = thread::available_parallelism()?.get();
     let attach = |cpu| {
-        let event = perf::open(cpu, choice.sampling).context("perf_event_open")?;
-        Ok(program.attach_perf_event(event)?)
+        let event = perf::open(cpu, sampling).context("perf_event_open")?;
+        let options = PerfEventOpts {
+            cookie,
+            ..PerfEventOpts::default()
+        };
+        Ok(program.attach_perf_event_with_opts(event, options)?)
     };
     (0..cpus).map(attach).collect()
 }

@@ -34,13 +34,13 @@ pub(crate) fn all(map: &impl MapCore) -> Result<Elements> {
     Ok(elements)
 }
 
-/// Sets the value at `key`.
-pub(crate) fn update(map: &impl MapCore, key: &[u8], value: &[u8]) -> Result<()> {
+/// Sets the value at `key`, if the flags have it so.
+pub(crate) fn update(map: &impl MapCore, key: &[u8], value: &[u8], flags: MapFlags) -> Result<()> {
     if !map.map_type().is_percpu() {
-        return Ok(map.update(key, value, MapFlags::ANY)?);
+        return Ok(map.update(key, value, flags)?);
     }
     let values: Vec<_> = value.chunks_exact(each(map)).map(<[u8]>::to_vec).collect();
-    Ok(map.update_percpu(key, &values, MapFlags::ANY)?)
+    Ok(map.update_percpu(key, &values, flags)?)
 }
 
 /// Removes `key`; whether it was there.

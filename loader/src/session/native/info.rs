@@ -95,6 +95,42 @@ pub(crate) fn program(program: BorrowedFd<'_>) -> Result<bpf_prog_info> {
     Ok(info)
 }
 
+/// The whole name of a program, of which the kernel's `name` has 15 bytes at most: its function's, in the BTF that came
+/// with it.
+pub(crate) fn full_name(program: BorrowedFd<'_>, info: &bpf_prog_info, name: &str) -> String {
+    let whole = match name.len() < KERNEL_NAME {
+        true => None,
+        false => function_name(program, info),
+    };
+    let whole = whole.filter(|whole| whole.starts_with(name));
+    whole.unwrap_or_else(|| name.to_owned())
+}
+
+/// Bytes of a name that the kernel keeps (`BPF_OBJ_NAME_LEN`, without the NUL).
+pub(crate) const KERNEL_NAME: usize = 15;
+
+fn function_name(program: BorrowedFd<'_>, info: &bpf_prog_info) -> Option<String> {
+    if info.btf_id == 0 || info.nr_func_info == 0 {
+        return None;
+    }
+    // The start of `struct bpf_func_info`: the instruction, and the type.
+    let mut record = vec![0u8; info.func_info_rec_size as usize];
+    let mut asked = bpf_prog_info {
+        nr_func_info: 1,
+        func_info_rec_size: info.func_info_rec_size,
+        func_info: record.as_mut_ptr() as u64,
+        ..bpf_prog_info::default()
+    };
+    let mut len = size_of_val(&asked) as u32;
+    // SAFETY: the kernel writes at most `len` bytes to `asked`, and one record to `record`, which is as long as it said.
+    let result = unsafe {
+        bpf_obj_get_info_by_fd(program.as_raw_fd(), (&raw mut asked).cast(), &raw mut len)
+    };
+    found(result).ok().flatten()?;
+    let id = u32::from_ne_bytes(*record.get(4..)?.first_chunk()?);
+    Some(btf(info.btf_id).ok()?.get(id)?.name.to_owned())
+}
+
 /// What libbpf calls a type of programs.
 pub(crate) fn program_type(number: u32) -> Option<String> {
     // SAFETY: libbpf gives null or a constant text.

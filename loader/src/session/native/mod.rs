@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::process;
 use std::ptr;
 use std::sync::Mutex;
 use std::thread;
@@ -19,8 +20,8 @@ use abi::sections;
 use anyhow::{Context, Result};
 use libbpf_rs::libbpf_sys::bpf_map__set_pin_path;
 use libbpf_rs::{
-    AsRawLibbpf, Link, Map, MapCore, Object, ObjectBuilder, OpenObject, PrintLevel, ProgramInput,
-    ProgramMut, set_print,
+    AsRawLibbpf, Link, Map, MapCore, MapFlags, Object, ObjectBuilder, OpenObject, PrintLevel,
+    ProgramInput, ProgramMut, set_print,
 };
 
 use super::{Cost, Count, Elements, Sent, Session};
@@ -83,7 +84,7 @@ impl Native {
         let manifest = manifest.context("a hand-written module has no native form")?;
         let attached = |export: &str| {
             let mut decisions = plan.decisions.iter();
-            decisions.any(|d| d.attached && d.program == export)
+            decisions.any(|d| d.attached && d.export == export)
         };
         let programs = manifest.programs.iter().filter(|p| attached(&p.export));
         let programs: Vec<_> = programs.map(|p| p.name.as_str()).collect();
@@ -226,7 +227,7 @@ impl Session for Native {
     }
 
     fn update(&self, name: &str, key: &[u8], value: &[u8]) -> Result<()> {
-        elements::update(&self.map(name)?, key, value)
+        elements::update(&self.map(name)?, key, value, MapFlags::ANY)
     }
 
     fn delete(&self, name: &str, key: &[u8]) -> Result<()> {
@@ -274,6 +275,15 @@ impl Session for Native {
 
     fn report(&self) -> Result<Option<String>> {
         Ok(None)
+    }
+
+    fn about(&self) -> Result<String> {
+        let loaded = self.object.progs().filter(|p| p.autoload()).count();
+        let links = self.links.len();
+        Ok(format!(
+            "  engine    the kernel's eBPF: {loaded} programs loaded, {links} links\n  owner     process {}\n",
+            process::id()
+        ))
     }
 
     fn notes(&self) -> &[String] {
