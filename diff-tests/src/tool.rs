@@ -173,6 +173,11 @@ impl Case {
         }
     }
 
+    /// SHA-256 of its object.
+    pub fn digest(&self, name: &str) -> Result<String> {
+        Ok(self.input(name)?.digest())
+    }
+
     fn input(&self, name: &str) -> Result<Input> {
         Ok(Input::open(&self.file(name), None)?)
     }

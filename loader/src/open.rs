@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use abi::manifest::{Lines, Manifest, Sent};
 use abi::uapi::NAME_SIZE;
+use sha2::{Digest, Sha256};
 
 use crate::interface::Interface;
 
@@ -150,6 +151,12 @@ impl Input {
         let programs = self.manifest.iter().flat_map(|m| &m.programs);
         let mut of_export = programs.filter(|program| program.export == export);
         of_export.next().map_or(export, |program| &program.name)
+    }
+
+    /// SHA-256 of the object, or of the module where there is none, in hexadecimal.
+    pub fn digest(&self) -> String {
+        let digest = Sha256::digest(self.object.as_ref().unwrap_or(&self.wasm));
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The object's BTF, if it has any.

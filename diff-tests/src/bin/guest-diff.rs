@@ -25,6 +25,7 @@ fn main() -> Result<ExitCode> {
     guest::insmod()?;
     let names = if args.is_empty() { Case::all()? } else { args };
     let kernel = std::env::var("WPROBE_GUEST").unwrap_or_default();
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let mut bad = 0;
     for name in &names {
         let begin = Instant::now();
@@ -45,12 +46,16 @@ fn main() -> Result<ExitCode> {
         };
         println!("{name:<16} {:5.1} s  {said}", begin.elapsed().as_secs_f64());
         if let Some(file) = &mut json {
-            let row = row(case.as_ref().ok(), &verdict);
-            writeln!(
-                file,
-                "{}",
-                json!({ "case": name, "kernel": kernel, "good": good, "result": row })
-            )?;
+            let digest = case.as_ref().ok().and_then(|case| case.digest(name).ok());
+            let row = json!({
+                "case": name,
+                "kernel": kernel,
+                "release": release.trim(),
+                "digest": digest,
+                "good": good,
+                "result": row(case.as_ref().ok(), &verdict),
+            });
+            writeln!(file, "{row}")?;
         }
     }
     println!("{} cases, {bad} wrong", names.len());

@@ -150,10 +150,23 @@ impl<'r> Report<'r> {
         text
     }
 
-    pub(super) fn html(&self) -> String {
+    /// Which kernel each of the names stands for, as the guests said.
+    fn releases(&self) -> String {
+        let release = |kernel: &&str| {
+            let mut rows = self.cases.values().filter_map(|rows| rows.get(*kernel));
+            let release = rows.find_map(|row| row["release"].as_str())?;
+            Some(format!("{kernel} is {}", escaped(release)))
+        };
+        let releases: Vec<_> = self.kernels.iter().filter_map(release).collect();
+        releases.join(", ")
+    }
+
+    /// A page: `engine` ran the modules, on `date`.
+    pub(super) fn html(&self, engine: &str, date: &str) -> String {
         let mut body = format!(
-            "<h1>Native against wasm</h1><p>{}</p><table><tr><th>tool</th>",
-            self.sum()
+            "<h1>Native against wasm</h1><p>{}</p><p>{date}; engine {engine}; {}</p><table><tr><th>tool</th>",
+            self.sum(),
+            self.releases()
         );
         let heads = self.kernels.iter().map(|k| format!("<th>{k}</th>"));
         body.extend(heads);
@@ -170,6 +183,8 @@ impl<'r> Report<'r> {
         body += "</table>";
         for (case, rows) in &self.cases {
             body += &format!("<h2 id=\"{case}\">{case}</h2>");
+            let digest = rows.values().find_map(|row| row["digest"].as_str());
+            body.extend(digest.map(|digest| format!("<p>object: SHA-256 {digest}</p>")));
             body += COSTS;
             for (kernel, row) in rows {
                 body += &costs(kernel, &row["result"]["compared"]);
@@ -178,7 +193,10 @@ impl<'r> Report<'r> {
             let rules = rows
                 .values()
                 .find_map(|row| row["result"]["rules"].as_array());
-            body.extend(rules.into_iter().flatten().map(rule));
+            let rules: String = rules.into_iter().flatten().map(rule).collect();
+            if !rules.is_empty() {
+                body += &format!("{RULES}{rules}</table>");
+            }
             for (kernel, row) in rows {
                 let details = serde_json::to_string_pretty(&row["result"]).unwrap_or_default();
                 body += &format!(
@@ -190,20 +208,24 @@ impl<'r> Report<'r> {
         }
         format!(
             "<!doctype html><meta charset=\"utf-8\"><title>Native against wasm</title><style>body{{font:15px sans-serif;margin:2em}}\
-             td,th{{padding:.2em .8em;text-align:left}}.equal{{background:#dfd}}.differs,.fails,.not{{background:#fcc}}.native{{background:#eee}}</style>{body}\n"
+             td,th{{padding:.2em .8em;text-align:left}}.n{{text-align:right;font-variant-numeric:tabular-nums}}.equal{{background:#dfd}}.differs,.fails,.not{{background:#fcc}}.native{{background:#eee}}</style>{body}\n"
         )
     }
 }
 
 /// The head of a case's table of what was compared on each kernel, and what it cost.
-const COSTS: &str = "<table><tr><th>kernel</th><th>runs</th><th>events</th><th>fields</th><th>differ as they may</th>\
-     <th>native, ns a run</th><th>wasm, ns a run</th><th>wasm / native</th><th>misses</th></tr>";
+const COSTS: &str = "<table><tr><th>kernel</th><th class=\"n\">runs</th><th class=\"n\">events</th><th class=\"n\">fields</th>\
+     <th class=\"n\">differ as they may</th><th class=\"n\">native, ns a run</th><th class=\"n\">wasm, ns a run</th>\
+     <th class=\"n\">wasm / native</th><th class=\"n\">misses</th></tr>";
+
+/// The head of the table of what may differ.
+const RULES: &str = "<table><tr><th>may differ</th><th>by</th><th>for</th></tr>";
 
 /// Its row for a kernel.
 fn costs(kernel: &str, compared: &Value) -> String {
     let mut row = format!("<tr><td>{kernel}</td>");
     let each = ["runs", "events", "fields", "allowed"].map(|key| compared[key].to_string());
-    row.extend(each.map(|number| format!("<td>{}</td>", number.replace("null", ""))));
+    row.extend(each.map(|number| number_cell(&number.replace("null", ""))));
     let mean = |runtime: &str| {
         let [time, runs] = ["nanoseconds", "timed"].map(|key| compared[runtime][key].as_f64());
         Some(time? / runs.filter(|runs| *runs > 0.0)?)
@@ -212,21 +234,42 @@ fn costs(kernel: &str, compared: &Value) -> String {
     let ratio = native.and_then(|native| Some(wasm? / native));
     for (number, digits) in [(native, 0), (wasm, 0), (ratio, 2)] {
         let text = number.map_or_else(String::new, |number| format!("{number:.digits$}"));
-        row += &format!("<td>{text}</td>");
+        row += &number_cell(&text);
     }
     let misses =
         ["native", "wasm"].map(|runtime| compared[runtime]["misses"].as_u64().unwrap_or(0));
-    row + &format!("<td>{}</td></tr>", misses[0] + misses[1])
+    row + &number_cell(&(misses[0] + misses[1]).to_string()) + "</tr>"
 }
 
-/// What may differ, and why.
+fn number_cell(text: &str) -> String {
+    format!("<td class=\"n\">{text}</td>")
+}
+
+/// What may differ, by how much, and why.
 fn rule(rule: &Value) -> String {
     let text = |key: &str| escaped(rule[key].as_str().unwrap_or_default());
-    format!(
-        "<p><code>{}</code> may differ: {}</p>",
-        text("field"),
-        text("reason")
-    )
+    let field = text("field");
+    let (by, reason) = (tolerance(rule), text("reason"));
+    format!("<tr><td><code>{field}</code></td><td>{by}</td><td>{reason}</td></tr>")
+}
+
+/// How much a rule lets pass.
+fn tolerance(rule: &Value) -> String {
+    let number = |key: &str| rule[key].as_f64();
+    let mut parts = Vec::new();
+    parts.extend(number("within").map(|n| format!("{n} at most")));
+    parts.extend(number("part").map(|part| format!("{} % of the larger", part * 100.0)));
+    parts.extend(number("moved").map(|slots| format!("{slots} slots on the average")));
+    if let Some([from, to]) = rule["threshold"].as_array().map(Vec::as_slice) {
+        parts.push(format!("on one side only from {from} to {to}"));
+    }
+    if rule["text"] == true {
+        parts.push("what lies behind a text's end".to_owned());
+    }
+    match parts.is_empty() {
+        true => "anything".to_owned(),
+        false => parts.join("; "),
+    }
 }
 
 fn escaped(text: &str) -> String {
@@ -254,13 +297,13 @@ mod tests {
 
     #[test]
     fn every_result_has_its_cell() {
-        let row = |case: &str, kernel: &str, good: bool, result: Value| json!({ "case": case, "kernel": kernel, "good": good, "result": result });
+        let row = |case: &str, kernel: &str, good: bool, result: Value| json!({ "case": case, "kernel": kernel, "good": good, "result": result, "release": "6.1.0-9", "digest": "00ff" });
         let compared = |events| {
             let cost = |time: u64| json!({ "misses": 1, "timed": 4, "nanoseconds": time });
             json!({
                 "compared": { "events": events, "runs": 7, "native": cost(400), "wasm": cost(1000) },
                 "verdict": "equal within 1 rule",
-                "rules": [{ "field": "start.ts", "reason": "clocks" }],
+                "rules": [{ "field": "start.ts", "within": 50, "reason": "clocks" }],
             })
         };
         let results = [
@@ -290,12 +333,27 @@ mod tests {
         let again = again.concat();
         assert!(report.text().contains(&again), "{}", report.text());
         assert!(report.markdown().contains("* b on 6.12: it is <new>"));
-        let html = report.html();
+        let html = report.html("wasmi", "2000-01-02 03:04 UTC");
         assert!(html.contains("it is &lt;new>"));
         assert!(
-            html.contains("<td>100</td><td>250</td><td>2.50</td><td>2</td>"),
+            html.contains(&["100", "250", "2.50", "2"].map(number_cell).concat()),
             "{html}"
         );
-        assert!(html.contains("<code>start.ts</code> may differ: clocks"));
+        for part in [
+            "<code>start.ts</code></td><td>50 at most</td><td>clocks<",
+            "2000-01-02 03:04 UTC; engine wasmi; 6.1 is 6.1.0-9",
+            "SHA-256 00ff",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        let by = |rule: Value| tolerance(&rule);
+        assert_eq!(by(json!({ "field": "a" })), "anything");
+        assert_eq!(by(json!({ "part": 0.25 })), "25 % of the larger");
+        assert_eq!(by(json!({ "moved": 2.5 })), "2.5 slots on the average");
+        let threshold = by(json!({ "threshold": [1, 9], "text": true }));
+        assert_eq!(
+            threshold,
+            "on one side only from 1 to 9; what lies behind a text's end"
+        );
     }
 }
