@@ -71,10 +71,11 @@ impl<'a> Elf<'a> {
             return Err(Error::new(ObjectError::NotElf));
         }
         let file = ElfFile64::<Endianness>::parse(data).map_err(malformed)?;
-        if file.architecture() != Architecture::Bpf {
-            let machine = data
-                .get(18..20)
-                .map_or(0, |m| u16::from_le_bytes([m[0], m[1]]));
+        let machine = data
+            .get(18..20)
+            .map_or(0, |m| u16::from_le_bytes([m[0], m[1]]));
+        // Old compilers named no machine.
+        if file.architecture() != Architecture::Bpf && machine != 0 {
             return Err(Error::new(ObjectError::Machine(machine)));
         }
         if !file.is_little_endian() {

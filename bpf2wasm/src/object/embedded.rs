@@ -15,6 +15,8 @@ use crate::error::{Error, ObjectError, Result};
 
 /// `EM_BPF`.
 const MACHINE_BPF: u16 = 247;
+/// `EM_NONE`: what old compilers wrote. libbpf takes such a file, too.
+const MACHINE_NONE: u16 = 0;
 /// `ET_REL`.
 const TYPE_REL: u16 = 1;
 /// Bytes of an `Elf64_Ehdr`, and of an `Elf64_Shdr`.
@@ -34,7 +36,7 @@ pub struct Embedded<'a> {
 /// The BPF objects in `file`, in file order; at least one. A BPF object gives itself.
 pub fn embedded_objects(file: &[u8]) -> Result<Vec<Embedded<'_>>> {
     let header = Header::read(file).ok_or(ObjectError::NotElf)?;
-    if header.is_object() {
+    if header.is_object() || header.is_old_object() {
         return Ok(vec![describe(file, 0, 0)]);
     }
     let mut found = Vec::new();
@@ -130,6 +132,16 @@ impl Header {
 
     fn is_object(&self) -> bool {
         self.class64 && self.kind == TYPE_REL && self.machine == MACHINE_BPF
+    }
+
+    /// Whether it may be one of an old compiler; what is embedded in something is never taken for one.
+    fn is_old_object(&self) -> bool {
+        Header {
+            machine: MACHINE_BPF,
+            ..*self
+        }
+        .is_object()
+            && self.machine == MACHINE_NONE
     }
 
     /// The end of the last section or of the section table, whichever is later.

@@ -102,13 +102,23 @@ fn export_names_are_unique() {
 /// A function in `.text`, called through the section symbol or a relocation against the function itself.
 #[test]
 fn calls_into_another_section() {
-    let object = Builder::new()
+    let mut object = Builder::new()
         .function(".text", "seven", "mov r0, 7\nexit")
         .function("syscall", "main", "callf -1\nadd r0, 1\nexit")
         .relocate("syscall", 0, "seven", 10)
         .build();
-    let converted = convert(&object, "x", &Options::default()).expect("it converts");
-    assert_eq!(Machine::new(&converted, &[]).run(&[]).result, Ok(8));
+    let result = |object: &[u8]| {
+        let converted = convert(object, "x", &Options::default()).expect("it converts");
+        Machine::new(&converted, &[]).run(&[]).result
+    };
+    assert_eq!(result(&object), Ok(8));
+    // As old compilers wrote it: for no machine.
+    object[18..20].fill(0);
+    assert_eq!(
+        bpf2wasm::embedded_objects(&object).unwrap()[0].bytes,
+        object
+    );
+    assert_eq!(result(&object), Ok(8));
 }
 
 /// `.bss` through a relocation whose addend is in the instruction.

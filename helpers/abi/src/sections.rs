@@ -63,10 +63,12 @@ pub enum Attach {
     Kretsyscall,
     KprobeMulti,
     KretprobeMulti,
+    KprobeSession,
     Uprobe,
     Uretprobe,
     UprobeMulti,
     UretprobeMulti,
+    UprobeSession,
     Usdt,
     Tracepoint,
     RawTracepoint,
@@ -74,6 +76,7 @@ pub enum Attach {
     Fentry,
     Fexit,
     FmodRet,
+    Fsession,
     Lsm,
     Iter,
     PerfEvent,
@@ -86,13 +89,24 @@ pub enum Attach {
     None,
 }
 
+/// What may follow a section's prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Nothing.
+    Exact,
+    /// `/TARGET`, or nothing.
+    Target,
+    /// Anything, which is the target: libbpf before 1.0 took such names, and objects have them.
+    Loose,
+}
+
 /// One row of [`SECTIONS`].
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
-    /// The section's name up to the first `/`, or (where `exact`) all of it.
+    /// The section's name up to what [`form`](Section::form) lets follow.
     pub prefix: &'static str,
-    /// Whether nothing may follow the prefix.
-    pub exact: bool,
+    /// What may follow the prefix.
+    pub form: Form,
     /// The program type.
     pub prog_type: ProgType,
     /// The attach type.
@@ -110,7 +124,7 @@ macro_rules! sections {
         /// Every section name understood. A longer prefix stands before a shorter one it begins with.
         pub const SECTIONS: &[Section] = &[$(Section {
             prefix: $prefix,
-            exact: form!($form),
+            form: form!($form),
             prog_type: ProgType::$prog,
             attach: Attach::$attach,
             provider: $provider,
@@ -121,10 +135,13 @@ macro_rules! sections {
 }
 macro_rules! form {
     (exact) => {
-        true
+        Form::Exact
     };
     (prefix) => {
-        false
+        Form::Target
+    };
+    (loose) => {
+        Form::Loose
     };
 }
 macro_rules! sleep {
@@ -139,6 +156,7 @@ macro_rules! sleep {
 sections! {
     "kprobe.multi"        prefix Kprobe KprobeMulti "kprobe.multi" "pre" atomic;
     "kretprobe.multi"     prefix Kprobe KretprobeMulti "kprobe.multi" "ret" atomic;
+    "kprobe.session"      prefix Kprobe KprobeSession "kprobe.session" "both" atomic;
     "kprobe"              prefix Kprobe Kprobe "kprobe" "pre" atomic;
     "kretprobe"           prefix Kprobe Kretprobe "kprobe" "ret" atomic;
     "ksyscall"            prefix Kprobe Ksyscall "ksyscall" "pre" atomic;
@@ -147,10 +165,13 @@ sections! {
     "uretprobe.multi.s"   prefix Kprobe UretprobeMulti "uprobe.multi" "ret" sleeps;
     "uprobe.multi"        prefix Kprobe UprobeMulti "uprobe.multi" "pre" atomic;
     "uretprobe.multi"     prefix Kprobe UretprobeMulti "uprobe.multi" "ret" atomic;
+    "uprobe.session.s"    prefix Kprobe UprobeSession "uprobe.session" "both" sleeps;
+    "uprobe.session"      prefix Kprobe UprobeSession "uprobe.session" "both" atomic;
     "uprobe.s"            prefix Kprobe Uprobe "uprobe" "pre" sleeps;
     "uretprobe.s"         prefix Kprobe Uretprobe "uprobe" "ret" sleeps;
     "uprobe"              prefix Kprobe Uprobe "uprobe" "pre" atomic;
     "uretprobe"           prefix Kprobe Uretprobe "uprobe" "ret" atomic;
+    "usdt.s"              prefix Kprobe Usdt "usdt" "hit" sleeps;
     "usdt"                prefix Kprobe Usdt "usdt" "hit" atomic;
     "tracepoint"          prefix Tracepoint Tracepoint "tracepoint" "hit" atomic;
     "tp"                  prefix Tracepoint Tracepoint "tracepoint" "hit" atomic;
@@ -165,6 +186,8 @@ sections! {
     "fexit"               prefix Tracing Fexit "fexit" "ret" atomic;
     "fmod_ret.s"          prefix Tracing FmodRet "fmod_ret" "ret" sleeps;
     "fmod_ret"            prefix Tracing FmodRet "fmod_ret" "ret" atomic;
+    "fsession.s"          prefix Tracing Fsession "fsession" "both" sleeps;
+    "fsession"            prefix Tracing Fsession "fsession" "both" atomic;
     "iter.s"              prefix Tracing Iter "iter" "run" sleeps;
     "iter"                prefix Tracing Iter "iter" "run" atomic;
     "lsm_cgroup"          prefix Lsm Lsm "lsm_cgroup" "run" atomic;
@@ -175,7 +198,7 @@ sections! {
     "perf_event"          prefix PerfEvent PerfEvent "perf_event" "hit" atomic;
     "struct_ops.s"        prefix StructOps StructOps "struct_ops" "run" sleeps;
     "struct_ops"          prefix StructOps StructOps "struct_ops" "run" atomic;
-    "socket"              prefix SocketFilter Network "socket" "run" atomic;
+    "socket"              loose SocketFilter Network "socket" "run" atomic;
     "sk_reuseport/migrate" exact SkReuseport Network "sk_reuseport" "run" atomic;
     "sk_reuseport"        prefix SkReuseport Network "sk_reuseport" "run" atomic;
     "tc"                  prefix SchedCls Network "tc" "run" atomic;
@@ -216,14 +239,13 @@ sections! {
 pub fn find(name: &str) -> Option<(&'static Section, Option<&str>)> {
     SECTIONS.iter().find_map(|row| {
         let rest = name.strip_prefix(row.prefix)?;
-        match (rest, row.exact) {
-            ("", _) => Some((row, None)),
-            (_, true) => None,
-            (rest, false) => {
-                let target = rest.strip_prefix('/')?;
-                Some((row, (!target.is_empty()).then_some(target)))
-            }
-        }
+        let target = match (rest, row.form) {
+            ("", _) => return Some((row, None)),
+            (_, Form::Exact) => return None,
+            (rest, Form::Target) => rest.strip_prefix('/')?,
+            (rest, Form::Loose) => rest.strip_prefix('/').unwrap_or(rest),
+        };
+        Some((row, (!target.is_empty()).then_some(target)))
     })
 }
 
@@ -247,6 +269,17 @@ mod tests {
         let (row, target) = find("tp/syscalls/sys_enter_openat").unwrap();
         assert_eq!(row.attach, Attach::Tracepoint);
         assert_eq!(target, Some("syscalls/sys_enter_openat"));
+        let attach = |name| find(name).map(|(row, target)| (row.attach, target));
+        let multi = Attach::KprobeMulti;
+        assert_eq!(attach("kprobe.multi/vfs_*"), Some((multi, Some("vfs_*"))));
+        let session = Attach::UprobeSession;
+        assert_eq!(attach("uprobe.session/a:b"), Some((session, Some("a:b"))));
+        assert_eq!(attach("socket1"), Some((Attach::Network, Some("1"))));
+        assert_eq!(attach("socket/dns"), Some((Attach::Network, Some("dns"))));
+        assert_eq!(
+            find("sockops").map(|s| s.0.prog_type),
+            Some(ProgType::SockOps)
+        );
         assert!(find("kprobes/x").is_none());
         assert!(find("maps").is_none());
     }

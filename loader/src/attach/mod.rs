@@ -482,6 +482,32 @@ mod tests {
     }
 
     #[test]
+    fn what_has_many_places_or_sessions_is_refused_by_name() {
+        let mut programs = vec![program("a", Attach::Kprobe, "vfs_read", true)];
+        for (section, attach) in [
+            ("kprobe.multi", Attach::KprobeMulti),
+            ("uretprobe.multi.s", Attach::UretprobeMulti),
+            ("?kprobe.session", Attach::KprobeSession),
+            ("fsession", Attach::Fsession),
+        ] {
+            programs.push(Program {
+                section: format!("{section}/vfs_*"),
+                ..program(section, attach, "vfs_*", true)
+            });
+        }
+        let plan = plan(programs, &[]).unwrap();
+        for (decision, name) in plan.decisions[1..].iter().zip([
+            "kprobe.multi",
+            "uretprobe.multi.s",
+            "kprobe.session",
+            "fsession",
+        ]) {
+            let said = format!("{name} is not supported by the kernel module: ");
+            assert!(decision.reason.starts_with(&said), "{}", decision.reason);
+        }
+    }
+
+    #[test]
     fn of_alternatives_the_first_that_can_be_is_attached() {
         let attached = |chosen: &[&str], alternatives: &[&[&str]]| {
             let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();

@@ -112,8 +112,26 @@ fn link(program: &Program, choice: &Choice, kernel: &Kernel) -> Result<LinkSpec,
         }),
         Attach::Uprobe => uprobe(program, target()?, AttachPoint::Uprobe, choice),
         Attach::Uretprobe => uprobe(program, target()?, AttachPoint::Uretprobe, choice),
+        Attach::KprobeMulti
+        | Attach::KretprobeMulti
+        | Attach::UprobeMulti
+        | Attach::UretprobeMulti => Err(unsupported(
+            program,
+            "a link of the kernel module's has one place",
+        )),
+        Attach::KprobeSession | Attach::UprobeSession | Attach::Fsession => Err(unsupported(
+            program,
+            "nothing tells a program there whether it runs at entry or at return",
+        )),
         other => Err(format!("{other:?} is not supported by the kernel module").to_lowercase()),
     }
+}
+
+/// What the kernel module does not attach, by its section, and why.
+fn unsupported(program: &Program, why: &str) -> String {
+    let section = program.section.trim_start_matches('?');
+    let name = section.split('/').next().unwrap_or(section);
+    format!("{name} is not supported by the kernel module: {why}")
 }
 
 /// `PATH:SYMBOL`, `PATH:SYMBOL+OFFSET` or `PATH:OFFSET` in the file.
