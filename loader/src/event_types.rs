@@ -145,7 +145,8 @@ pub fn streams(input: &Input, profile: &Profile, word: Word<'_>) -> Result<Vec<S
     maps.iter().map(|map| search.stream(&map.name)).collect()
 }
 
-pub(crate) fn is_stream(map: &Map) -> bool {
+/// Whether programs send events through it.
+fn is_stream(map: &Map) -> bool {
     let map_type = MapType::from_id(map.map_type);
     matches!(map_type, Some(MapType::PerfEventArray | MapType::Ringbuf))
 }

@@ -37,7 +37,7 @@ use crate::resident::Resident;
 use crate::runtime::{self, Runtime, Started, Wish};
 use crate::session::wasm::Wasm;
 use crate::session::{Elements, Session};
-use crate::table::{has_elements, is_array, is_per_cpu, is_stream};
+use crate::table::{has_elements, is_array, is_per_cpu};
 use crate::wait;
 
 pub use crate::table::Table;

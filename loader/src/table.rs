@@ -51,11 +51,6 @@ pub(crate) fn is_array(map_type: u32) -> bool {
     matches!(MapType::from_id(map_type), Some(Array | PercpuArray))
 }
 
-pub(crate) fn is_stream(map_type: u32) -> bool {
-    let map_type = MapType::from_id(map_type);
-    matches!(map_type, Some(MapType::PerfEventArray | MapType::Ringbuf))
-}
-
 /// Whether a map of this type is a set of elements that user space can walk.
 pub(crate) fn has_elements(map_type: u32) -> bool {
     use MapType::{Array, Hash, LruHash, LruPercpuHash, PercpuArray, PercpuHash};

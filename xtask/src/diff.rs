@@ -98,7 +98,7 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
         fs::write(path, lines.collect::<String>())?;
     }
     if let Some(path) = &plan.html {
-        let date = output(command(["date", "-u", "+%Y-%m-%d %H:%M UTC"]))?;
+        let date = output(&mut command(["date", "-u", "+%Y-%m-%d %H:%M UTC"]))?;
         fs::write(path, report.html(plan.engine.name(), date.trim()))?;
     }
     if plan.table {

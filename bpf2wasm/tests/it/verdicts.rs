@@ -203,8 +203,8 @@ fn what_a_question_guards_is_told_apart() {
     let object = super::objects::compiled("guards");
     let converted = converted(&object);
     let said = |name: &str| {
-        let programs = converted.manifest.programs.iter();
-        let program = programs.filter(|p| p.name == name).next_back();
+        let mut programs = converted.manifest.programs.iter();
+        let program = programs.rfind(|p| p.name == name);
         let lacks = lacking(&converted.wasm, program.expect(name));
         let lacks = lacks.into_iter().map(|l| (l.callee, l.guarded));
         lacks.collect::<Vec<_>>()

@@ -181,10 +181,12 @@ impl Session for Wasm {
     }
 
     fn sources(&self) -> Vec<BorrowedFd<'_>> {
-        let source = |rings| match rings {
-            &Rings::Perf(ref perf) => perf.as_fd(),
-            &Rings::Ring(ref ring) => ring.as_fd(),
-        };
+        fn source(rings: &Rings) -> BorrowedFd<'_> {
+            match rings {
+                Rings::Perf(perf) => perf.as_fd(),
+                Rings::Ring(ring) => ring.as_fd(),
+            }
+        }
         self.rings.values().map(source).collect()
     }
 
