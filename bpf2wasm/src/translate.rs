@@ -44,8 +44,9 @@ pub(crate) fn translate(object: &mut Object<'_>, name: &str) -> Result<Converted
 /// Translates all programs there are; the reason if one cannot be, or if there were some and all are refused.
 fn whole(object: &Object<'_>, name: &str) -> Result<Converted> {
     let is_translated = |f: &Function| f.program.is_some();
-    let mut refused = object.functions.iter().filter_map(|f| f.refused.as_ref());
-    if let Some(error) = refused.next()
+    // That a person left a program out is the reason only where there is no other.
+    let refused = object.functions.iter().filter_map(|f| f.refused.as_ref());
+    if let Some(error) = refused.min_by_key(|error| is_left_out(error))
         && !object.functions.iter().any(is_translated)
     {
         return Err(error.clone());
@@ -139,11 +140,14 @@ pub(crate) fn each(object: &mut Object<'_>, name: &str) -> Vec<ProgramCheck> {
     checks.into_iter().flatten().collect()
 }
 
+fn is_left_out(error: &Error) -> bool {
+    error.kind == ErrorKind::Object(ObjectError::LeftOut)
+}
+
 /// The verdict on a program that is refused before it is looked at.
 fn refused(function: &Function, name: &str) -> Option<ProgramCheck> {
     let error = function.refused.as_ref()?;
-    let left_out = error.kind == ErrorKind::Object(ObjectError::LeftOut);
-    (!left_out).then(|| ProgramCheck {
+    (!is_left_out(error)).then(|| ProgramCheck {
         program: function.name.clone(),
         section: function.section.clone(),
         result: Err(error.clone().in_object(name)),

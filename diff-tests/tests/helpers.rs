@@ -136,7 +136,7 @@ fn equal_native(object: &str, programs: &[&str]) {
     for program in programs {
         for section in [RESULTS, ".bss"] {
             let expected = native(object, program, section).unwrap();
-            assert!(expected.iter().any(|byte| *byte != 0));
+            assert!(section == ".bss" || expected.iter().any(|byte| *byte != 0));
             for engine in [EngineKind::Wasmi, EngineKind::Wasmtime, EngineKind::Native] {
                 let found = translated(object, program, section, engine).unwrap();
                 match section {

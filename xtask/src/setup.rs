@@ -46,7 +46,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
         "packages, and a system to install them on",
         &["dpkg-dev", "mmdebstrap"],
     ),
-    ("the corpus", &["clang-19", "llvm-19", "libbpf-dev"]),
+    ("the corpus", &["clang-19", "libbpf-dev"]),
     (
         "workloads of tools",
         &["e2fsprogs", "mdadm", "openjdk-17-jre-headless"],

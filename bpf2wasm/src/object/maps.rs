@@ -57,6 +57,12 @@ pub(super) fn unnamed(name: &str) -> Map {
     }
 }
 
+/// Why the variable `name` is no map where only BTF could say which.
+fn undescribed(name: &str) -> Error {
+    let what = "the object's BTF does not describe it: compile with -g";
+    Error::new(ObjectError::MapDefinition(name.to_owned(), what))
+}
+
 impl Maps {
     /// What lies at `offset` in `section`.
     pub(crate) fn at(&self, section: usize, offset: u64) -> Option<Place> {
@@ -129,7 +135,7 @@ impl Maps {
     }
 
     /// Adds the maps of `.maps`, in the order they lie there.
-    pub(super) fn add_btf(&mut self, elf: &Elf<'_>, btf: &Btf) {
+    pub(super) fn add_btf(&mut self, elf: &Elf<'_>, btf: Option<&Btf>) {
         let Some((section, _)) = elf.section(MAPS) else {
             return;
         };
@@ -137,7 +143,10 @@ impl Maps {
         symbols.sort_by_key(|s| s.value);
         for symbol in symbols {
             let place = (section, symbol.value);
-            let defined = self.define(btf, symbol.name, place);
+            let defined = match btf {
+                Some(btf) => self.define(btf, symbol.name, place),
+                None => Err(undescribed(symbol.name)),
+            };
             self.note(place, defined);
         }
     }
@@ -147,7 +156,7 @@ impl Maps {
         let bad = |what| Error::new(ObjectError::MapDefinition(name.to_owned(), what));
         let var = btf
             .find(name, Kind::Var)
-            .ok_or_else(|| bad("the object's BTF does not describe it: compile with -g"))?;
+            .ok_or_else(|| undescribed(name))?;
         let ty = var.target().and_then(|id| btf.resolve(id));
         let ty = ty
             .filter(|t| t.kind == Kind::Struct)

@@ -82,9 +82,7 @@ impl<'a> Object<'a> {
         };
         let mut maps = maps::Maps::default();
         let mut externs = externs::Externs::read(&elf, btf.as_ref());
-        if let Some(btf) = &btf {
-            maps.add_btf(&elf, btf);
-        }
+        maps.add_btf(&elf, btf.as_ref());
         maps.add_legacy(&elf);
         let data = data::add(&elf, btf.as_ref(), &mut externs, &mut maps)?;
         let mut functions = programs::read(&elf, options)?;

@@ -109,7 +109,7 @@ fn completions_and_manual_pages() {
     for shell in ["bash", "zsh", "fish"] {
         let script = run(&["completions", shell]).stdout;
         let script = String::from_utf8(script).expect("text");
-        assert!(script.contains("--skip"), "{shell}");
+        assert!(script.contains("skip"), "{shell}");
     }
     let folder = std::env::temp_dir().join(format!("bpf2wasm-man-{}", std::process::id()));
     let path = folder.to_str().expect("a path");

@@ -107,7 +107,7 @@ const PACKAGES: &[(&str, usize, Refusals)] = &[
     ("libknot13", 1, &[]),
     (
         "golang-github-cilium-ebpf-dev",
-        14,
+        15,
         &[
             // GPL-only helpers, and another licence.
             (
@@ -115,11 +115,6 @@ const PACKAGES: &[(&str, usize, Refusals)] = &[
                 "bpf_trace_printk is for programs under a GPL-compatible licence, and this one's is \"MIT\"",
             ),
             (17, "big-endian BPF is not supported"),
-            // The only program is in a section that exists to test a loader's refusal of it.
-            (
-                1,
-                "section \"socket_filter/type_ids\" is of no supported program type",
-            ),
             // A function that another object is to define.
             (
                 1,

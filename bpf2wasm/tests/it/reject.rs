@@ -266,7 +266,7 @@ fn control_flow_that_goes_nowhere() {
     let deep = format!("{deep}f9:\nmov r0, 0\nexit");
     assert_eq!(
         refused(&deep),
-        "prog: the deepest call chain uses 4608 bytes of stack, more than there are"
+        "prog: program prog: the deepest call chain uses 4608 bytes of stack, more than there are"
     );
 }
 
