@@ -60,7 +60,7 @@ static __always_inline void took(int question, bool there)
 }
 
 /* kernel functions that every kind of program may call have fentry programs, too */
-SEC("fentry/__x64_sys_getpgrp")
+SEC("fentry/__x64_sys_getpgid")
 int asks(void *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf(), *held;

@@ -154,9 +154,7 @@ impl Maps {
     /// Adds the map that the variable `name` describes; where it has an inner map, that one follows it.
     fn define(&mut self, btf: &Btf, name: &str, place: (usize, u64)) -> Result<()> {
         let bad = |what| Error::new(ObjectError::MapDefinition(name.to_owned(), what));
-        let var = btf
-            .find(name, Kind::Var)
-            .ok_or_else(|| undescribed(name))?;
+        let var = btf.find(name, Kind::Var).ok_or_else(|| undescribed(name))?;
         let ty = var.target().and_then(|id| btf.resolve(id));
         let ty = ty
             .filter(|t| t.kind == Kind::Struct)

@@ -82,6 +82,7 @@ fn row(case: Option<&Case>, verdict: &Result<Verdict>) -> Value {
         }),
         Ok(Verdict::Except(why)) => json!({ "except": why }),
         Ok(Verdict::Absent(why)) => json!({ "absent": why }),
+        Ok(Verdict::Idle(why)) => json!({ "idle": why }),
         Err(error) => json!({ "error": format!("{error:#}") }),
     }
 }

@@ -68,7 +68,7 @@ fn asks() -> Result<()> {
     let mut wasm = Wasm::load(&guest::device()?, object, "asks", &["asks"])?;
     native.attach()?;
     wasm.attach()?;
-    syscalls::getpgrp(EVENTS);
+    syscalls::getpgid(EVENTS);
     native.detach();
     wasm.detach();
     let traps: Vec<_> = wasm.programs()?.iter().map(|p| p.traps).collect();

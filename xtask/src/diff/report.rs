@@ -47,6 +47,9 @@ impl<'r> Report<'r> {
         if result["absent"].is_string() {
             return "no such place".to_owned();
         }
+        if result["idle"].is_string() {
+            return "not exercised".to_owned();
+        }
         let compared = &result["compared"];
         if compared.is_null() {
             return "FAILS".to_owned();
@@ -79,7 +82,7 @@ impl<'r> Report<'r> {
         format!("{equal} of {} equal on {kernels}", self.cases.len())
     }
 
-    /// Why a case was not compared (`except`, `absent`), once for all kernels of which it is true.
+    /// Why a case was not compared (`except`, `absent`, `idle`), once for all kernels of which it is true.
     fn exceptions(&self, kind: &str) -> Vec<(&str, &str, String)> {
         let mut exceptions: Vec<(&str, &str, String)> = Vec::new();
         for (case, rows) in &self.cases {
@@ -137,6 +140,7 @@ impl<'r> Report<'r> {
                 "Where native eBPF cannot run an object, as wasm it loads and attaches:",
             ),
             ("absent", "Places that kernels do not have:"),
+            ("idle", "Nothing came by, so nothing was compared:"),
         ];
         for (kind, title) in kinds {
             let exceptions = self.exceptions(kind);
