@@ -1,7 +1,7 @@
 /* Several programs at one place, of one type and of several. */
 #include "attach.h"
 
-struct sums first, second, entry, leave, enters, enters_too;
+struct sums first, second, entry, leave, exits, exits_too;
 
 SEC("kprobe/vfs_read")
 int kprobe_first(__u64 *ctx)
@@ -35,19 +35,19 @@ int kretprobe_too(__u64 *ctx)
 	return 0;
 }
 
-SEC("tp/syscalls/sys_enter_getpgrp")
+SEC("tp/syscalls/sys_exit_getpgrp")
 int tracepoint_first(__u64 *ctx)
 {
 	if (attacher())
-		note(&enters, ctx, 1, 2);
+		note(&exits, ctx, 2, 3);
 	return 0;
 }
 
-SEC("tp/syscalls/sys_enter_getpgrp")
+SEC("tp/syscalls/sys_exit_getpgrp")
 int tracepoint_second(__u64 *ctx)
 {
 	if (attacher())
-		note(&enters_too, ctx, 1, 2);
+		note(&exits_too, ctx, 2, 3);
 	return 0;
 }
 

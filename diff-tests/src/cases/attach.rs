@@ -238,8 +238,8 @@ fn several() -> Result<()> {
         ("kprobe_second", "second", EVENTS),
         ("fentry_too", "entry", EVENTS),
         ("kretprobe_too", "leave", EVENTS),
-        ("tracepoint_first", "enters", EVENTS),
-        ("tracepoint_second", "enters_too", EVENTS),
+        ("tracepoint_first", "exits", EVENTS),
+        ("tracepoint_second", "exits_too", EVENTS),
     ];
     let mut native = Native::load(elf, "attach_several", &programs.map(|p| p.0))?;
     let mut wasm = Wasm::load(&guest::device()?, elf, "attach_several", &[])?;
