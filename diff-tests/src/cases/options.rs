@@ -307,7 +307,8 @@ fn stacks() -> Result<()> {
         let frames = out.lines().filter(|line| line.starts_with("    "));
         let of_runtime = |line: &&str| {
             let name = line.trim_start();
-            ["bpf_prog_", "bpf_trace_run", "__bpf_trace", "wprobe_"]
+            // A program's name ends in its tag; the kernel has functions that begin alike.
+            ["bpf_trace_run", "__bpf_trace", "wprobe_"]
                 .iter()
                 .any(|part| name.starts_with(part))
         };
