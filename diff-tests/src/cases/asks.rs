@@ -34,6 +34,8 @@ enum Asked {
     Helper(&'static str),
     /// A kernel function.
     Kfunc(&'static str),
+    /// A kernel function with another prototype: the runtime's, where the kernel has none to hold it against.
+    Flavour(&'static str),
     /// A type that only some kernels have, and which the runtime has no use for.
     Type(&'static str),
 }
@@ -56,7 +58,7 @@ const QUESTIONS: [Asked; 20] = [
     Asked::Nowhere,
     Asked::Kfunc("bpf_task_acquire"),
     Asked::Kfunc("bpf_rcu_read_lock"),
-    Asked::Nowhere,
+    Asked::Flavour("bpf_rcu_read_lock"),
     Asked::Kfunc("bpf_cpumask_create"),
     Asked::Nowhere,
     Asked::Type("bpf_cpumask"),
@@ -94,6 +96,7 @@ fn asks() -> Result<()> {
             Asked::Nowhere => (false, false),
             Asked::Helper(name) => (true, helper(name)),
             Asked::Kfunc(name) => (has_symbol(name), KFUNCS.contains(name)),
+            Asked::Flavour(name) => (false, !has_symbol(name)),
             Asked::Type(name) => (has_type(name), false),
         };
         for (side, ways, expected) in [("native", &theirs, kernel), ("wasm", &ours, runtime)] {

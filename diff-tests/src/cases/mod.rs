@@ -75,7 +75,6 @@ pub fn all() -> Vec<Case> {
         diff::CASES,
         compared::CASES,
         run::CASES,
-        versions::CASES,
         inventory::CASES,
         kfuncs::CASES,
         top::CASES,

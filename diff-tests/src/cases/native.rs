@@ -108,6 +108,9 @@ fn shown() -> Result<()> {
     ensure!(row.contains(&size.to_string()), "{row:?} has no {size}");
     let id = module.info()?.id.to_string();
     let said = String::from_utf8(wprobe(&["info", &id])?.stdout)?;
-    ensure!(said.contains(&format!("{size} bytes of native code")), "{said}");
+    ensure!(
+        said.contains(&format!("{size} bytes of native code")),
+        "{said}"
+    );
     Ok(())
 }

@@ -158,7 +158,7 @@ fn tail_calls() -> Result<()> {
 
 fn within() -> Result<()> {
     const NAME: &str = "tailwithin_probe";
-    const LINKS: usize = 2;
+    const LINKS: usize = 1;
     const SPOILT: usize = 7;
     let object = corpus::object(NAME)?;
     let mut native = Native::load(object, NAME, &["within", "leaf", "link", "deeper"])?;

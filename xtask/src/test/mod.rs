@@ -69,13 +69,9 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
         }
         report.phase("programs", |log| cargo(&PROGRAMS[1..], log));
         jobs.extend(boots.run.iter().map(Job::Boot));
-        let is_asked = |filter: &String| README.contains(filter.as_str());
-        jobs.extend(
-            plan.filter
-                .as_ref()
-                .is_none_or(is_asked)
-                .then_some(Job::Readme),
-        );
+        let filter = plan.filter.as_ref();
+        let is_asked = filter.map_or(plan.all, |filter| README.contains(filter.as_str()));
+        jobs.extend(is_asked.then_some(Job::Readme));
     }
     if plan.filter.is_none() {
         jobs.extend(SANITIZERS.iter().map(Job::Sanitizer));
@@ -89,7 +85,9 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     let took = seconds(start.elapsed());
     say("test", format_args!("all phases: {took}"));
     if !plan.quick && !boots.left_out.is_empty() {
-        let left_out = boots.left_out.join(", ");
+        let mut left_out = boots.left_out;
+        left_out.push(README.to_owned());
+        let left_out = left_out.join(", ");
         say(
             "test",
             format_args!("left out, as `cargo xtask test --all` has it: {left_out}"),
