@@ -99,7 +99,7 @@ enum Task {
     #[command(
         after_help = "Examples:\n  cargo xtask diff opensnoop tcplife --kernel 6.12\n  cargo xtask diff opensnoop --events 5000\n  cargo xtask diff --table --html target/diff.html\n  cargo xtask diff --object my.bpf.o --workload 'cat /etc/hosts' --kernel 6.1"
     )]
-    Diff(diff::Plan),
+    Diff(Box<diff::Plan>),
     /// A real run in a guest, as the picture in the README
     #[command(after_help = "Example:\n  cargo xtask picture")]
     Picture,
