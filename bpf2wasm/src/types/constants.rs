@@ -97,8 +97,11 @@ pub(crate) fn constants(
 /// What each register holds, if that is known.
 type Registers = [Option<i64>; COUNT];
 
-/// Joins `end` into what is known at a block's start, if anything is; whether that changed.
-fn join(known: &mut Option<Registers>, end: &Registers) -> bool {
+/// Joins `end` into what is known of registers at a block's start, if anything is; whether that changed.
+pub(super) fn join<T: Copy + PartialEq, const N: usize>(
+    known: &mut Option<[Option<T>; N]>,
+    end: &[Option<T>; N],
+) -> bool {
     let Some(known) = known else {
         *known = Some(*end);
         return true;

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use abi::manifest::Map;
 
-use super::constants::Constants;
+use super::constants::{Constants, join};
 use super::liveness::written;
 use crate::cfg::{Block, Blocks};
 use crate::error::{Error, ReferenceError, Result};
@@ -59,21 +59,6 @@ pub(crate) fn check(
         }
     }
     Ok(())
-}
-
-/// Joins `end` into what is known at a block's start, if anything is; whether that changed.
-fn join(known: &mut Option<Registers>, end: &Registers) -> bool {
-    let Some(known) = known else {
-        *known = Some(*end);
-        return true;
-    };
-    let before = *known;
-    for (known, other) in known.iter_mut().zip(end) {
-        if known != other {
-            *known = None;
-        }
-    }
-    before != *known
 }
 
 struct Checker<'a> {
