@@ -1,7 +1,7 @@
 //! The guest's first file system: busybox, the modules that reach the host's file system, and `init.sh`.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -17,16 +17,20 @@ const MODULES: &[&str] = &["virtio_pci", "virtio_console", "9pnet_virtio", "9p"]
 
 /// The archive for `kernel`, made when it is missing or older than what it is made from.
 pub(super) fn ensure(kernel: Kernel) -> Result<PathBuf> {
+    // Guests boot at the same time, from threads of one task and from several tasks: whoever comes second finds it made.
+    let lock = File::create(kernel.dir().join("initramfs.lock"))?;
+    lock.lock()?;
     let path = kernel.dir().join("initramfs");
     let recipe = kernel.dir().join("initramfs.recipe");
     let inputs = format!("{}\n{MODULES:?}\n{INIT}", kernel.release()?);
     if path.exists() && fs::read_to_string(&recipe).is_ok_and(|old| old == inputs) {
         return Ok(path);
     }
-    // Tasks may run at the same time: each makes its own, the last rename wins.
-    let tree = kernel
-        .dir()
-        .join(format!("initramfs.{}", std::process::id()));
+    let tree = kernel.dir().join("initramfs.new");
+    // What a task left that was killed.
+    if tree.exists() {
+        fs::remove_dir_all(&tree)?;
+    }
     fs::create_dir_all(tree.join("modules"))?;
     fs::create_dir_all(tree.join("bin"))?;
     fs::copy("/bin/busybox", tree.join("bin/busybox"))?;
@@ -38,7 +42,7 @@ pub(super) fn ensure(kernel: Kernel) -> Result<PathBuf> {
         order += &format!("{name}\n");
     }
     fs::write(tree.join("modules/order"), order)?;
-    let new = tree.with_extension("cpio");
+    let new = kernel.dir().join("initramfs.cpio");
     let pack = "find . -print0 | cpio --null --quiet -o -H newc >\"$1\"";
     output(
         command(["sh", "-c", pack, "sh"])
