@@ -70,7 +70,7 @@ step "building the Rust half"
 rust_archive
 rust_object
 step "building the C half for $release"
-cp -u "$kmod"/shim/* "$kmod/Kbuild" "$kmod/Makefile" "$out/obj/"
+cp -u "$kmod"/shim/* "$kmod/Kbuild" "$kmod/Makefile" "$kmod/configure.sh" "$out/obj/"
 cp -u "$target/wprobe_rs.o" "$out/obj/wprobe_rs.o_shipped"
 if ! make -s -C "$out/obj" KERNEL="$headers" >"$out/make.log" 2>&1 || grep -q warning: "$out/make.log"; then
     cat "$out/make.log" >&2

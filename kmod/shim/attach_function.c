@@ -7,7 +7,6 @@
 #include <linux/kprobes.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
-#include <linux/version.h>
 
 #include "hit.h"
 
@@ -76,12 +75,12 @@ static __always_inline void read_args(struct pt_regs *regs, const struct args *a
 }
 
 /*
- * Whether what is protected by RCU is. Since 6.3 no function that ftrace can attach to runs where it is not
- * (CONFIG_ARCH_WANTS_NO_INSTR); before, the idle loop had some.
+ * Whether what is protected by RCU is. Where the idle loop cannot be traced (CONFIG_ARCH_WANTS_NO_INSTR, since 6.3), no
+ * function that ftrace can attach to runs where it is not.
  */
 static __always_inline bool may_hit(void)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+#ifdef WPROBE_HAS_IDLE_UNTRACED
 	return true;
 #else
 	return rcu_is_watching();
@@ -195,6 +194,7 @@ int wp_fentry_attach(const char *symbol, u32 args, u32 stacked, void *attachment
 	fentry->args = (struct args){ args, stacked };
 	fentry->function = function;
 	fentry->ops.func = on_entry;
+	fentry->ops.flags = WPROBE_FTRACE_FLAGS;
 	error = ftrace_set_filter_ip(&fentry->ops, ip, 0, 0);
 	if (!error)
 		error = register_ftrace_function(&fentry->ops);

@@ -20,7 +20,7 @@ static void on_sample(struct perf_event *event, struct perf_sample_data *data, s
 	struct bpf_perf_event_data context = {
 		.regs = *regs,
 		.sample_period = data->period,
-		.addr = data->sample_flags & PERF_SAMPLE_ADDR ? data->addr : 0,
+		.addr = WPROBE_SAMPLE_ADDRESS(data),
 	};
 
 	wprobe_hit(&sampler->probe, regs, &context);

@@ -13,7 +13,6 @@
 #include <linux/slab.h>
 #include <linux/trace_events.h>
 #include <linux/tracepoint.h>
-#include <linux/version.h>
 #include <asm/ftrace.h>
 #include <asm/syscall.h>
 #include <trace/syscall.h>
@@ -144,18 +143,6 @@ static bool is_other(const struct syscall *syscall, struct pt_regs *regs)
 	return syscall_get_nr(current, regs) != syscall->nr || arch_trace_is_compat_syscall(regs);
 }
 
-/*
- * What native programs' stacks are unwound from: the user's registers, from which no way leads into the kernel; since 6.12
- * those that the kernel's own handler of the tracepoint notes, where it is one frame of the stack.
- */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
-#define FRAMES 1
-#define note_caller(caller, regs) (perf_fetch_caller_regs(caller), (const struct pt_regs *)(caller))
-#else
-#define FRAMES 0
-#define note_caller(caller, regs) ((void)(caller), (const struct pt_regs *)(regs))
-#endif
-
 static void on_enter(void *data, struct pt_regs *regs, long id)
 {
 	struct syscall_record record = { .regs = regs };
@@ -166,7 +153,7 @@ static void on_enter(void *data, struct pt_regs *regs, long id)
 		return;
 	record.nr = syscall->nr;
 	syscall_get_arguments(current, regs, record.args);
-	wprobe_hit(&syscall->probe, note_caller(&caller, regs), &record);
+	wprobe_hit(&syscall->probe, wprobe_note_caller(&caller, regs), &record);
 }
 
 static void on_exit(void *data, struct pt_regs *regs, long ret)
@@ -179,7 +166,7 @@ static void on_exit(void *data, struct pt_regs *regs, long ret)
 		return;
 	record.nr = syscall->nr;
 	record.args[0] = syscall_get_return_value(current, regs);
-	wprobe_hit(&syscall->probe, note_caller(&caller, regs), &record);
+	wprobe_hit(&syscall->probe, wprobe_note_caller(&caller, regs), &record);
 }
 
 static void syscall_detach(struct wprobe_probe *probe)
@@ -193,7 +180,7 @@ static void syscall_detach(struct wprobe_probe *probe)
 	kfree(syscall);
 }
 
-static const struct wprobe_probe_ops syscall_ops = { .frames = FRAMES, .detach = syscall_detach };
+static const struct wprobe_probe_ops syscall_ops = { .frames = WPROBE_SYSCALL_FRAMES, .detach = syscall_detach };
 
 /* Takes `file` over. */
 static int syscall_attach(struct trace_event_file *file, void *attachment, struct wprobe_probe **made)

@@ -6,7 +6,6 @@
 #include <linux/percpu.h>
 #include <linux/slab.h>
 #include <linux/uprobes.h>
-#include <linux/version.h>
 
 #include "wprobe.h"
 
@@ -19,13 +18,13 @@ struct user_probe {
 	loff_t offset;
 	/* the process whose hits count; 0: any */
 	u32 pid;
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#ifdef WPROBE_HAS_UPROBE_OBJECT
 	struct uprobe *uprobe;
 #endif
 };
 
 /* The handlers may be preempted; a hit is not. */
-static int on_entry(struct uprobe_consumer *consumer, struct pt_regs *regs)
+static int hit(struct uprobe_consumer *consumer, struct pt_regs *regs)
 {
 	struct user_probe *user = container_of(consumer, struct user_probe, consumer);
 
@@ -34,17 +33,23 @@ static int on_entry(struct uprobe_consumer *consumer, struct pt_regs *regs)
 	return 0;
 }
 
+static int on_entry(struct uprobe_consumer *consumer, struct pt_regs *regs WPROBE_UPROBE_DATA)
+{
+	return hit(consumer, regs);
+}
+
 /* The function that has returned, of the hit that is being handled. */
 static DEFINE_PER_CPU(u64, returned_from);
 
-static int on_return(struct uprobe_consumer *consumer, unsigned long function, struct pt_regs *regs)
+static int on_return(struct uprobe_consumer *consumer, unsigned long function,
+		     struct pt_regs *regs WPROBE_UPROBE_DATA)
 {
 	unsigned long flags;
 
 	/* until the hit is over, nothing else returns here */
 	local_irq_save(flags);
 	this_cpu_write(returned_from, function);
-	on_entry(consumer, regs);
+	hit(consumer, regs);
 	local_irq_restore(flags);
 	return 0;
 }
@@ -59,7 +64,7 @@ static u64 user_function(const struct wprobe_hit *hit)
 	return instruction_pointer((struct pt_regs *)hit->from);
 }
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#ifdef WPROBE_HAS_UPROBE_OBJECT
 static int user_register(struct user_probe *user, loff_t semaphore)
 {
 	user->uprobe = uprobe_register(user->inode, user->offset, semaphore, &user->consumer);

@@ -7,6 +7,7 @@
 #include <linux/objtool.h>
 #include <asm/nospec-branch.h>
 
+#include "compat.h"
 #include "native.h"
 
 /*
@@ -71,8 +72,9 @@ SYM_FUNC_START(wprobe_native_leave)
 SYM_FUNC_END(wprobe_native_leave)
 STACK_FRAME_NON_STANDARD wprobe_native_leave
 
-/* u64 wprobe_native_return(result): what every function of native code ends with. */
+/* u64 wprobe_native_return(result): what every function of native code ends with, by its address. */
 SYM_FUNC_START(wprobe_native_return)
+	FUNC_ENDBR
 	movq %rdi, %rax
 	RET
 SYM_FUNC_END(wprobe_native_return)

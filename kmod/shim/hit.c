@@ -3,7 +3,6 @@
 #include <linux/kprobes.h>
 #include <linux/percpu.h>
 #include <linux/smp.h>
-#include <asm/ibt.h>
 
 #include "hit.h"
 
@@ -47,7 +46,7 @@ u64 wprobe_kprobe_function(const struct kprobe *kprobe)
 	u32 before;
 #endif
 
-	if (!(kprobe->flags & KPROBE_FLAG_ON_FUNC_ENTRY))
+	if (!wprobe_is_on_entry(kprobe))
 		return 0;
 #ifdef CONFIG_X86_KERNEL_IBT
 	if (!wp_read_kernel(&before, ip - ENDBR_INSN_SIZE, sizeof(before)) &&

@@ -9,7 +9,6 @@
 #include <linux/objtool.h>
 #include <linux/percpu.h>
 #include <linux/smp.h>
-#include <linux/version.h>
 #include <asm/asm.h>
 #include <asm/nospec-branch.h>
 
@@ -125,13 +124,6 @@ static __always_inline bool wprobe_begin(struct wprobe_probe *probe, const void 
 	return true;
 }
 
-/* To objtool, which cannot follow a stack pointer that is aligned and put back. */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
-#define HINT(type) UNWIND_HINT(type, 0, 0, 0)
-#else
-#define HINT(type) UNWIND_HINT(0, 0, type, 0)
-#endif
-
 /*
  * Calls native code, which saves no register, as wprobe_native_enter() does; here the handler saves them, together with what
  * it saves for itself. Unwinding goes on from the caller's frame pointer, so it has to have one.
@@ -140,7 +132,7 @@ static __always_inline void wprobe_run_native(struct wprobe_ready *ready)
 {
 	u64 entry;
 
-	asm volatile(HINT(UNWIND_HINT_TYPE_SAVE)
+	asm volatile(WPROBE_UNWIND_HINT(UNWIND_HINT_TYPE_SAVE)
 		     "movq %%rsp, %%rcx\n\t"
 		     "andq $-16, %%rsp\n\t"
 		     "pushq %%rcx\n\t"
@@ -157,7 +149,7 @@ static __always_inline void wprobe_run_native(struct wprobe_ready *ready)
 		     CALL_NOSPEC
 		     "movq (%%rsp), %%rbp\n\t"
 		     "movq 8(%%rsp), %%rsp\n\t"
-		     HINT(UNWIND_HINT_TYPE_RESTORE)
+		     WPROBE_UNWIND_HINT(UNWIND_HINT_TYPE_RESTORE)
 		     : "+b"(ready), [thunk_target] "=&a"(entry), ASM_CALL_CONSTRAINT
 		     : [run] "i"(offsetof(struct wprobe_ready, run)), [entry] "i"(offsetof(struct wprobe_ready, entry)),
 		       [argument] "i"(ARGUMENT), [resume] "i"(RESUME), [outermost] "i"(OUTERMOST), [limit] "i"(STACK_LIMIT),

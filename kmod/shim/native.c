@@ -4,7 +4,6 @@
  * some along: a section of its text, that the module loader makes executable and read-only like the
  * rest. It is written through a second mapping, which is writable, not executable, and gone afterwards.
  */
-#include <crypto/sha2.h>
 #include <linux/capability.h>
 #include <linux/mm.h>
 #include <linux/processor.h>

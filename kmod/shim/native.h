@@ -14,7 +14,7 @@
 /* What a function's tail call adds to it: more than what leads to the program, which is no native code, takes. */
 #define ROOM_WITHIN 640
 
-#ifdef __ASSEMBLY__
+#ifdef __ASSEMBLER__
 /* What a caller expects back. */
 .macro SAVE
 	pushq %rbp

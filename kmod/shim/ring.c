@@ -8,7 +8,6 @@
 #include <linux/mm.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
-#include <linux/version.h>
 #include <linux/vmalloc.h>
 #include <linux/wait.h>
 
@@ -71,13 +70,6 @@ __poll_t wprobe_window_poll(struct file *file, struct poll_table_struct *table)
 	smp_mb();
 	return wprobe_rs_readable(file->private_data) ? EPOLLIN | EPOLLRDNORM : 0;
 }
-
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
-static void vm_flags_mod(struct vm_area_struct *vma, unsigned long set, unsigned long clear)
-{
-	vma->vm_flags = (vma->vm_flags | set) & ~clear;
-}
-#endif
 
 /* A copy of the mapping: of a process that forks, or moved. */
 static void consumer_open(struct vm_area_struct *vma)

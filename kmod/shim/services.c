@@ -135,11 +135,10 @@ u64 wp_task(void)
 	return (u64)current;
 }
 
-/* [probe] Names are padded with zeros where they are set (__set_task_comm()). */
+/* [probe] */
 void wp_comm(char *comm)
 {
-	memcpy(comm, current->comm, TASK_COMM_LEN);
-	comm[TASK_COMM_LEN - 1] = 0;
+	wprobe_copy_comm(comm, current->comm);
 }
 
 void wp_seed_random(void)

@@ -8,7 +8,6 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/uprobes.h>
-#include <linux/version.h>
 #include <asm/unwind.h>
 
 #include "wprobe.h"
@@ -115,7 +114,7 @@ static bool read_frame(u64 at, bool is_64bit, u64 *next, u64 *address)
 /* A uprobe on `push %rbp`: the caller's frame is not linked yet, but its address is on top of the stack. */
 static bool before_frame(struct pt_regs *regs)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0) && defined(CONFIG_UPROBES)
+#ifdef WPROBE_SEES_UPROBED_ENTRY
 	static const u8 endbr[] = { 0xf3, 0x0f, 0x1e, 0xfa };
 	struct arch_uprobe *uprobe = current->utask ? current->utask->auprobe : NULL;
 

@@ -29,6 +29,9 @@ static DEFINE_PER_CPU(struct pending_signal, pending_signal);
 /* The device that namespaces' inodes are on; 0: not known. */
 static dev_t namespace_device;
 
+/* see compat.h */
+static u64 tai_ahead;
+
 static void send_pending(struct irq_work *work)
 {
 	struct pending_signal *signal = container_of(work, struct pending_signal, work);
@@ -52,6 +55,7 @@ void wprobe_task_init(void)
 	struct path path;
 	int cpu;
 
+	tai_ahead = wprobe_tai_ahead();
 	for_each_possible_cpu(cpu)
 		init_irq_work(&per_cpu(pending_signal, cpu).work, send_pending);
 	if (!kern_path("/proc/self/ns/pid", LOOKUP_FOLLOW, &path)) {
@@ -190,7 +194,7 @@ u64 wp_cgroup_id(bool ancestor, int level)
 /* [probe] */
 u64 wp_tai(void)
 {
-	return ktime_get_tai_fast_ns();
+	return wprobe_tai(tai_ahead);
 }
 
 /* [probe] */

@@ -10,6 +10,8 @@
 #include <linux/ptrace.h>
 #include <linux/types.h>
 
+#include "compat.h"
+
 /* What user space, or the kernel, asks of the control path. */
 enum wprobe_op {
 	WPROBE_INIT,

@@ -142,7 +142,7 @@ fn module() -> Result<PathBuf> {
     let kmod = root().join("kmod");
     let shim = fs::read_dir(kmod.join("shim"))?.map(|entry| entry.map(|entry| entry.path()));
     let mut files = shim.collect::<Result<Vec<PathBuf>, _>>()?;
-    files.extend(["Kbuild", "Makefile"].map(|name| kmod.join(name)));
+    files.extend(["Kbuild", "Makefile", "configure.sh"].map(|name| kmod.join(name)));
     for file in files {
         let name = file.file_name().context("a file has a name")?;
         let name = name.to_string_lossy();
