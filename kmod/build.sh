@@ -2,7 +2,8 @@
 # Builds wprobe.ko for one kernel: kmod/build.sh KERNELRELEASE OUTDIR
 #
 # The Rust half is built once for all kernels (under target/kmod), the C half per kernel (under
-# OUTDIR/obj). Needs: rustc-web, cargo-web, rust-web-src, lld-19, llvm-19, and the kernel's headers.
+# OUTDIR/obj). Needs: rustc-web, cargo-web, rust-web-src, lld-19, llvm-19, and the kernel's headers
+# ($WPROBE_KERNEL_HEADERS, and $WPROBE_MAKE if another make has the compiler that they want).
 set -euo pipefail
 
 if [ $# -ne 2 ]; then
@@ -72,7 +73,7 @@ rust_object
 step "building the C half for $release"
 cp -u "$kmod"/shim/* "$kmod/Kbuild" "$kmod/Makefile" "$kmod/configure.sh" "$out/obj/"
 cp -u "$target/wprobe_rs.o" "$out/obj/wprobe_rs.o_shipped"
-if ! make -s -C "$out/obj" KERNEL="$headers" >"$out/make.log" 2>&1 || grep -q warning: "$out/make.log"; then
+if ! "${WPROBE_MAKE:-make}" -s -C "$out/obj" KERNEL="$headers" >"$out/make.log" 2>&1 || grep -q warning: "$out/make.log"; then
     cat "$out/make.log" >&2
     echo "$0: the C half for $release does not build without warnings" >&2
     exit 1

@@ -47,7 +47,7 @@ pub(crate) fn run(kernel: Kernel) -> Result<ExitCode> {
         "demo",
         format_args!(
             "done; booted in {}, console log {log}",
-            seconds(outcome.boot)
+            seconds(outcome.boot())
         ),
     );
     Ok(ExitCode::SUCCESS)

@@ -31,7 +31,7 @@ const TABLE: &str = "SUPPORT.md";
 /// What to compare.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Plan {
-    /// A kernel; may be given several times. By default all
+    /// A kernel; may be given several times. By default the usual ones
     #[arg(long, value_enum)]
     kernel: Vec<Kernel>,
     /// What runs the modules
@@ -46,7 +46,7 @@ pub(crate) struct Plan {
     /// Write a report for people
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write the table to SUPPORT.md; only for all cases on all kernels
+    /// Write the table to SUPPORT.md; only for all cases on the usual kernels
     #[arg(long, conflicts_with_all = ["kernel", "case", "engine"])]
     table: bool,
     /// An object of one's own instead of cases: `wprobe diff` in a guest
@@ -77,7 +77,7 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
         Some(object) => vec![own::name(object)],
         None => cases::wanted(&plan.case)?,
     };
-    let kernels = crate::kernels::or_all(plan.kernel.clone());
+    let kernels = crate::kernels::or_usual(plan.kernel.clone());
     setup::ensure(&kernels)?;
     for kernel in &kernels {
         kmod::build(*kernel)?;

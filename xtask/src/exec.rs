@@ -3,14 +3,39 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
-/// The repository's root.
+/// What only this repository's root has.
+const MARKS: [&str; 2] = ["xtask/Cargo.toml", "kmod/build.sh"];
+
+/// The repository's root, which [`find_root`] found.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the repository")
+    find_root().expect("main() found it")
+}
+
+/// Finds the repository's root: the one that cargo runs this from, or that of the current directory. Not the one that this was
+/// compiled in, for a checkout may have been copied or moved since.
+pub(crate) fn find_root() -> Result<&'static Path> {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(root) = ROOT.get() {
+        return Ok(root);
+    }
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let manifest = manifest.as_deref().and_then(Path::parent);
+    let here = std::env::current_dir()?;
+    let found = root_of(manifest, &here)
+        .with_context(|| format!("{} is in no checkout of bpf2wasm", here.display()))?;
+    Ok(ROOT.get_or_init(|| found.to_owned()))
+}
+
+/// `cargo`, if that is one; else the one that `here` is in.
+fn root_of<'p>(cargo: Option<&'p Path>, here: &'p Path) -> Option<&'p Path> {
+    let is_root = |dir: &&Path| MARKS.iter().all(|mark| dir.join(mark).exists());
+    cargo
+        .filter(is_root)
+        .or_else(|| here.ancestors().find(is_root))
 }
 
 /// Builds the guests' programs. All in the same words: with others, cargo builds crates with other features, and thus again.
@@ -70,4 +95,30 @@ fn describe(command: &Command) -> String {
         shown += " …";
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_is_its_own_root() {
+        let place = std::env::temp_dir().join(format!("xtask-root-{}", std::process::id()));
+        let [copy, other] = ["copy", "other"].map(|name| place.join(name));
+        for mark in MARKS {
+            let mark = copy.join(mark);
+            fs::create_dir_all(mark.parent().expect("a file lies in a directory")).unwrap();
+            fs::write(mark, "").unwrap();
+        }
+        fs::create_dir_all(copy.join("deep/er")).unwrap();
+        fs::create_dir_all(&other).unwrap();
+        let deep = copy.join("deep/er");
+        assert_eq!(root_of(None, &deep), Some(copy.as_path()));
+        assert_eq!(root_of(Some(&copy), &other), Some(copy.as_path()));
+        assert_eq!(root_of(Some(&other), &deep), Some(copy.as_path()));
+        assert_eq!(root_of(Some(&other), &other), None);
+        fs::remove_dir_all(place).unwrap();
+    }
 }

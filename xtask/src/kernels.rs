@@ -1,58 +1,159 @@
-//! The kernels everything is tested on: Debian 12's own, unpacked under `target/vm/kernels/`, never installed.
+//! The kernels everything is tested on: Debian's own, unpacked under `target/vm/kernels/`, never installed.
 //!
 //! Installing a kernel on the machine that builds would change what it boots next; `dpkg-deb -x` does not.
-//! Image, headers and kbuild tools of one kernel come from the same Debian version and lie in one tree.
+//! Image, headers and kbuild tools of one kernel come from the same Debian version and lie in one tree. A kernel is a row of
+//! [`ROWS`]; whatever it needs is made when it is asked for.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 
+use crate::apt::Apt;
 use crate::exec::{command, output, root};
 use crate::image;
 use crate::progress::step;
-use crate::setup;
 
-/// A kernel of the matrix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Kernel {
-    /// Debian 12's standard kernel.
-    #[value(name = "6.1")]
-    V6_1,
-    /// The same with PREEMPT_RT.
-    #[value(name = "6.1-rt")]
-    V6_1Rt,
-    /// The newer kernel that Debian 12's security archive carries.
-    #[value(name = "6.12")]
-    V6_12,
+/// A kernel that Debian has.
+#[derive(Debug)]
+struct Row {
+    /// Its name here: the version, where its suite stays with one; else the suite, whose version moves on.
+    name: &'static str,
+    /// Where its packages are: by the suite, they do not vanish.
+    suite: &'static str,
+    /// The package that depends on the newest image of that suite, but for `linux-image-`; the headers' has the same name.
+    package: &'static str,
+    /// The release whose compiler and libraries a module for it is built with, if it is not the machine's own.
+    built_on: Option<&'static str>,
+    /// Whether it is among those that tasks take if nobody says which.
+    usual: bool,
 }
 
-/// Every kernel, oldest first.
-pub(crate) const ALL: [Kernel; 3] = [Kernel::V6_1, Kernel::V6_1Rt, Kernel::V6_12];
+/// All of them, oldest first.
+#[rustfmt::skip]
+static ROWS: [Row; 15] = [
+    Row { name: "5.10", suite: "bullseye-security", package: "amd64", built_on: Some("bullseye"), usual: true },
+    Row { name: "5.10-rt", suite: "bullseye-security", package: "rt-amd64", built_on: Some("bullseye"), usual: false },
+    Row { name: "5.10-cloud", suite: "bullseye-security", package: "cloud-amd64", built_on: Some("bullseye"), usual: false },
+    Row { name: "6.1", suite: "bookworm-security", package: "amd64", built_on: None, usual: true },
+    Row { name: "6.1-rt", suite: "bookworm-security", package: "rt-amd64", built_on: None, usual: true },
+    Row { name: "6.1-cloud", suite: "bookworm-security", package: "cloud-amd64", built_on: None, usual: false },
+    Row { name: "6.12", suite: "bookworm-security", package: "6.12-amd64", built_on: None, usual: true },
+    Row { name: "6.12-rt", suite: "bookworm-security", package: "6.12-rt-amd64", built_on: None, usual: false },
+    Row { name: "6.12-cloud", suite: "bookworm-security", package: "6.12-cloud-amd64", built_on: None, usual: false },
+    Row { name: "sid", suite: "sid", package: "amd64", built_on: Some("sid"), usual: false },
+    Row { name: "sid-rt", suite: "sid", package: "rt-amd64", built_on: Some("sid"), usual: false },
+    Row { name: "sid-cloud", suite: "sid", package: "cloud-amd64", built_on: Some("sid"), usual: false },
+    Row { name: "backports", suite: "trixie-backports", package: "amd64", built_on: Some("trixie"), usual: true },
+    Row { name: "backports-rt", suite: "trixie-backports", package: "rt-amd64", built_on: Some("trixie"), usual: false },
+    Row { name: "backports-cloud", suite: "trixie-backports", package: "cloud-amd64", built_on: Some("trixie"), usual: false },
+];
 
-/// The kernels that were asked for; all if none was.
-pub(crate) fn or_all(asked: Vec<Kernel>) -> Vec<Kernel> {
-    if asked.is_empty() {
-        ALL.to_vec()
-    } else {
-        asked
+static ALL: [Kernel; ROWS.len()] = {
+    let mut all = [Kernel(&ROWS[0]); ROWS.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = Kernel(&ROWS[at]);
+        at += 1;
+    }
+    all
+};
+
+/// The packages of a kernel that are unpacked: those that its image and its headers depend on, by how their names begin. Since
+/// 7.x the image is two.
+const PARTS: [&str; 4] = [
+    "linux-binary-",
+    "linux-modules-",
+    "linux-headers-",
+    "linux-kbuild-",
+];
+
+/// A kernel of the matrix.
+#[derive(Clone, Copy)]
+pub(crate) struct Kernel(&'static Row);
+
+/// Every kernel, oldest first.
+pub(crate) fn all() -> &'static [Kernel] {
+    &ALL
+}
+
+/// Those that tasks take if nobody says which.
+pub(crate) fn usual() -> Vec<Kernel> {
+    ALL.iter().copied().filter(|k| k.is_usual()).collect()
+}
+
+/// The kernels that were asked for; the usual ones if none was.
+pub(crate) fn or_usual(asked: Vec<Kernel>) -> Vec<Kernel> {
+    if asked.is_empty() { usual() } else { asked }
+}
+
+impl PartialEq for Kernel {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Kernel {}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name)
+    }
+}
+
+impl ValueEnum for Kernel {
+    fn value_variants<'a>() -> &'a [Self] {
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name))
     }
 }
 
 impl Kernel {
-    /// Its name here.
-    pub(crate) fn name(self) -> &'static str {
-        self.row().0
+    /// The one that most is tested on.
+    pub(crate) const V6_12: Kernel = Kernel::named("6.12");
+    /// The one before.
+    pub(crate) const V6_1: Kernel = Kernel::named("6.1");
+    /// The oldest that is supported.
+    pub(crate) const OLDEST: Kernel = Kernel::named("5.10");
+    /// The newest that Debian has for a stable release.
+    pub(crate) const NEWEST: Kernel = Kernel::named("backports");
+
+    /// The row of that name, which there must be.
+    const fn named(name: &str) -> Kernel {
+        let mut at = 0;
+        while at < ROWS.len() {
+            if is_equal(ROWS[at].name, name) {
+                return Kernel(&ROWS[at]);
+            }
+            at += 1;
+        }
+        panic!("no such kernel");
     }
 
-    /// Name, package of the image, package of the headers. The packages are Debian's metapackages, so that the
-    /// newest version is taken.
-    fn row(self) -> (&'static str, &'static str, &'static str) {
-        match self {
-            Kernel::V6_1 => ("6.1", "linux-image-amd64", "linux-headers-amd64"),
-            Kernel::V6_1Rt => ("6.1-rt", "linux-image-rt-amd64", "linux-headers-rt-amd64"),
-            Kernel::V6_12 => ("6.12", "linux-image-6.12-amd64", "linux-headers-6.12-amd64"),
-        }
+    /// Its name here.
+    pub(crate) fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// Whether it is among those that tasks take if nobody says which.
+    pub(crate) fn is_usual(self) -> bool {
+        self.0.usual
+    }
+
+    /// The release that a module for it is built on, if it is not the machine's own.
+    pub(crate) fn built_on(self) -> Option<&'static str> {
+        self.0.built_on
+    }
+
+    /// Debian's suite that it is from.
+    pub(crate) fn suite(self) -> &'static str {
+        self.0.suite
     }
 
     /// Where its packages are unpacked.
@@ -62,8 +163,18 @@ impl Kernel {
 
     /// What `uname -r` says on it.
     pub(crate) fn release(self) -> Result<String> {
-        let path = self.dir().join("release");
-        fs::read_to_string(&path).with_context(|| format!("{} (cargo xtask setup)", path.display()))
+        self.read("release", "cargo xtask setup")
+    }
+
+    /// The packages that a module for it is built with: its build tools, and a compiler.
+    pub(crate) fn tools(self) -> Result<String> {
+        self.read("tools", "remove its directory, and run this again")
+    }
+
+    fn read(self, name: &str, remedy: &str) -> Result<String> {
+        let path = self.dir().join(name);
+        let text = fs::read_to_string(&path);
+        text.with_context(|| format!("{} ({remedy})", path.display()))
     }
 
     /// The kernel as QEMU boots it.
@@ -78,9 +189,10 @@ impl Kernel {
 
     /// The build directory that `make -C` takes.
     pub(crate) fn headers(self) -> Result<PathBuf> {
-        Ok(self
-            .dir()
-            .join(format!("usr/src/linux-headers-{}", self.release()?)))
+        let dir = self.dir();
+        let headers = dir.join(format!("usr/src/linux-headers-{}", self.release()?));
+        relocate(&headers.join("Makefile"), &dir)?;
+        Ok(headers)
     }
 
     /// Whether it is there already.
@@ -89,10 +201,11 @@ impl Kernel {
     }
 
     /// The packages of its release, and those that building needs.
-    pub(crate) fn packages(self) -> Result<[String; 4]> {
+    pub(crate) fn packages(self, apt: &Apt) -> Result<Vec<String>> {
         let release = self.release()?;
         let release = release.trim();
-        with_build_files(
+        parts(
+            apt,
             &format!("linux-image-{release}"),
             &format!("linux-headers-{release}"),
         )
@@ -100,24 +213,25 @@ impl Kernel {
 
     /// Downloads and unpacks it. The directory appears whole or not at all.
     pub(crate) fn fetch(self) -> Result<()> {
-        let (name, image, headers) = self.row();
-        let image = dependency(image, "linux-image-")?;
-        let headers = dependency(headers, "linux-headers-")?;
+        let (name, suite, package) = (self.0.name, self.0.suite, self.0.package);
+        let apt = Apt::of(suite)?;
+        let image = apt.dependency(&format!("linux-image-{package}"), "linux-image-")?;
+        let headers = apt.dependency(&format!("linux-headers-{package}"), "linux-headers-")?;
         let release = image
             .strip_prefix("linux-image-")
             .context("the image package names its release")?;
         if headers.strip_prefix("linux-headers-") != Some(release) {
-            bail!("Debian's {image} and {headers} are of different releases; apt-get update?");
+            bail!("{suite}'s {image} and {headers} are of different releases; apt-get update?");
         }
-        let packages = with_build_files(&image, &headers)?;
+        let packages = parts(&apt, &image, &headers)?;
         let new = self.dir().with_extension("new");
         step("setup", &format!("kernel {name}: {release}"), || {
-            setup::download(&packages, &new)?;
-            let packed = new.join(format!("boot/vmlinuz-{release}"));
-            image::unpack(&packed, &new.join("vmlinux"))?;
+            apt.unpack(&packages, &new)?;
+            modules_where_expected(&new)?;
+            image::unpack(&packed(&new, release)?, &new.join("vmlinux"))?;
             output(command(["depmod", "-b"]).arg(&new).arg(release))
         })?;
-        relocate(&new, &self.dir(), &headers)?;
+        fs::write(new.join("tools"), tools(&apt, &headers)?)?;
         fs::write(new.join("release"), release)?;
         if self.dir().exists() {
             fs::remove_dir_all(self.dir())?;
@@ -127,46 +241,85 @@ impl Kernel {
     }
 }
 
-/// The headers' Makefile includes its common part by absolute path: makes that path ours.
-fn relocate(new: &Path, dir: &Path, headers: &str) -> Result<()> {
-    let makefile = new.join("usr/src").join(headers).join("Makefile");
-    let text = fs::read_to_string(&makefile)?;
-    let ours = text.replace("/usr/src/", &format!("{}/usr/src/", dir.display()));
-    if ours == text {
-        bail!("{}: no absolute path in it any more", makefile.display());
+const fn is_equal(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
     }
-    fs::write(&makefile, ours)?;
+    at == a.len() && at == b.len()
+}
+
+/// Those packages, and what is needed of their dependencies.
+fn parts(apt: &Apt, image: &str, headers: &str) -> Result<Vec<String>> {
+    let mut parts = vec![image.to_owned(), headers.to_owned()];
+    for package in [image, headers] {
+        for needed in apt.depends(package)? {
+            if PARTS.iter().any(|part| needed.starts_with(part)) && !parts.contains(&needed) {
+                parts.push(needed);
+            }
+        }
+    }
+    Ok(parts)
+}
+
+/// What modules are built with, of what the headers depend on: the build tools and the compiler.
+fn tools(apt: &Apt, headers: &str) -> Result<String> {
+    let kinds = ["linux-kbuild-", "linux-compiler-", "gcc-"];
+    let needed = apt.depends(headers)?;
+    let tools = needed
+        .into_iter()
+        .filter(|name| kinds.iter().any(|kind| name.starts_with(kind)));
+    Ok(tools.collect::<Vec<_>>().join(","))
+}
+
+/// Packages of newer releases have `/usr/lib` for `/lib`.
+fn modules_where_expected(tree: &Path) -> Result<()> {
+    if !tree.join("lib").exists() {
+        std::os::unix::fs::symlink("usr/lib", tree.join("lib"))?;
+    }
     Ok(())
 }
 
-/// Those packages, and what is needed of the headers' dependencies.
-fn with_build_files(image: &str, headers: &str) -> Result<[String; 4]> {
-    let common = dependency(headers, "linux-headers-")?;
-    let kbuild = dependency(headers, "linux-kbuild-")?;
-    Ok([image.to_owned(), headers.to_owned(), common, kbuild])
+/// The bootable image.
+fn packed(tree: &Path, release: &str) -> Result<PathBuf> {
+    let places = [
+        format!("boot/vmlinuz-{release}"),
+        format!("lib/modules/{release}/vmlinuz"),
+    ];
+    let found = places
+        .iter()
+        .map(|place| tree.join(place))
+        .find(|path| path.exists());
+    found.with_context(|| format!("no image in {}: {}", tree.display(), places.join(", ")))
 }
 
-/// The first dependency of `package` whose name begins with `prefix`.
-fn dependency(package: &str, prefix: &str) -> Result<String> {
-    let text = output(&mut command([
-        "apt-cache",
-        "--no-all-versions",
-        "show",
-        package,
-    ]))?;
-    depends(&text)
-        .find(|name| name.starts_with(prefix))
-        .map(str::to_owned)
-        .with_context(|| format!("{package} depends on no {prefix}*"))
+/// The headers' Makefile includes its common part by absolute path: makes that one of `tree`, wherever that was before.
+fn relocate(makefile: &Path, tree: &Path) -> Result<()> {
+    let text = fs::read_to_string(makefile).with_context(|| makefile.display().to_string())?;
+    let ours = relocated(&text, &tree.display().to_string());
+    if !ours.contains("/usr/src/") {
+        bail!("{}: no absolute path in it any more", makefile.display());
+    }
+    if ours != text {
+        fs::write(makefile, ours)?;
+    }
+    Ok(())
 }
 
-/// Package names in the `Depends:` field of a Debian control paragraph, first alternatives only.
-fn depends(control: &str) -> impl Iterator<Item = &str> {
-    control
-        .lines()
-        .filter_map(|line| line.strip_prefix("Depends:"))
-        .flat_map(|field| field.split(','))
-        .filter_map(|dependency| dependency.split_whitespace().next())
+/// `text`, with paths that have `/usr/src/` in them below `tree`.
+fn relocated(text: &str, tree: &str) -> String {
+    const PLACE: &str = "/usr/src/";
+    let path = |path: &str| match path.find(PLACE) {
+        Some(at) => format!("{tree}{}", &path[at..]),
+        None => path.to_owned(),
+    };
+    let word = |word: &str| match word.split_once('=') {
+        Some((name, value)) => format!("{name}={}", path(value)),
+        None => path(word),
+    };
+    let line = |line: &str| line.split(' ').map(word).collect::<Vec<_>>().join(" ");
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -174,8 +327,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dependencies_are_read_from_a_control_paragraph() {
-        let text = "Package: x\nDepends: a (>= 1), b | c, d-1 (= 2)\nSize: 3\n";
-        assert_eq!(depends(text).collect::<Vec<_>>(), ["a", "b", "d-1"]);
+    fn names_are_unlike() {
+        for (at, row) in ROWS.iter().enumerate() {
+            assert!(
+                ROWS[..at].iter().all(|other| other.name != row.name),
+                "{}",
+                row.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_copied_tree_has_its_own_paths() {
+        let packed = "KBUILD_OUTPUT=/usr/src/h\ninclude /usr/src/c/Makefile\n";
+        let first = relocated(packed, "/a/k");
+        assert_eq!(
+            first,
+            "KBUILD_OUTPUT=/a/k/usr/src/h\ninclude /a/k/usr/src/c/Makefile\n"
+        );
+        let moved = "KBUILD_OUTPUT=/b/usr/src/h\ninclude /b/usr/src/c/Makefile\n";
+        assert_eq!(relocated(&first, "/b"), moved);
+        assert_eq!(relocated(moved, "/b"), moved);
     }
 }

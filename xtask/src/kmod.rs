@@ -1,4 +1,4 @@
-//! `cargo xtask kmod`: builds `wprobe.ko` for the kernels of the matrix, into `target/kmod/<kernel>/`.
+//! `cargo xtask kmod`: builds `wprobe.ko` for kernels, into `target/kmod/<kernel>/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
+use crate::buildroot;
 use crate::exec::{command, output, root};
 use crate::kernels::Kernel;
 use crate::progress::{say, step};
@@ -23,7 +24,7 @@ pub(crate) fn run(kernels: &[Kernel]) -> Result<()> {
         let shown = module.strip_prefix(root()).unwrap_or(&module);
         say(
             "kmod",
-            format_args!("{:7} {} ({size} KiB)", kernel.name(), shown.display()),
+            format_args!("{:9} {} ({size} KiB)", kernel.name(), shown.display()),
         );
     }
     Ok(())
@@ -45,13 +46,15 @@ pub(crate) fn build(kernel: Kernel) -> Result<PathBuf> {
     if built.is_some_and(|built| newest_input(kernel).is_ok_and(|input| input < built)) {
         return Ok(module);
     }
+    let make = buildroot::make(kernel)?;
     step("kmod", &format!("building for {}", kernel.name()), || {
         let mut build = command(["kmod/build.sh", &kernel.release()?]);
         output(
             build
                 .arg(out)
                 .current_dir(root())
-                .env("WPROBE_KERNEL_HEADERS", kernel.headers()?),
+                .env("WPROBE_KERNEL_HEADERS", kernel.headers()?)
+                .env("WPROBE_MAKE", make),
         )
     })
     .with_context(|| format!("wprobe.ko for {}", kernel.name()))?;

@@ -2,7 +2,9 @@
 //!
 //! One file a task. A task does all its own set-up (packages, kernels, building) and says what it does on stderr.
 
+mod apt;
 mod bench;
+mod buildroot;
 mod cases;
 mod demo;
 mod diff;
@@ -59,7 +61,7 @@ enum Task {
         /// Only what needs neither kernel module nor guest
         #[arg(long)]
         quick: bool,
-        /// The whole matrix: every test on every kernel, on every engine, which takes more than an hour
+        /// The whole matrix: every test on every usual kernel, on every engine, and a part on all others, which takes hours
         #[arg(long, conflicts_with_all = ["quick", "kernel", "engine", "filter"])]
         all: bool,
         /// Everything on this kernel; may be given several times
@@ -71,7 +73,7 @@ enum Task {
         /// Only tests whose names contain this, and no lints
         filter: Option<String>,
     },
-    /// Build wprobe.ko, for all kernels or some
+    /// Build wprobe.ko, for the usual kernels or some
     #[command(after_help = "Examples:\n  cargo xtask kmod\n  cargo xtask kmod --kernel 6.12")]
     Kmod {
         /// A kernel; may be given several times
@@ -128,8 +130,8 @@ enum Task {
 }
 
 const TEST_HELP: &str = "\
-Without options: everything on 6.12, on both engines; on 6.1 and 6.1-rt all guest tests but the comparison of Debian's tools, on one
-engine each. What is left out is printed. After 75 minutes no guest is booted any more, and what was not run has failed.
+Without options: everything on 6.12, on both engines; on 6.1 what of it is the kernel's business; on the oldest kernel and on the
+newest every kind of hook. What is left out is printed. After 75 minutes no guest is booted any more, and what was not run has failed.
 The last line is the sum: `N passed, M failed`. What each phase's programs said is in target/xtask/.
 
 Examples:
@@ -182,9 +184,10 @@ fn main() -> ExitCode {
 }
 
 fn run(task: Task) -> Result<ExitCode> {
+    exec::find_root()?;
     match task {
         Task::Setup => setup::run().map(|()| ExitCode::SUCCESS),
-        Task::Kmod { kernel } => kmod::run(&kernels::or_all(kernel)).map(|()| ExitCode::SUCCESS),
+        Task::Kmod { kernel } => kmod::run(&kernels::or_usual(kernel)).map(|()| ExitCode::SUCCESS),
         Task::Demo { kernel } => demo::run(kernel),
         Task::Test {
             quick,

@@ -3,13 +3,13 @@
 //! The others call [`ensure`], which costs well under a second when nothing is missing.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
+use crate::apt::{self, Apt};
 use crate::exec::{command, output, root};
 use crate::kernels::{self, Kernel};
 use crate::progress::{say, step};
@@ -77,9 +77,6 @@ const OBJECTS: &[&str] = &[
     "xdp-tools",
 ];
 
-/// Package lists older than this are fetched anew before anything is installed.
-const LISTS_STALE: Duration = Duration::from_secs(24 * 3600);
-
 /// Installs whatever is missing for `kernels`.
 pub(crate) fn ensure(kernels: &[Kernel]) -> Result<()> {
     let missing = missing_packages()?;
@@ -103,7 +100,7 @@ pub(crate) fn ensure(kernels: &[Kernel]) -> Result<()> {
     for package in OBJECTS.iter().filter(|p| !objects(p).exists()) {
         step("setup", &format!("objects of {package}"), || {
             let new = objects(package).with_extension("new");
-            download(&[package], &new)?;
+            Apt::machine().unpack(&[package], &new)?;
             fs::rename(&new, objects(package)).map_err(Into::into)
         })?;
     }
@@ -115,36 +112,13 @@ fn objects(package: &str) -> PathBuf {
     root().join("target/vm/objects").join(package)
 }
 
-/// Downloads packages into a new directory.
-pub(crate) fn fetch<S: AsRef<OsStr>>(packages: &[S], into: &Path) -> Result<()> {
-    if into.exists() {
-        fs::remove_dir_all(into)?;
-    }
-    fs::create_dir_all(into)?;
-    let mut apt = command(["apt-get", "-q", "download"]);
-    output(apt.args(packages).current_dir(into)).map(drop)
-}
-
-/// Downloads packages and unpacks them into a new directory.
-pub(crate) fn download<S: AsRef<OsStr>>(packages: &[S], into: &Path) -> Result<()> {
-    if into.exists() {
-        fs::remove_dir_all(into)?;
-    }
-    let debs = into.join("debs");
-    fetch(packages, &debs)?;
-    for deb in fs::read_dir(&debs)? {
-        output(command(["dpkg-deb", "-x"]).arg(deb?.path()).arg(into))?;
-    }
-    fs::remove_dir_all(debs).map_err(Into::into)
-}
-
 /// The task itself.
 pub(crate) fn run() -> Result<()> {
-    ensure(&kernels::ALL)?;
-    for kernel in kernels::ALL {
+    ensure(&kernels::usual())?;
+    for kernel in kernels::usual() {
         say(
             "setup",
-            format_args!("kernel {:7} {}", kernel.name(), kernel.release()?),
+            format_args!("kernel {:9} {}", kernel.name(), kernel.release()?),
         );
     }
     say("setup", "everything is there");
@@ -183,7 +157,7 @@ fn refresh_lists() -> Result<()> {
         .filter_map(|entry| entry.metadata().ok()?.modified().ok())
         .max();
     let age = newest.and_then(|time| SystemTime::now().duration_since(time).ok());
-    if age.is_some_and(|age| age < LISTS_STALE) {
+    if age.is_some_and(|age| age < apt::STALE) {
         return Ok(());
     }
     need_root("update the package lists")?;

@@ -18,8 +18,8 @@ use loader::core_values::{Target, evaluate};
 use loader::open::Input;
 use object::{Object, ObjectSection};
 
-/// Kernels whose BTF is asked; the third of the matrix is built from the source of the first.
-const KERNELS: [&str; 2] = ["6.1", "6.12"];
+/// Kernels whose BTF is asked: of each source of the usual ones one.
+const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", "backports"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/vm")

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::{Measured, Mode, Plan, guest_bench, measured, profile, quantile, release};
+use crate::buildroot;
 use crate::exec::{command, output, root};
 use crate::kernels::Kernel;
 use crate::progress::{say, step};
@@ -84,8 +85,9 @@ fn empty_kprobe(kernel: Kernel) -> Result<PathBuf> {
         for file in ["Kbuild", "empty_kprobe.c"] {
             fs::copy(source.join(file), out.join(file))?;
         }
-        let mut make = command(["make", "-s", "-C"]);
-        make.arg(kernel.headers()?)
+        let mut make = command([buildroot::make(kernel)?]);
+        make.args(["-s", "-C"])
+            .arg(kernel.headers()?)
             .arg(format!("M={}", out.display()))
             .arg("modules");
         output(&mut make)

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Packages;
+use crate::apt::Apt;
 use crate::exec::{command, output, root, tail};
 use crate::kernels::Kernel;
 use crate::progress::step;
@@ -186,7 +187,8 @@ fn kernel_packages(kernel: Kernel) -> Result<Vec<PathBuf>> {
     let into = dir().join(format!("debs-{}", release.trim()));
     if !into.exists() {
         let new = dir().join("debs.new");
-        setup::fetch(&kernel.packages()?, &new)?;
+        let apt = Apt::of(kernel.suite())?;
+        apt.fetch(&kernel.packages(&apt)?, &new)?;
         fs::rename(&new, &into)?;
     }
     let files = fs::read_dir(&into)?.map(|entry| entry.map(|entry| entry.path()));

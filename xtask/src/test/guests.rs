@@ -70,15 +70,26 @@ const KERNEL: Part = Part {
     ],
 };
 
-/// Whether this is tested in any case: on the newest kernel all tests on both engines, but Debian's tools on native code, which
+/// What is always tested on the oldest kernel and on the newest: what the shim does with each of the kernel's hooks.
+const HOOKS: Part = Part {
+    name: "hooks",
+    tests: &["attach", "--skip", "attach_load::"],
+};
+
+/// Whether this is tested in any case: on 6.12 all tests on both engines, but Debian's tools on native code, which
 /// has more to do for them.
 fn is_always(part: &Part, kernel: Kernel, engine: Engine) -> bool {
     kernel == Kernel::V6_12 && (part.name == "guest" || engine == Engine::Aot)
 }
 
-/// What is always tested of the older kernels: a part of all, on the interpreter. The real-time kernel is left to `--all`.
-fn of_older() -> Boot {
-    Boot::of(&KERNEL, Kernel::V6_1, Engine::Wasmi)
+/// What is always tested of other kernels: a part of all, on the interpreter, and hooks, on native code, for which the shim does
+/// more. Real-time and cloud kernels are left to `--all`.
+fn of_others() -> [Boot; 3] {
+    [
+        Boot::of(&KERNEL, Kernel::V6_1, Engine::Wasmi),
+        Boot::of(&HOOKS, Kernel::OLDEST, Engine::Aot),
+        Boot::of(&HOOKS, Kernel::NEWEST, Engine::Aot),
+    ]
 }
 
 /// What one boot tests.
@@ -103,14 +114,14 @@ pub(super) struct Boots {
 }
 
 /// With a filter one boot a kernel. Else of the whole matrix what `plan` asks for: all of it, all on some kernels or one engine, or
-/// what [`is_always`] tested.
+/// what [`is_always`] tested. The whole matrix is all on the usual kernels, and on each other one a part.
 pub(super) fn boots(plan: &Plan) -> Boots {
     let mut boots = Boots {
         run: Vec::new(),
         left_out: Vec::new(),
     };
     if let Some(filter) = &plan.filter {
-        let kernels = kernels::or_all(plan.kernels.clone());
+        let kernels = kernels::or_usual(plan.kernels.clone());
         let boot = |kernel: Kernel| Boot {
             name: format!("guest-{}", kernel.name()),
             kernel,
@@ -123,7 +134,15 @@ pub(super) fn boots(plan: &Plan) -> Boots {
     }
     let asks = plan.all || !plan.kernels.is_empty() || plan.engine.is_some();
     // The newest first, which has most to do.
-    for kernel in kernels::ALL.into_iter().rev() {
+    for &kernel in kernels::all().iter().rev() {
+        if !kernel.is_usual() && !plan.kernels.contains(&kernel) {
+            let boot = Boot::of(&KERNEL, kernel, Engine::Wasmi);
+            match plan.all {
+                true => boots.run.push(boot),
+                false => boots.left_out.push(boot.name),
+            }
+            continue;
+        }
         for engine in [Engine::Wasmi, Engine::Aot] {
             for part in PARTS {
                 let boot = Boot::of(part, kernel, engine);
@@ -137,7 +156,7 @@ pub(super) fn boots(plan: &Plan) -> Boots {
         }
     }
     if !asks {
-        boots.run.push(of_older());
+        boots.run.extend(of_others());
     }
     boots
 }
@@ -193,6 +212,8 @@ impl Boot {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+
     use super::*;
 
     fn plan(all: bool, kernels: &[Kernel], engine: Option<Engine>) -> Boots {
@@ -212,13 +233,15 @@ mod tests {
     #[test]
     fn what_is_not_run_is_said() {
         let whole = plan(true, &[], None);
-        assert_eq!((whole.run.len(), whole.left_out.len()), (12, 0));
+        assert_eq!((whole.run.len(), whole.left_out.len()), (30, 0));
         let usual = plan(false, &[], None);
         let run = [
             "guest-6.12-wasmi",
             "guest-6.12-aot",
             "tools-6.12-aot",
             "kernel-6.1-wasmi",
+            "hooks-5.10-aot",
+            "hooks-backports-aot",
         ];
         assert_eq!(names(&usual.run), run);
         let mut all = names(&usual.run[..3]);
@@ -232,8 +255,10 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_run_whole() {
         let one = plan(false, &[Kernel::V6_1], None);
-        assert_eq!((one.run.len(), one.left_out.len()), (4, 8));
+        assert_eq!((one.run.len(), one.left_out.len()), (4, 26));
+        let other = Kernel::value_variants()[1];
+        assert!(!other.is_usual() && plan(false, &[other], None).run.len() == 4);
         let aot = plan(false, &[], Some(Engine::Aot));
-        assert!(aot.run.len() == 6 && aot.run.iter().all(|boot| boot.engine == Engine::Aot));
+        assert!(aot.run.len() == 10 && aot.run.iter().all(|boot| boot.engine == Engine::Aot));
     }
 }

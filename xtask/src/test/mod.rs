@@ -50,7 +50,10 @@ pub(crate) struct Plan {
 /// The task itself. Exit status 1 if anything failed, or if nothing has the name that was asked for.
 pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     let start = Instant::now();
-    let kernels = kernels::or_all(plan.kernels.clone());
+    let kernels = match plan.all {
+        true => kernels::all().to_vec(),
+        false => kernels::or_usual(plan.kernels.clone()),
+    };
     setup::ensure(&kernels)?;
     let report = Report::default();
     if plan.filter.is_none() {

@@ -54,6 +54,13 @@ pub(crate) fn defects(log: &str) -> Vec<String> {
     found
 }
 
+/// What the kernel panicked of.
+pub(super) fn panic(log: &str) -> Option<&str> {
+    const PANIC: &str = "Kernel panic - not syncing: ";
+    let line = log.lines().find_map(|line| line.split_once(PANIC))?;
+    Some(line.1.trim())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +77,14 @@ mod tests {
         let found = defects(log);
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("[1.0] fine") && found[0].contains("Call Trace"));
+    }
+
+    #[test]
+    fn a_panic_says_why() {
+        let log =
+            "[ 0.1] x\r\n[ 0.2] Kernel panic - not syncing: IO-APIC + timer doesn't work!\r\n";
+        assert_eq!(panic(log), Some("IO-APIC + timer doesn't work!"));
+        assert_eq!(panic("[ 0.1] x\n"), None);
     }
 
     #[test]

@@ -28,6 +28,11 @@ use crate::{kmod, setup};
 
 /// Console logs kept.
 const LOGS: usize = 40;
+/// Boots that are tried, if the kernel dies before its init: an emulated machine whose host is busy has timers that come late,
+/// at which kernels panic ("IO-APIC + timer doesn't work").
+const BOOTS: usize = 3;
+/// A kernel that has not come to its init by then hangs.
+const BOOTING: Duration = Duration::from_secs(5 * 60);
 
 /// One boot.
 #[derive(Clone, Debug)]
@@ -63,13 +68,41 @@ pub(crate) struct Outcome {
     pub(crate) defects: Vec<String>,
     /// The console log.
     pub(crate) log: PathBuf,
-    /// Whether the time ran out.
-    pub(crate) timed_out: bool,
-    /// From power-on to the command's start.
-    pub(crate) boot: Duration,
+    /// How QEMU ended.
+    end: End,
+    /// From power-on to the command's start; none if the kernel did not come to its init.
+    boot: Option<Duration>,
+}
+
+/// How QEMU ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By itself.
+    Itself,
+    /// The time was over.
+    TimedOut,
+    /// The kernel was long in coming to its init.
+    Hung,
 }
 
 impl Outcome {
+    /// From power-on to the command's start.
+    pub(crate) fn boot(&self) -> Duration {
+        self.boot.unwrap_or_default()
+    }
+
+    /// Why it is worth another try: what the kernel died of before its init.
+    fn stillborn(&self) -> Option<String> {
+        if self.boot.is_some() || self.end == End::TimedOut {
+            return None;
+        }
+        let said = fs::read(&self.log).unwrap_or_default();
+        match console::panic(&String::from_utf8_lossy(&said)) {
+            Some(panic) => Some(panic.to_owned()),
+            None => (self.end == End::Hung).then(|| format!("silence for {}", seconds(BOOTING))),
+        }
+    }
+
     /// Whether the command succeeded on a healthy kernel.
     pub(crate) fn is_good(&self) -> bool {
         self.status == Some(0) && self.defects.is_empty()
@@ -91,7 +124,10 @@ impl Outcome {
                 area,
                 format_args!("the command failed: exit status {status}"),
             ),
-            None if self.timed_out => tell(Tone::Bad, area, "the time ran out"),
+            None if self.end == End::TimedOut => tell(Tone::Bad, area, "the time ran out"),
+            None if self.boot.is_none() => {
+                tell(Tone::Bad, area, "the kernel did not come to its init");
+            }
             None => tell(Tone::Bad, area, "the guest ended before the command did"),
         }
         if !self.is_good() {
@@ -158,7 +194,7 @@ pub(crate) fn run(mut guest: Guest, with: Option<With>) -> Result<ExitCode> {
         "vm",
         format_args!(
             "booted in {}, console log {}",
-            seconds(outcome.boot),
+            seconds(outcome.boot()),
             shown.display()
         ),
     );
@@ -185,8 +221,12 @@ impl Guest {
         }
     }
 
-    /// Boots, runs the command, hands its output to `sink`.
+    /// Boots, runs the command, hands its output to `sink`. A kernel that dies before its init is booted again.
     pub(crate) fn boot(&self, sink: Sink<'_>) -> Result<Outcome> {
+        again(BOOTS, || self.boot_once(sink))
+    }
+
+    fn boot_once(&self, sink: Sink<'_>) -> Result<Outcome> {
         let run = Run::prepare(self)?;
         let mut qemu = self.qemu(&run)?;
         // Pipes of ours by name: a stdio chardev would close the port when stdin ends.
@@ -209,12 +249,12 @@ impl Guest {
             .context("cannot run qemu-system-x86_64 (cargo xtask setup)")?;
         let out = child.stdout.take().context("stdout is a pipe")?;
         let err = child.stderr.take().context("stderr is a pipe")?;
-        let timed_out = thread::scope(|scope| {
+        let end = thread::scope(|scope| {
             scope.spawn(|| forward(out, |line| sink(line, false)));
             scope.spawn(|| forward(err, |line| sink(line, true)));
-            wait(&mut child, self.timeout)
+            wait(&mut child, self.timeout, || run.has_booted())
         })?;
-        run.outcome(start, timed_out)
+        run.outcome(start, end)
     }
 
     /// Boots with a shell on this terminal.
@@ -222,6 +262,10 @@ impl Guest {
         if !std::io::stdin().is_terminal() {
             bail!("a shell needs a terminal; give a command: cargo xtask vm -- COMMAND");
         }
+        again(BOOTS, || self.shell_once())
+    }
+
+    fn shell_once(&self) -> Result<Outcome> {
         let run = Run::prepare(self)?;
         let mut qemu = self.qemu(&run)?;
         qemu.args(["-chardev", "stdio,id=console,signal=off"]);
@@ -231,8 +275,8 @@ impl Guest {
         let mut child = qemu
             .spawn()
             .context("cannot run qemu-system-x86_64 (cargo xtask setup)")?;
-        let timed_out = wait(&mut child, Duration::MAX)?;
-        run.outcome(start, timed_out)
+        let end = wait(&mut child, Duration::MAX, || run.has_booted())?;
+        run.outcome(start, end)
     }
 
     fn qemu(&self, run: &Run) -> Result<Command> {
@@ -392,7 +436,12 @@ impl Run {
         Ok(Run { id, dir, log })
     }
 
-    fn outcome(self, start: Instant, timed_out: bool) -> Result<Outcome> {
+    /// Whether init runs.
+    fn has_booted(&self) -> bool {
+        self.dir.join("booted").exists()
+    }
+
+    fn outcome(self, start: Instant, end: End) -> Result<Outcome> {
         let console = fs::read(&self.log).with_context(|| self.log.display().to_string())?;
         let status = fs::read_to_string(self.dir.join("status")).ok();
         let booted = fs::metadata(self.dir.join("booted"))
@@ -403,27 +452,53 @@ impl Run {
         Ok(Outcome {
             status: status.and_then(|text| text.trim().parse().ok()),
             defects: console::defects(&String::from_utf8_lossy(&console)),
-            boot: booted
-                .and_then(|time| time.duration_since(began).ok())
-                .unwrap_or_default(),
+            boot: booted.map(|time| time.duration_since(began).unwrap_or_default()),
             log: self.log,
-            timed_out,
+            end,
         })
     }
 }
 
-/// Waits for `child`, at most for `timeout`; whether it had to be ended.
-fn wait(child: &mut Child, timeout: Duration) -> Result<bool> {
+/// Boots, and as many times at most, if the kernel dies before its init.
+fn again(times: usize, mut boot: impl FnMut() -> Result<Outcome>) -> Result<Outcome> {
+    let mut outcome = boot()?;
+    for _ in 1..times {
+        let Some(why) = outcome.stillborn() else {
+            break;
+        };
+        let log = outcome.log.display();
+        say(
+            "vm",
+            format_args!(
+                "the kernel died before its init: {why}; booting again (console log {log})"
+            ),
+        );
+        outcome = boot()?;
+    }
+    Ok(outcome)
+}
+
+/// Waits for `child`, at most for `timeout`, and less if it has not booted; how it ended.
+fn wait(child: &mut Child, timeout: Duration, has_booted: impl Fn() -> bool) -> Result<End> {
     let start = Instant::now();
-    while start.elapsed() < timeout {
+    let mut booted = false;
+    let end = loop {
         if child.try_wait()?.is_some() {
-            return Ok(false);
+            return Ok(End::Itself);
+        }
+        booted = booted || has_booted();
+        let elapsed = start.elapsed();
+        if elapsed >= timeout {
+            break End::TimedOut;
+        }
+        if !booted && elapsed >= BOOTING {
+            break End::Hung;
         }
         thread::sleep(Duration::from_millis(20));
-    }
+    };
     child.kill()?;
     child.wait()?;
-    Ok(true)
+    Ok(end)
 }
 
 fn forward(stream: impl Read, mut sink: impl FnMut(&str)) {
