@@ -5,10 +5,9 @@
 
 use core::cell::Cell;
 
+use abi::native::CALL;
 use abi::traps::Trap;
 
-/// Units for a call, whatever it does.
-pub const CALL: u64 = 16;
 /// Bytes that are copied, compared or formatted for one unit.
 const BYTES: u64 = 16;
 

@@ -1,7 +1,7 @@
 //! Numbers one by one.
 
 use abi::imports::KFUNC;
-use wprobe_helpers::calls::CALL;
+use abi::native::CALL;
 use wprobe_helpers::imports::{Action, host_function};
 
 use super::*;

@@ -14,10 +14,11 @@ use std::ptr::NonNull;
 
 use abi::layout::guest_ptr;
 use abi::map_types::MapType;
+use abi::native::READING;
 use abi::traps::Trap;
 use host::{KERNEL, KnownHost, OTHER_TASK, TRACED, USER};
 use wprobe_helpers::calls::{
-    Callback, Nested, READING, Run, Take, Work, implementation, packet_load, probe_load,
+    Callback, Nested, Run, Take, Work, implementation, packet_load, probe_load,
     take_implementation,
 };
 use wprobe_helpers::guest::GuestMemory;

@@ -7,7 +7,7 @@ use cranelift_codegen::ir::types::{I8, I16, I32, I64};
 use cranelift_codegen::ir::{
     InstBuilder, InstructionData, MemFlagsData, Opcode, Type, Value, ValueDef,
 };
-use helpers::native::Vm;
+use abi::native::Vm;
 use wasmparser::{MemArg, Operator};
 
 use super::function::Function;

@@ -11,8 +11,7 @@ use cranelift_codegen::ir::{
     Signature, TrapCode, Type, UserExternalName, Value,
 };
 use cranelift_codegen::isa::CallConv;
-use helpers::imports::is_reading;
-use helpers::native::{IMPORTS, RETURN, TRAP, Vm};
+use abi::native::{IMPORTS, is_reading, RETURN, TRAP, Vm};
 
 use super::Error;
 use super::function::{Function, signature};

@@ -12,9 +12,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Variable};
-use helpers::calls::CALL;
-use helpers::imports::is_reading;
-use helpers::native::Vm;
+use abi::native::{CALL, Vm, is_reading};
 use wasmparser::{FuncType, FunctionBody, Operator, ValType};
 
 use super::Error;

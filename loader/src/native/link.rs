@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{ExternalName, UserFuncName};
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable, Flags};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use helpers::native::{DIGEST, FRAME, MAGIC, NONE, VERSION};
+use abi::native::{DIGEST, FRAME, MAGIC, NONE, VERSION};
 use sha2::{Digest, Sha256};
 use target_lexicon::triple;
 

@@ -22,6 +22,8 @@ pub enum EngineKind {
     Wasmtime,
     /// Native code as the kernel module runs it.
     Native,
+    /// The same, made by the compiler that is in the kernel module, too.
+    Jit,
 }
 
 /// How a run ended early.

@@ -4,7 +4,7 @@ use abi::layout::CALLBACK_DEPTH;
 use abi::traps::Trap;
 use helpers::calls::{self, Callback, Nested, Run, Take, Within, Work, only};
 use helpers::host::{Errno, Result0};
-use helpers::native::Vm;
+use abi::native::Vm;
 
 use super::{end, enter, enter_within, somewhere};
 use crate::engine::Function;
@@ -124,7 +124,7 @@ where
     }
 }
 
-/// Native code has paid for it (`helpers::calls::READING`).
+/// Native code has paid for it (`abi::native::READING`).
 ///
 /// # Safety
 ///
