@@ -9,6 +9,7 @@
 //! * [`atomics`]: the read-modify-write operations that plain wasm lacks.
 //! * [`imports`]: all of these by import name, for engines.
 //! * [`licence`]: what licence a module declares.
+//! * [`work`]: what all of it costs a run.
 //! * [`native`]: what native code is, and how it calls them.
 //!
 //! **Invariant:** every address and length that comes from a guest becomes bytes in one place only,
@@ -30,3 +31,4 @@ mod lock;
 pub mod maps;
 pub mod native;
 pub mod space;
+pub mod work;

@@ -38,7 +38,7 @@ enum Special {
     Atomic(AtomicOp, u32),
     /// The number of the CPU.
     Cpu,
-    /// A call that knows nothing of the budget: what it costs is [paid](super::function::survey) by what it is in.
+    /// A call that knows nothing of the budget: what it costs, the call itself, is paid by what it is in, as any call ([`cost::CALL`]).
     Reading,
 }
 
