@@ -94,7 +94,8 @@ impl<'m, T: Copy> List<'m, T> {
 
     fn has_room(&mut self, count: usize) -> bool {
         let wanted = self.items.len().saturating_add(count);
-        wanted <= self.items.capacity() || self.grow(wanted.max(self.items.capacity() / 2 * 3).max(8))
+        wanted <= self.items.capacity()
+            || self.grow(wanted.max(self.items.capacity() / 2 * 3).max(8))
     }
 
     /// Room for `capacity` items in all. Until they are moved, they are there twice.

@@ -1,10 +1,10 @@
 //! The body of a function: its operators, and which belong together.
 
+use cost::Costs;
 use wasmparser::{BlockType, BrTable, Operator};
 
 use crate::arena::List;
-use crate::cost::Meter;
-use crate::module::{Global, Kind, Module};
+use crate::module::{Global, Module};
 use crate::operator::{Op, Wide, simple, width};
 use crate::{Made, Refused};
 
@@ -17,7 +17,7 @@ pub(crate) struct Body<'m> {
     /// Depths that tables of branches go to.
     pub(crate) targets: List<'m, u32>,
     /// What the body pays, and a turn of each loop.
-    pub(crate) costs: List<'m, u64>,
+    pub(crate) costs: Costs,
     /// Of each local, whether it is wide; parameters first.
     pub(crate) locals: List<'m, Wide>,
     pub(crate) params: usize,
@@ -27,7 +27,8 @@ pub(crate) struct Body<'m> {
 struct Reader<'r, 'a, 'm> {
     module: &'r Module<'a, 'm>,
     body: Body<'m>,
-    meter: Meter<'m>,
+    /// Loops so far, those too that are never reached.
+    loops: u32,
     /// Numbers of what is open and reached, but the function itself.
     open: List<'m, u32>,
     /// How deep in what is never reached.
@@ -59,12 +60,12 @@ impl<'m> Body<'m> {
             body: Self {
                 ops: List::with_room(arena, code.operators as usize),
                 targets: List::new(arena),
-                costs: List::new(arena),
+                costs: cost::function(body.as_bytes()).ok_or(Refused::Compiler("costs"))?,
                 locals,
                 params: signature.params(),
                 result: signature.result,
             },
-            meter: Meter::new(arena),
+            loops: 0,
             open: List::new(arena),
             dead: None,
         };
@@ -72,10 +73,7 @@ impl<'m> Body<'m> {
             reader.operator(&operator?)?;
             arena.check()?;
         }
-        let mut body = reader.body;
-        body.costs = reader.meter.units();
-        arena.check()?;
-        Ok(body)
+        Ok(reader.body)
     }
 
     pub(crate) fn op(&self, number: usize) -> Option<Op> {
@@ -92,26 +90,8 @@ impl<'m> Body<'m> {
 
 impl Reader<'_, '_, '_> {
     fn operator(&mut self, operator: &Operator<'_>) -> Made<()> {
-        self.meter.operator();
-        let number = match operator {
-            Operator::Loop { .. } => self.meter.turn(),
-            Operator::Block { .. } | Operator::If { .. } => {
-                self.meter.block();
-                0
-            }
-            Operator::End => {
-                self.meter.end();
-                0
-            }
-            Operator::Call { function_index } => {
-                let import = self.module.import_of(*function_index);
-                if import.is_some_and(|import| import.kind == Kind::Reading) {
-                    self.meter.reading();
-                }
-                0
-            }
-            _ => 0,
-        };
+        let number = self.loops;
+        self.loops += u32::from(matches!(operator, Operator::Loop { .. }));
         if let Some(depth) = self.dead {
             self.dead = match operator {
                 Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {

@@ -7,7 +7,7 @@
 //!
 //! * Of the machine only [`x64`] knows: its encoder (`encode.rs`) and how operators become instructions (the rest). Another
 //!   machine has another such folder.
-//! * [`facts`]: what is known of locals here. [`cost`]: what is paid where. [`arena`]: memory, bounded.
+//! * [`facts`]: what is known of locals here. [`arena`]: memory, bounded.
 //! * EMITS.md lists every form of instruction that comes out.
 //!
 //! **Invariant:** an access is checked, unless its address is the stack's or the context's, which the runtime places, plus a
@@ -15,7 +15,8 @@
 //! calls the runtime. No jump or call is indirect, and functions return through the runtime's own return.
 //!
 //! **Invariant:** any input is compiled or refused: in linear time, in [`MEMORY_PER_BYTE`] bytes of memory for each of wasm
-//! (and [`MEMORY_BASE`]), without a panic. What this compiler asks for may fail; what the validator of wasmparser asks for not.
+//! (and [`MEMORY_BASE`]), without a panic. What this compiler asks for may fail; what the validator of wasmparser and the
+//! crate `cost` ask for not.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -32,7 +33,6 @@ extern crate std;
 
 mod arena;
 mod body;
-mod cost;
 mod facts;
 mod image;
 mod module;
@@ -98,7 +98,10 @@ impl fmt::Display for Refused<'_> {
                 write!(f, "no compiled code for a module with instruction {name}")
             }
             Self::Import(module, name) => {
-                write!(f, "no compiled code for a module with import {module}.{name}")
+                write!(
+                    f,
+                    "no compiled code for a module with import {module}.{name}"
+                )
             }
             Self::ImportType(module, name) => write!(f, "import {module}.{name}: wrong type"),
             Self::MemoryNeeded(needed, memory) => write!(

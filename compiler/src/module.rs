@@ -188,11 +188,7 @@ pub(crate) struct Module<'a, 'm> {
 
 impl<'a, 'm> Module<'a, 'm> {
     /// Reads and validates `wasm`.
-    pub(crate) fn read(
-        wasm: &'a [u8],
-        memory: u32,
-        arena: &'m Arena,
-    ) -> Result<Self, Refused<'a>> {
+    pub(crate) fn read(wasm: &'a [u8], memory: u32, arena: &'m Arena) -> Result<Self, Refused<'a>> {
         let mut module = Self {
             arena,
             wasm,

@@ -58,7 +58,13 @@ impl Condition {
 
     /// Whether it holds.
     pub(crate) fn holds(self, wide: Wide, a: u64, b: u64) -> bool {
-        let signed = |v: u64| if wide { v as i64 } else { i64::from(v as u32 as i32) };
+        let signed = |v: u64| {
+            if wide {
+                v as i64
+            } else {
+                i64::from(v as u32 as i32)
+            }
+        };
         let (a, b) = (cut(wide, a), cut(wide, b));
         match self {
             Self::Equal => a == b,
@@ -159,7 +165,11 @@ pub(crate) enum Unary {
 
 /// `value` in its width.
 pub(crate) fn cut(wide: Wide, value: u64) -> u64 {
-    if wide { value } else { value & u64::from(u32::MAX) }
+    if wide {
+        value
+    } else {
+        value & u64::from(u32::MAX)
+    }
 }
 
 /// The largest number of that width.
@@ -177,38 +187,68 @@ pub(crate) enum Op {
     Nop,
     Unreachable,
     /// Up to the `End` with that number.
-    Block { end: u32, result: Option<Wide> },
+    Block {
+        end: u32,
+        result: Option<Wide>,
+    },
     /// The loop with that number among the body's.
-    Loop { number: u32, end: u32, result: Option<Wide> },
+    Loop {
+        number: u32,
+        end: u32,
+        result: Option<Wide>,
+    },
     /// `otherwise` is the number of the `Else`, 0 if there is none.
-    If { end: u32, otherwise: u32, result: Option<Wide> },
+    If {
+        end: u32,
+        otherwise: u32,
+        result: Option<Wide>,
+    },
     Else,
     /// Of a loop, or of something else.
-    End { is_loop: bool },
+    End {
+        is_loop: bool,
+    },
     Branch(u32),
     BranchIf(u32),
     /// So many of the body's targets from the first on, and then the default.
-    BranchTable { first: u32, count: u32 },
+    BranchTable {
+        first: u32,
+        count: u32,
+    },
     Return,
     Drop,
     Select,
     Get(u16),
     Set(u16),
     Tee(u16),
-    Const { wide: Wide, value: u64 },
+    Const {
+        wide: Wide,
+        value: u64,
+    },
     StackBase,
     Call(u32),
     Wrap,
     /// From so many bytes.
-    Extend { wide: Wide, bytes: u8 },
+    Extend {
+        wide: Wide,
+        bytes: u8,
+    },
     /// From 32 bits to 64, with zeroes.
     Widen,
     IsZero(Wide),
     Compare(Wide, Condition),
     Binary(Wide, Binary),
     Unary(Wide, Unary),
-    Load { wide: Wide, bytes: u8, signed: bool, offset: u32 },
-    Store { bytes: u8, offset: u32 },
+    Load {
+        wide: Wide,
+        bytes: u8,
+        signed: bool,
+        offset: u32,
+    },
+    Store {
+        bytes: u8,
+        offset: u32,
+    },
     MemorySize,
     MemoryGrow,
 }

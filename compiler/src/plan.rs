@@ -142,7 +142,8 @@ impl<'m> Plan<'m> {
             accesses: 0,
             sets: Sets::new(arena, body.locals.len()),
         };
-        for _ in body.costs.iter() {
+        // One for what is in no loop, then one a loop.
+        for _ in 0..=body.costs.loops.len() {
             plan.sets.push_empty();
         }
         plan.note_accesses(module, body);
@@ -160,7 +161,7 @@ impl<'m> Plan<'m> {
 
     /// Locals that are set in loop `number`.
     pub(crate) fn set_in(&self, number: u32) -> impl Iterator<Item = usize> {
-        members(self.sets.row(number as usize))
+        members(self.sets.row(number as usize + 1))
     }
 
     pub(crate) fn is_live(&self, local: usize, at: usize) -> bool {
@@ -178,7 +179,7 @@ impl<'m> Plan<'m> {
             match *op {
                 Op::Block { .. } | Op::If { .. } => open.push(inner),
                 Op::Loop { number, .. } => {
-                    open.push(number);
+                    open.push(number + 1);
                     depth += 1;
                 }
                 Op::End { is_loop } => {

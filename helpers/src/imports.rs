@@ -106,7 +106,7 @@ fn probe_load<H: Host, T: Take<H>>(width: u32, take: T) -> T::Taken {
 }
 
 fn load<H: Host, const WIDTH: u32>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    Ok(calls::probe_load(run, WIDTH, args[0]))
+    calls::probe_load(run, WIDTH, args[0])
 }
 
 fn packet_load<H: Host, T: Take<H>>(width: u32, take: T) -> T::Taken {

@@ -9,6 +9,7 @@
 //! * [`atomics`]: the read-modify-write operations that plain wasm lacks.
 //! * [`imports`]: all of these by import name, for engines.
 //! * [`licence`]: what licence a module declares.
+//! * [`work`]: what all of it costs a run.
 //!
 //! **Invariant:** every address and length that comes from a guest becomes bytes in one place only,
 //! [`guest::GuestMemory::slice`]. **Invariant:** nothing here sleeps, and nothing allocates except the
@@ -28,3 +29,4 @@ pub mod licence;
 mod lock;
 pub mod maps;
 pub mod space;
+pub mod work;

@@ -28,7 +28,11 @@ fn most(binary: Binary, wide: Wide, a: &Value, b: &Value) -> u64 {
         Binary::Mul => a.most.checked_mul(b.most),
         Binary::Or | Binary::Xor => {
             // All bits up to the highest.
-            Some(u64::MAX.checked_shr((a.most | b.most).leading_zeros()).unwrap_or(0))
+            Some(
+                u64::MAX
+                    .checked_shr((a.most | b.most).leading_zeros())
+                    .unwrap_or(0),
+            )
         }
         _ => None,
     };
@@ -213,8 +217,7 @@ impl Emitter<'_, '_, '_> {
                 self.code.imm(SCRATCH, u64::from(2 * bits(wide) - 1));
                 self.code
                     .mov_if(Flag::of(Condition::Equal), wide, to, SCRATCH);
-                self.code
-                    .alu_imm(Alu::Xor, wide, to, bits(wide) as i32 - 1);
+                self.code.alu_imm(Alu::Xor, wide, to, bits(wide) as i32 - 1);
             }
             Unary::TrailingZeros => {
                 self.code.scan(false, wide, to, from);

@@ -30,7 +30,8 @@ impl Emitter<'_, '_, '_> {
         let is_dropped = self.body.op(self.at + 1) == Some(Op::Drop);
         let is_simple = is_dropped && alu(op).is_some();
         let exchanges = op == AtomicOp::Cmpxchg;
-        let takes_rax = exchanges || (!is_simple && matches!(alu(op), Some(alu) if alu != Alu::Add));
+        let takes_rax =
+            exchanges || (!is_simple && matches!(alu(op), Some(alu) if alu != Alu::Add));
         if takes_rax {
             // There are not registers enough for the pointer, too.
             let at = self.stack.len().checked_sub(if exchanges { 3 } else { 2 });
@@ -125,8 +126,7 @@ impl Emitter<'_, '_, '_> {
         }
         self.code.turn(Turn::RotateRight, true, SCRATCH, bits);
         self.code.alu_imm(Alu::Cmp, true, SCRATCH, cells);
-        self.code
-            .jump_if(Flag::of(Condition::AboveOrEqual), bad);
+        self.code.jump_if(Flag::of(Condition::AboveOrEqual), bad);
         match from {
             Ok(r) => self.code.mov(false, SCRATCH, r),
             Err(m) => self.code.load(false, SCRATCH, m),

@@ -40,7 +40,11 @@ impl Emitter<'_, '_, '_> {
     fn take_arguments(&mut self, params: usize, is_indifferent: bool) -> Made<[Option<Value>; 5]> {
         let mut args = [None; 5];
         let places = args.get_mut(..params);
-        for place in places.ok_or(Refused::Compiler("arguments"))?.iter_mut().rev() {
+        for place in places
+            .ok_or(Refused::Compiler("arguments"))?
+            .iter_mut()
+            .rev()
+        {
             let value = self.pop()?;
             self.context_escapes |= value.context && !is_indifferent;
             *place = Some(value);

@@ -149,7 +149,8 @@ impl Emitter<'_, '_, '_> {
         let label = frame.label;
         self.code.bind(label);
         self.loops += 1;
-        self.pay(number)
+        let cost = self.body.costs.loops.get(number as usize).copied();
+        self.pay(cost.ok_or(Refused::Compiler("costs"))?)
     }
 
     /// Nothing is known of a local any more; if it may point to the context, everything may be done with that.
@@ -180,7 +181,8 @@ impl Emitter<'_, '_, '_> {
     pub(super) fn open_if(&mut self, result: Option<Wide>, condition: Condition) -> Made<()> {
         self.open(result)?;
         let at = self.outer(0)?;
-        let has_else = matches!(self.body.op(self.at), Some(Op::If { otherwise, .. }) if otherwise != 0);
+        let has_else =
+            matches!(self.body.op(self.at), Some(Op::If { otherwise, .. }) if otherwise != 0);
         let to = if has_else {
             let label = self.code.label();
             self.frame(at)?.otherwise = Some(label);
@@ -199,7 +201,14 @@ impl Emitter<'_, '_, '_> {
         let now = self.facts.moment();
         let inner = self.frames.len() - 1 - at;
         let mut left = now;
-        for frame in self.frames.get(at + 1..).unwrap_or_default().iter().rev().take(NEAR) {
+        for frame in self
+            .frames
+            .get(at + 1..)
+            .unwrap_or_default()
+            .iter()
+            .rev()
+            .take(NEAR)
+        {
             if frame.is_if() {
                 left = left.min(frame.opened);
             } else if frame.is_used {
@@ -211,7 +220,11 @@ impl Emitter<'_, '_, '_> {
             frame.is_used = true;
             // Whoever is inside must not go back less far; where that is not looked up, all since the beginning is doubted.
             // So it is for an `if`, of which the other part begins there.
-            frame.left = if frame.is_if() || inner > NEAR { frame.opened } else { left };
+            frame.left = if frame.is_if() || inner > NEAR {
+                frame.opened
+            } else {
+                left
+            };
         }
         Ok(frame.label)
     }

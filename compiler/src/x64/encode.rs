@@ -246,7 +246,9 @@ impl<'m> Code<'m> {
             Err(_) => 0x80,
         };
         match m.index {
-            Some(index) => self.bytes.extend(&[mode | reg | 4, (index.0 & 7) << 3 | base]),
+            Some(index) => self
+                .bytes
+                .extend(&[mode | reg | 4, (index.0 & 7) << 3 | base]),
             None if base == 4 => self.bytes.extend(&[mode | reg | 4, 0x24]),
             None => self.bytes.push(mode | reg | base),
         }
@@ -288,14 +290,7 @@ impl<'m> Code<'m> {
     }
 
     /// A load of so many bytes, extended to all of the register, or `signed` to its width.
-    pub(super) fn load_extended(
-        &mut self,
-        wide: Wide,
-        bytes: u8,
-        signed: bool,
-        to: Reg,
-        m: Mem,
-    ) {
+    pub(super) fn load_extended(&mut self, wide: Wide, bytes: u8, signed: bool, to: Reg, m: Mem) {
         let form = match (bytes, signed) {
             (8, _) => Form::new(true, 0x8b),
             (4, true) if wide => Form::new(true, 0x63),
@@ -452,7 +447,11 @@ impl<'m> Code<'m> {
     // ---- atomics
 
     pub(super) fn lock_alu(&mut self, op: Alu, wide: Wide, m: Mem, from: Reg) {
-        self.rm(Form::new(wide, (op as u8) << 3 | 1).prefixed(LOCK), from.0, m);
+        self.rm(
+            Form::new(wide, (op as u8) << 3 | 1).prefixed(LOCK),
+            from.0,
+            m,
+        );
     }
 
     pub(super) fn lock_alu_imm(&mut self, op: Alu, wide: Wide, m: Mem, value: i32) {

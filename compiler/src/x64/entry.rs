@@ -5,6 +5,7 @@ use core::mem::offset_of;
 use abi::layout;
 use abi::native::{FRAME, IMPORTS, RETURN, TRAP, Vm};
 use abi::traps::Trap;
+use cost::UNPAID;
 
 use super::control::Frame;
 use super::encode::{
@@ -71,9 +72,13 @@ impl Emitter<'_, '_, '_> {
         self.facts.forget_changes();
         let label = self.code.label();
         let result = self.body.result;
-        self.frames.push(Frame::block(label, result, 0, usize::MAX, 0));
+        self.frames
+            .push(Frame::block(label, result, 0, usize::MAX, 0));
+        let entry = self.body.costs.entry;
+        if self.is_called || entry > UNPAID {
+            self.pay(entry)?;
+        }
         if self.is_called {
-            self.pay(0)?;
             let limit = self.vm_at(offset_of!(Vm, stack_limit));
             self.code.alu_mem(Alu::Cmp, true, RSP, limit);
             let to = self.trap(Trap::StackOverflow);
@@ -238,11 +243,10 @@ impl Emitter<'_, '_, '_> {
         }
     }
 
-    /// Pays for the body, or for a turn of a loop.
-    pub(super) fn pay(&mut self, number: u32) -> Made<()> {
-        let cost = self.body.costs.get(number as usize).copied();
-        let cost = cost.and_then(|cost| i32::try_from(cost).ok());
-        let cost = cost.ok_or(Refused::Compiler("costs"))?;
+    /// Pays for what is in no loop, or for a turn of one.
+    pub(super) fn pay(&mut self, cost: u64) -> Made<()> {
+        let cost = i32::try_from(cost);
+        let cost = cost.map_err(|_| Refused::Unsupported("such a dear function"))?;
         self.code.alu_imm(Alu::Sub, true, R12, cost);
         let to = self.trap(Trap::Budget);
         self.code.jump_if(Flag::of(Condition::Below), to);

@@ -26,6 +26,7 @@ mod shift;
 mod value;
 
 use abi::traps::Trap;
+use cost::UNPAID;
 
 use crate::arena::List;
 use crate::body::Body;
@@ -135,11 +136,7 @@ struct Emitter<'e, 'a, 'm> {
 }
 
 /// Compiles own function `index` and appends it to `text`.
-pub(crate) fn function<'m>(
-    module: &Module<'_, 'm>,
-    index: u32,
-    text: &mut Text<'m>,
-) -> Made<()> {
+pub(crate) fn function<'m>(module: &Module<'_, 'm>, index: u32, text: &mut Text<'m>) -> Made<()> {
     let body = Body::read(module, index)?;
     let plan = Plan::new(module, &body)?;
     let mut choice = Choice {
@@ -194,8 +191,12 @@ impl<'e, 'a, 'm> Emitter<'e, 'a, 'm> {
             copies: [None; 16],
             slots: 0,
             free_slots: List::new(arena),
-            vm: if choice.leaf { encode::RDI } else { encode::R15 },
-            pays: is_called || body.costs.len() > 1,
+            vm: if choice.leaf {
+                encode::RDI
+            } else {
+                encode::R15
+            },
+            pays: is_called || body.costs.entry > UNPAID || !body.costs.loops.is_empty(),
             traps: [None; Trap::ALL.len()],
             colds: List::new(arena),
             calls: List::new(arena),

@@ -148,13 +148,7 @@ impl Emitter<'_, '_, '_> {
     }
 
     /// What the machine's division would fault at, or gives otherwise; `rax` is divided.
-    fn divide_by_minus_one(
-        &mut self,
-        wide: Wide,
-        rest: bool,
-        divisor: Reg,
-        after: super::Label,
-    ) {
+    fn divide_by_minus_one(&mut self, wide: Wide, rest: bool, divisor: Reg, after: super::Label) {
         let other = self.code.label();
         self.code.alu_imm(Alu::Cmp, wide, divisor, -1);
         self.code.jump_if(Flag::of(Condition::NotEqual), other);

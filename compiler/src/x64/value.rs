@@ -554,7 +554,10 @@ impl Emitter<'_, '_, '_> {
             most: value.most,
             checked: 0,
         };
-        if value.wide && matches!(fact.known, Known::Placed(..)) && !self.anchors.contains(&Some(local)) {
+        if value.wide
+            && matches!(fact.known, Known::Placed(..))
+            && !self.anchors.contains(&Some(local))
+        {
             self.anchors.rotate_right(1);
             self.anchors[0] = Some(local);
         }

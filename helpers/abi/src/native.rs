@@ -48,9 +48,6 @@ pub const RETURN: u32 = 1;
 /// The function of the first import.
 pub const IMPORTS: u32 = 2;
 
-/// Units of the budget for a call of a helper, whatever it does.
-pub const CALL: u64 = 16;
-
 /// Helpers, by id, that only read a number of the host, and can neither fail nor take long: native code need not be ready for
 /// their end of the run, and pays for them where it pays for itself.
 pub const READING: [u32; 12] = [5, 7, 14, 15, 35, 42, 80, 118, 125, 158, 160, 208];

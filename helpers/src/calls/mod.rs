@@ -25,7 +25,6 @@ mod take;
 mod task;
 mod time;
 mod within;
-mod work;
 
 use abi::helpers::TAIL_CALL;
 use abi::traps::Trap;
@@ -33,13 +32,13 @@ use abi::traps::Trap;
 use crate::guest::GuestSlice;
 use crate::host::{Errno, Host};
 use crate::space::Space;
+pub use crate::work::Work;
 pub use control::{Callback, CallbackImplementation, tail_call};
 pub use kfunc::kfunc;
 pub use packet::packet_load;
 pub use probe::probe_load;
 pub use take::{Action, AsValue, Take, only};
 pub use within::{Nested, Within, tail_call_result, tail_call_within};
-pub use work::Work;
 
 /// One run of one program, as its helpers see it.
 #[derive(Debug)]

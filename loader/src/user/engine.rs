@@ -136,7 +136,6 @@ impl State {
         work: &Work,
         invoke: Invoke<'_>,
     ) -> Result<u64, Trapped> {
-        work.call().map_err(Trapped::somewhere)?;
         let run = Run {
             host: &self.host,
             space: &self.space,

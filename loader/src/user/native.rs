@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use abi::imports::{self as names, ENV};
 use abi::layout;
+use abi::native::{self, IMPORTS, Image, NONE, RETURN, STACK, TRAP, Vm};
 use abi::traps::Trap;
 use helpers::calls::Work;
 use helpers::imports::HostFunction;
 use sha2::{Digest, Sha256};
-use abi::native::{self, IMPORTS, Image, NONE, RETURN, STACK, TRAP, Vm};
 
 use super::engine::{Instance, State, Target, Trapped, import};
 use super::{Base, Error, UserHost};
@@ -252,11 +252,16 @@ unsafe fn host_call(machine: *mut Machine, number: u64, args: [u64; 5]) -> Resul
     let state = state.ok_or(Trapped::somewhere(Trap::Engine))?;
     let work = Work::new(fuel);
     let result = state.call(function, args, &work, &mut |target, args| {
-        // SAFETY: the caller's promise.
-        unsafe { invoke(machine, target, args) }
+        // SAFETY: the caller's promise. What runs pays from the same budget.
+        unsafe {
+            (*machine).vm.fuel = work.left();
+            let result = invoke(machine, target, args);
+            work.resume((*machine).vm.fuel);
+            result
+        }
     });
-    // SAFETY: as above. What it called back has taken its own part.
-    unsafe { (*machine).vm.fuel = (*machine).vm.fuel.saturating_sub(work.done()) };
+    // SAFETY: as above.
+    unsafe { (*machine).vm.fuel = work.left() };
     result
 }
 
