@@ -5,6 +5,7 @@ use abi::traps::Trap;
 use super::Emitter;
 use super::encode::{Alu, Flag, Label, RAX};
 use super::value::Value;
+use crate::arena::List;
 use crate::facts::{Fact, Moment};
 use crate::operator::{Condition, Op, Wide};
 use crate::registers::Reg;
@@ -327,15 +328,45 @@ impl Emitter<'_, '_, '_> {
             return self.branch(depth.ok_or(Refused::Compiler("targets"))?);
         }
         let r = self.reg(&mut value)?;
-        let default = targets.last().copied();
-        let default = default.ok_or(Refused::Compiler("targets"))?;
-        for (case, depth) in targets.iter().take(count as usize).enumerate() {
-            self.code.alu_imm(Alu::Cmp, false, r, case as i32);
-            self.branch_if(*depth, Condition::Equal)?;
-            self.module.arena.check()?;
+        // From which index on, where to.
+        let mut ranges: List<'_, (u32, u32)> = List::new(self.module.arena);
+        for (case, depth) in (0..).zip(targets) {
+            if ranges.last().is_none_or(|(_, last)| last != depth) {
+                ranges.push((case, *depth));
+            }
         }
+        self.branch_by_halves(r, &ranges)?;
         self.release(&value);
-        self.branch(default)
+        self.dead = Some(0);
+        Ok(())
+    }
+
+    /// Finds the range of `r` by halves: no jump is indirect, and no table so long that its end is dear.
+    fn branch_by_halves(&mut self, r: Reg, ranges: &[(u32, u32)]) -> Made<()> {
+        self.module.arena.check()?;
+        let (lower, upper) = ranges.split_at(ranges.len() / 2);
+        let (Some((_, lowest)), Some((bound, depth))) = (lower.first(), upper.first()) else {
+            let (_, depth) = ranges.first().ok_or(Refused::Compiler("targets"))?;
+            let at = self.outer(*depth)?;
+            return self.jump_to(at);
+        };
+        self.code.alu_imm(Alu::Cmp, false, r, *bound as i32);
+        for (half, depth, other, condition) in [
+            (lower, *lowest, upper, Condition::Below),
+            (upper, *depth, lower, Condition::AboveOrEqual),
+        ] {
+            let at = self.outer(depth)?;
+            if half.len() == 1 && !self.frame(at)?.takes_result() {
+                let to = self.thread(at)?;
+                self.code.jump_if(Flag::of(condition), to);
+                return self.branch_by_halves(r, other);
+            }
+        }
+        let above = self.code.label();
+        self.code.jump_if(Flag::of(Condition::AboveOrEqual), above);
+        self.branch_by_halves(r, lower)?;
+        self.code.bind(above);
+        self.branch_by_halves(r, upper)
     }
 
     // ---- ends
