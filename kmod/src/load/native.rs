@@ -1,5 +1,6 @@
 //! Loading native code in place of wasm.
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use abi::uapi::Resource;
@@ -12,6 +13,17 @@ use crate::limits::{Account, Charge};
 use crate::program::{Entry, Program};
 use crate::sandbox::{NamedPrograms, Sandbox, Shared};
 use crate::services;
+
+/// Compiles `wasm` and puts it into `sandbox`.
+pub(super) fn compile(sandbox: &Sandbox, wasm: &[u8]) -> Result<Built, LoadError> {
+    // Nothing but the compiler vouches for what it makes, so only who may load code may have it made.
+    if !services::may_load_code() {
+        return Err(LoadError::Native(NativeError::Privilege));
+    }
+    let image = compiler::compile(wasm, sandbox.size, services::sha256);
+    let image = image.map_err(|refused| LoadError::Compiler(refused.to_string()))?;
+    build(sandbox, wasm, &image)
+}
 
 /// Puts the native code in `bytes`, which was compiled of `wasm`, into `sandbox`.
 pub(super) fn build(sandbox: &Sandbox, wasm: &[u8], bytes: &[u8]) -> Result<Built, LoadError> {
