@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use abi::uapi::Resource;
 
 use super::{Built, LoadError, MAX_IMPORTS, is_attachable, licensed, lock, program};
+use crate::control;
 use crate::engine::native::code::{self, Code, NativeError};
 use crate::engine::slot::Callbacks;
 use crate::engine::{Function, native};
@@ -20,8 +21,13 @@ pub(super) fn compile(sandbox: &Sandbox, wasm: &[u8]) -> Result<Built, LoadError
     if !services::may_load_code() {
         return Err(LoadError::Native(NativeError::Privilege));
     }
-    let image = compiler::compile(wasm, sandbox.size, services::sha256);
-    let image = image.map_err(|refused| LoadError::Compiler(refused.to_string()))?;
+    let compiled = control::attempt(|| {
+        let image = compiler::compile(wasm, sandbox.size, services::sha256);
+        image.map_err(|refused| refused.to_string())
+    });
+    let failed = || "the compiler failed: see the kernel's log".to_string();
+    let image = compiled.ok_or_else(failed).flatten();
+    let image = image.map_err(LoadError::Compiler)?;
     build(sandbox, wasm, &image)
 }
 
