@@ -14,7 +14,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wprobe-helpers", &["wprobe-abi"]),
     (
         "wprobe-kmod",
-        &["wprobe-abi", "wprobe-cost", "wprobe-helpers"],
+        &[
+            "wprobe-abi",
+            "wprobe-compiler",
+            "wprobe-cost",
+            "wprobe-helpers",
+        ],
     ),
     (
         "wprobe-loader",

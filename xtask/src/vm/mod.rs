@@ -367,6 +367,8 @@ pub(crate) enum Engine {
     Wasmi,
     /// Native code.
     Aot,
+    /// Native code that the kernel module compiles.
+    Jit,
 }
 
 impl Engine {
@@ -374,6 +376,7 @@ impl Engine {
         match self {
             Engine::Wasmi => "wasmi",
             Engine::Aot => "aot",
+            Engine::Jit => "jit",
         }
     }
 }
