@@ -1,5 +1,6 @@
 //! A sandbox with a map of every type, each as dear as maps come.
 
+use std::cell::RefCell;
 use std::ptr::NonNull;
 
 use abi::layout::guest_ptr;
@@ -17,22 +18,47 @@ pub(crate) const KEY: u32 = SIZE - 0x2_0000;
 pub(crate) const VALUE: u32 = SIZE - 0x1_0000 + 1;
 pub(crate) const TEXT: u32 = SIZE - 0x8000;
 
-/// See above.
-pub(crate) struct Place {
-    pub(crate) space: Space,
+/// Memory that is given back when nobody uses it any more.
+struct Owned(NonNull<[u64]>);
+
+impl Owned {
+    fn new(size: u32) -> Self {
+        let words = vec![0u64; size as usize / 8].into_boxed_slice();
+        Self(NonNull::new(Box::into_raw(words)).unwrap())
+    }
+
+    /// # Safety
+    ///
+    /// What is made of it goes first.
+    unsafe fn memory(&self) -> GuestMemory {
+        let size = self.0.len() as u32 * 8;
+        // SAFETY: fresh, aligned to 8, and only used through this; it lives longer, by the caller's promise.
+        unsafe { GuestMemory::new(self.0.cast(), size) }
+    }
 }
 
-fn leaked(size: u32) -> GuestMemory {
-    let words = vec![0u64; size as usize / 8].into_boxed_slice();
-    let base = NonNull::new(Box::into_raw(words).cast::<u8>()).unwrap();
-    // SAFETY: freshly leaked, so valid for ever, aligned to 8, and nobody else knows it.
-    unsafe { GuestMemory::new(base, size) }
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // SAFETY: it came from a box.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+/// See above. Fields go in their order.
+pub(crate) struct Place {
+    pub(crate) space: Space,
+    rings: RefCell<Vec<Box<PerfRing>>>,
+    memory: RefCell<Vec<Owned>>,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
+        let memory = Owned::new(SIZE);
         Self {
-            space: Space::new(leaked(SIZE), CPUS),
+            // SAFETY: the space goes first.
+            space: Space::new(unsafe { memory.memory() }, CPUS),
+            rings: RefCell::default(),
+            memory: RefCell::new(vec![memory]),
         }
     }
 
@@ -93,11 +119,15 @@ impl Place {
 
     /// A ring of a perf event array, for CPU 0.
     pub(crate) fn ring(&self, map: CreatedMap) {
-        let ring = Box::leak(Box::new(
-            PerfRing::new(leaked(4096 + (64 << 10)), 0, 1).unwrap(),
-        ));
+        let memory = Owned::new(4096 + (64 << 10));
+        // SAFETY: the ring goes first.
+        let ring = PerfRing::new(unsafe { memory.memory() }, 0, 1).unwrap();
+        let mut kept = self.rings.borrow_mut();
+        kept.push(Box::new(ring));
+        self.memory.borrow_mut().push(memory);
+        let ring = NonNull::from(&*kept[kept.len() - 1]);
         let rings = self.of(map).as_perf_event_array().unwrap();
-        // SAFETY: the ring is leaked.
-        unsafe { rings.set(0, Some(NonNull::from(ring))) }.unwrap();
+        // SAFETY: the ring stays in its box until the space has gone.
+        unsafe { rings.set(0, Some(ring)) }.unwrap();
     }
 }
