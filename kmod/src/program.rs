@@ -3,8 +3,11 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 
+use abi::traps::Trap;
 use abi::uapi::SYSCALL_ARGS;
-use wasmi::{Error, Func, Memory, Store, Val, ValType};
+use helpers::host::Errno;
+use helpers::work::Work;
+use wasmi::{Error, Func, Memory, Store, TrapCode, Val, ValType};
 
 use crate::attach::Hit;
 use crate::cpu::Running;
@@ -61,7 +64,7 @@ impl Run<'_> {
         call: &SyscallCall<'_>,
         args: [u64; SYSCALL_ARGS],
     ) {
-        let Some(mut store) = slot.lock() else {
+        let Some((mut store, fuel)) = slot.wait(self.budget.fuel) else {
             return self.counters.miss();
         };
         self.running.using(slot, Some(self.stats));
@@ -69,7 +72,7 @@ impl Run<'_> {
         let state = store.data_mut();
         state.hit = self.hit;
         self.counters.run();
-        if let Err(stop) = call.run(&mut store, self.budget.fuel, args) {
+        if let Err(stop) = call.run(&mut store, fuel, args) {
             let (trap, site) = trap::reason(store.data_mut(), &Stop::from(stop));
             self.stats
                 .trap(self.counters, trap, site, self.budget.trap_limit);
@@ -92,8 +95,9 @@ pub(crate) struct Buffer {
 const BUFFER_SIZE: u32 = 256;
 
 impl Buffer {
-    /// Copies the string at the user's `address` in, cut to fit; what cannot be read is empty.
-    fn fill(&self, store: &mut Store<RunState>, address: u64) {
+    /// Copies the string at the user's `address` in, cut to fit; what cannot be read is empty. The run pays for all that may be
+    /// copied.
+    fn fill(&self, store: &mut Store<RunState>, address: u64, work: &Work) -> Result<(), Trap> {
         let memory = self.memory.data_mut(store);
         let size = self.size_at.map_or(BUFFER_SIZE, |at| {
             let bytes = memory.get(at as usize..).and_then(<[u8]>::first_chunk);
@@ -102,20 +106,18 @@ impl Buffer {
         let start = (self.address as usize).min(memory.len());
         let end = start.saturating_add(size as usize).min(memory.len());
         let buffer = &mut memory[start..end];
-        // SAFETY: the buffer is valid for writes of its length.
-        let copied = unsafe {
-            services::read_str(
-                services::From::User,
-                buffer.as_mut_ptr(),
-                address,
-                buffer.len(),
-            )
-        };
+        work.bytes(buffer.len() as u64)?;
+        let copied = work.may_fault(|| {
+            let (to, size) = (buffer.as_mut_ptr(), buffer.len());
+            // SAFETY: the buffer is valid for writes of its length.
+            unsafe { services::read_str(services::From::User, to, address, size) }.map_err(Errno)
+        })?;
         if copied.is_err()
             && let Some(first) = buffer.first_mut()
         {
             *first = 0;
         }
+        Ok(())
     }
 }
 
@@ -135,13 +137,15 @@ impl SyscallCall<'_> {
         fuel: u64,
         mut args: [u64; SYSCALL_ARGS],
     ) -> Result<(), Error> {
-        store.set_fuel(fuel)?;
+        let work = Work::new(fuel);
         if let Some((index, buffer)) = &self.string
             && let Some(arg) = args.get_mut(*index)
         {
-            buffer.fill(store, *arg);
+            let filled = buffer.fill(store, *arg, &work);
+            filled.map_err(|_| TrapCode::OutOfFuel)?;
             *arg = buffer.address.into();
         }
+        store.set_fuel(work.left())?;
         let mut values = [const { Val::I32(0) }; SYSCALL_ARGS];
         for ((value, ty), arg) in values.iter_mut().zip(self.params).zip(args) {
             *value = match ty {

@@ -11,6 +11,7 @@ use crate::hostile::MAKERS;
 use crate::hostile::rig::{Fate, RUNS, Rig};
 use crate::settings::number;
 use crate::wasm::Wasm;
+use crate::workload::memory::UserText;
 use crate::workload::syscalls;
 use crate::{corpus, guest};
 
@@ -18,6 +19,7 @@ use crate::{corpus, guest};
 pub const CASES: &[Case] = &[
     ("hostile::hand_made_modules_meet_their_fate", hand_made),
     ("hostile::made_up_modules_do_no_harm", made_up),
+    ("hostile::the_budget_bounds_a_runs_time", dear),
 ];
 
 /// Made-up modules of each kind, where nothing else is asked for.
@@ -32,6 +34,36 @@ fn hand_made() -> Result<()> {
         match as_told(module.fate, &fate) {
             Ok(()) => println!("{}: {fate:?}", module.name),
             Err(error) => wrong.push(format!("{}: {error:#}, but {fate:?}", module.name)),
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    works()
+}
+
+/// What a budget's time may be in parts of what it is in a plain loop.
+const MOST: f64 = 4.0;
+
+/// Every module `dear_*` takes all of its budget, and no more time for it than four times a plain loop.
+fn dear() -> Result<()> {
+    let device = guest::device()?;
+    // Where one of them reads strings.
+    let _text = UserText::at(0x1000_0000)?;
+    let took = |module: &corpus::Hostile| -> Result<f64> {
+        let mut rig = Rig::large(&device)?;
+        let fate = rig.fire(module.bytes)?;
+        as_told(module.fate, &fate).with_context(|| format!("{}: {fate:?}", module.name))?;
+        Ok(rig.took.as_secs_f64())
+    };
+    let modules = || corpus::hostile().filter(|module| module.name.starts_with("dear_"));
+    let base = modules().find(|module| module.name == "dear_base");
+    let base = took(&base.context("dear_base")?)?;
+    println!("a plain loop: {:.1} ms", base * 1e3);
+    let mut wrong = Vec::new();
+    for module in modules() {
+        let ratio = took(&module)? / base;
+        println!("{}: {ratio:.2}", module.name);
+        if ratio > MOST {
+            wrong.push(format!("{}: {ratio:.1} times a plain loop", module.name));
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));

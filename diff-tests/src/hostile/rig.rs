@@ -1,6 +1,7 @@
 //! A sandbox with one map of every type, in which a module is loaded, attached and fired.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use abi::imports::{ENV, MAP, MAP_APART, MAP_ENTRIES, MAP_VALUE, MEMORY, VALUE_MODULES};
 use abi::map_types::MapType;
@@ -53,6 +54,15 @@ pub const MAPS: &[(MapType, u32, u32, u32, u32)] = &[
     (MapType::TaskStorage, 4, 16, 0, 1),
 ];
 
+/// Prefixes in the trie of [`LARGE`].
+const PREFIXES: u32 = 2048;
+/// As [`MAPS`], those that take the longest.
+pub const LARGE: &[(MapType, u32, u32, u32, u32)] = &[
+    (MapType::LpmTrie, 4 + 256, 8, PREFIXES, 1),
+    (MapType::StackTrace, 4, 8, 64, 0),
+    (MapType::LruHash, 8, 16, 1024, 0),
+];
+
 /// What is in a map of maps.
 const ARRAY: Inner = Inner {
     map_type: MapType::Array,
@@ -87,11 +97,28 @@ pub struct Rig<'a> {
     /// For modules with a memory of their own.
     bare: Sandbox,
     loads: u32,
+    /// What the shortest of the last module's runs took, of all its programs.
+    pub took: Duration,
 }
 
 impl<'a> Rig<'a> {
     /// A sandbox with maps.
     pub fn new(device: &'a Device) -> Result<Self> {
+        Self::of(device, MAPS)
+    }
+
+    /// One with [`LARGE`] maps, the trie full of prefixes each of which is the next one's.
+    pub fn large(device: &'a Device) -> Result<Self> {
+        let rig = Self::of(device, LARGE)?;
+        for bits in 1..=PREFIXES {
+            let mut key = bits.to_ne_bytes().to_vec();
+            key.resize(4 + 256, 0);
+            rig.maps[0].update(&key, &[0; 8], 0)?;
+        }
+        Ok(rig)
+    }
+
+    fn of(device: &'a Device, maps: &[(MapType, u32, u32, u32, u32)]) -> Result<Self> {
         let sandbox = device.create_sandbox("hostile", SIZE)?;
         let create = |&(map_type, key_size, value_size, max_entries, flags): &_| {
             sandbox.create_map(&MapSpec {
@@ -105,13 +132,14 @@ impl<'a> Rig<'a> {
                     .then_some(ARRAY),
             })
         };
-        let maps = MAPS.iter().map(create).collect::<device::Result<_>>()?;
+        let maps = maps.iter().map(create).collect::<device::Result<_>>()?;
         Ok(Rig {
             device,
             sandbox,
             maps,
             bare: device.create_sandbox("hostile", 0)?,
             loads: 0,
+            took: Duration::ZERO,
         })
     }
 
@@ -158,7 +186,12 @@ impl<'a> Rig<'a> {
             Ok(links) => links,
             Err(error) => return Ok(Fate::Refused(format!("{error:#}"))),
         };
-        syscalls::getpgrp(RUNS);
+        let run = |_| {
+            let began = Instant::now();
+            syscalls::getpgrp(1);
+            began.elapsed()
+        };
+        self.took = (0..RUNS).map(run).min().unwrap_or_default();
         drop(links);
         if module.info()?.reports != 0 {
             // Whatever it reports, the device answers.

@@ -21,3 +21,31 @@ pub fn far(time: Duration) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// A page of this process at a known address, full of text that does not end in it.
+#[derive(Debug)]
+pub struct UserText(*mut libc::c_void);
+
+impl UserText {
+    /// A page at `address`, where nothing is.
+    pub fn at(address: usize) -> io::Result<Self> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let wanted = address as *mut libc::c_void;
+        // SAFETY: a new mapping; it replaces nothing.
+        let page = unsafe { libc::mmap(wanted, PAGE, protection, flags, -1, 0) };
+        if page == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the page is ours, and writable.
+        unsafe { page.cast::<u8>().write_bytes(b'x', PAGE) };
+        Ok(Self(page))
+    }
+}
+
+impl Drop for UserText {
+    fn drop(&mut self) {
+        // SAFETY: the page is ours, and nobody keeps a reference into it.
+        unsafe { libc::munmap(self.0, PAGE) };
+    }
+}

@@ -25,7 +25,7 @@ pub(crate) fn engine(start: Start) -> Engine {
     let mut config = Config::default();
     config
         .consume_fuel(true)
-        .operator_cost(cost::operator_costs!(OperatorCost::default()))
+        .operator_cost(cost::operator_costs!(OperatorCost))
         .fuel_cost(CustomFuelCosts {
             bytes_copied_per_fuel: cost::BYTES as u32,
             // Of modules that are compiled as they run, which none is.

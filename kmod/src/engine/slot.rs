@@ -5,7 +5,7 @@
 //! A slot's store is only touched through a [`SlotGuard`], of which there is one at a time, or its state by native code that C
 //! has begun, for which it holds the slot (`shim/hit.h`). A probe
 //! never waits for a slot of its own CPU: it tries, and misses. It does wait for the one slot of an
-//! exclusive module; there the holder is another CPU in a run of bounded length, for a nested run on
+//! exclusive module, and pays for that from its budget; there the holder is another CPU, for a nested run on
 //! this CPU was refused before (see [`crate::cpu::Running`]).
 
 use alloc::vec::Vec;
@@ -18,6 +18,7 @@ use abi::native::Vm;
 use abi::traps::Trap;
 use helpers::calls::Nested;
 use helpers::space::Space;
+use helpers::work::{Work, price};
 use wasmi::{Engine, Error, ResourceLimiter, Store, TypedFunc};
 use wasmi_core::LimiterError;
 
@@ -276,6 +277,19 @@ impl Slot {
     /// C has it, and has it no longer.
     pub(crate) unsafe fn go_on(&self) -> SlotGuard<'_> {
         SlotGuard { slot: self }
+    }
+
+    /// As [`Self::lock`], for no longer than `fuel` lasts; what is left of that.
+    pub(crate) fn wait(&self, fuel: u64) -> Option<(SlotGuard<'_>, u64)> {
+        let work = Work::new(fuel);
+        while self.state.load(Ordering::Relaxed) != POISONED {
+            if let Some(guard) = self.try_lock() {
+                return Some((guard, work.left()));
+            }
+            work.units(price::TRY).ok()?;
+            core::hint::spin_loop();
+        }
+        None
     }
 
     /// Waits for the store; `None` if it is never free again.

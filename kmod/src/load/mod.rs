@@ -18,6 +18,7 @@ use abi::layout;
 use abi::native::Vm;
 use abi::traps::Trap;
 use abi::uapi::{self, Kind, Resource, SYSCALL_ARGS};
+use cost::MAX_LOCALS;
 use helpers::host::Errno;
 use wasmi::errors::ErrorKind;
 use wasmi::{
@@ -50,6 +51,8 @@ pub(crate) enum LoadError {
     TooLarge { size: u64, limit: u64 },
     /// Too many imports.
     Imports(usize),
+    /// A function with too many locals, which the engine would clear at each call.
+    Locals,
     /// More than a limit leaves.
     Limit(Exceeded),
     /// Too large a budget.
@@ -83,6 +86,7 @@ impl fmt::Display for LoadError {
             Self::Imports(count) => {
                 write!(f, "module has {count} imports, limit is {MAX_IMPORTS}")
             }
+            Self::Locals => write!(f, "a function of more than {MAX_LOCALS} locals"),
             Self::Limit(exceeded) => exceeded.fmt(f),
             Self::Fuel { asked, limit } => {
                 write!(f, "limit max_fuel: {asked} asked for, {limit} is the most")
@@ -109,9 +113,11 @@ impl fmt::Display for LoadError {
 impl Refusal for LoadError {
     fn errno(&self) -> Errno {
         match self {
-            Self::TooLarge { .. } | Self::Imports(_) | Self::Fuel { .. } | Self::TooMany => {
-                Errno::E2BIG
-            }
+            Self::TooLarge { .. }
+            | Self::Imports(_)
+            | Self::Locals
+            | Self::Fuel { .. }
+            | Self::TooMany => Errno::E2BIG,
             Self::Import(ImportError::Memory { .. }) => Errno::E2BIG,
             Self::Import(_) => Errno::ENOENT,
             Self::Limit(exceeded) => exceeded.errno(),
@@ -237,6 +243,10 @@ fn lock(cpu: &CpuSlot) -> Result<SlotGuard<'_>, LoadError> {
 
 fn compile(store: &Store<RunState>, wasm: &[u8]) -> Result<Code, LoadError> {
     let code = Code::new(store.engine(), wasm).map_err(LoadError::Invalid)?;
+    // It has been validated, so that its sections can be followed.
+    if cost::most_locals(wasm).is_none_or(|most| most > MAX_LOCALS) {
+        return Err(LoadError::Locals);
+    }
     match code.imports().count() {
         ..=MAX_IMPORTS => Ok(code),
         count => Err(LoadError::Imports(count)),

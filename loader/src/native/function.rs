@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use abi::layout;
 use abi::native::Vm;
 use abi::traps::Trap;
-use cost::UNPAID;
+use cost::{MAX_LOCALS, UNPAID};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{
@@ -138,6 +138,10 @@ impl<'m, 'f> Function<'m, 'f> {
         for local in body.get_locals_reader()? {
             let (count, ty) = local?;
             types.extend(std::iter::repeat_n(ir_type(ty)?, count as usize));
+        }
+        if (types.len() - ty.params().len()) as u64 > MAX_LOCALS {
+            let why = format!("a function of more than {MAX_LOCALS} locals");
+            return Err(Error::TooLarge(why));
         }
         let costs = cost::function(body.as_bytes());
         let costs = costs.ok_or_else(|| Error::Unsupported("such a function".into()))?;

@@ -231,6 +231,9 @@ pub(super) trait Instance {
     /// Gives the next run its budget.
     fn refuel(&mut self) -> Result<(), Trapped>;
 
+    /// What the last run, which came to its end, has left of its budget.
+    fn left(&self) -> u64;
+
     /// Runs an export of type `(i64) -> i64`, on what is left of the budget.
     fn call(&mut self, export: &str, argument: u64) -> Result<u64, Trapped>;
 }

@@ -248,6 +248,11 @@ impl UserSandbox {
         result
     }
 
+    /// What the last run, which came to its end, has left of its budget.
+    pub fn left(&self) -> u64 {
+        self.instance.left()
+    }
+
     /// The first `len` bytes of the context, as the last run left them.
     pub fn context(&self, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];

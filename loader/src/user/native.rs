@@ -384,6 +384,11 @@ impl Instance for Native {
         Ok(())
     }
 
+    fn left(&self) -> u64 {
+        // SAFETY: nothing runs.
+        unsafe { self.machine.as_ref() }.vm.fuel
+    }
+
     fn call(&mut self, export: &str, argument: u64) -> Result<u64, Trapped> {
         // SAFETY: nothing runs; the export's entry; the text is mapped.
         unsafe {

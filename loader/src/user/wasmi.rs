@@ -34,7 +34,7 @@ pub(super) fn start(pages: u32, fuel: u64) -> Result<(Box<dyn Instance>, Base), 
     // Eager: lazy compilation would be paid for by the first run's fuel.
     config
         .consume_fuel(true)
-        .operator_cost(cost::operator_costs!(OperatorCost::default()))
+        .operator_cost(cost::operator_costs!(OperatorCost))
         .fuel_cost(CustomFuelCosts {
             bytes_copied_per_fuel: cost::BYTES as u32,
             fuel_per_bytes_translated: 0,
@@ -192,6 +192,10 @@ impl Instance for Wasmi {
     fn refuel(&mut self) -> Result<(), Trapped> {
         let refueled = self.store.set_fuel(self.fuel);
         refueled.map_err(|_| Trapped::somewhere(Trap::Engine))
+    }
+
+    fn left(&self) -> u64 {
+        self.store.get_fuel().unwrap_or(0)
     }
 
     fn call(&mut self, export: &str, argument: u64) -> Result<u64, Trapped> {

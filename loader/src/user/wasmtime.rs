@@ -193,6 +193,10 @@ impl Instance for Wasmtime {
         refueled.map_err(|_| Trapped::somewhere(Trap::Engine))
     }
 
+    fn left(&self) -> u64 {
+        self.store.get_fuel().unwrap_or(0)
+    }
+
     fn call(&mut self, export: &str, argument: u64) -> Result<u64, Trapped> {
         let no_such = Trapped::somewhere(Trap::BadCall);
         let instance = self.instance.ok_or(no_such)?;

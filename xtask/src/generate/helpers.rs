@@ -43,7 +43,7 @@ const NOTES: &[(&str, &str)] = &[
     ),
     (
         "spin_lock",
-        "gives up with a trap after 65,536 tries; no `BPF_F_LOCK`",
+        "gives up with a trap when the budget is used up, of which each try takes some; no `BPF_F_LOCK`",
     ),
     (
         "task_storage_get",

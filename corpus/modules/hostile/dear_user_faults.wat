@@ -1,0 +1,6 @@
+;; traps: budget
+;; Reads of a user's page that is not there.
+(module (@custom "bpf2wasm.license" "GPL") (import "env" "memory" (memory 1))
+  (import "bpf" "probe_read_user" (func $s (param i64 i64 i64) (result i64)))
+  (func (export "kprobe:__x64_sys_getpgrp:pre") (param i64) (result i64)
+    (loop $f (drop (call $s (i64.const 0x5742d0000000f000) (i64.const 8) (i64.const 64))) (br $f)) (unreachable)))
