@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wprobe-abi", &[]),
     ("bpf2wasm", &["wprobe-abi"]),
     ("wprobe-helpers", &["wprobe-abi"]),
+    ("wprobe-checker", &["wprobe-abi"]),
     ("wprobe-kmod", &["wprobe-abi", "wprobe-helpers"]),
     (
         "wprobe-loader",
