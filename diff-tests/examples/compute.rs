@@ -99,6 +99,7 @@ impl Runner for Wasm {
             EngineKind::Wasmi => "wasmi",
             EngineKind::Wasmtime => "wasmtime",
             EngineKind::Native => "aot",
+            EngineKind::Jit => "jit",
         }
     }
     fn run(&mut self, times: u32) -> Result<(u32, f64)> {
@@ -204,7 +205,12 @@ fn runners(program: &str, input: &Input, packet: &[u8]) -> Result<Vec<Box<dyn Ru
         program: program.to_owned(),
         packet: packet.to_vec(),
     })];
-    for kind in [EngineKind::Native, EngineKind::Wasmtime, EngineKind::Wasmi] {
+    for kind in [
+        EngineKind::Jit,
+        EngineKind::Native,
+        EngineKind::Wasmtime,
+        EngineKind::Wasmi,
+    ] {
         runners.push(Box::new(Wasm::load(input, program, kind, packet)?));
     }
     if WITHOUT_MAPS.contains(&program) {

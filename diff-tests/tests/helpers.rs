@@ -24,6 +24,14 @@ fn native(object: &str, program: &str, section: &str) -> Result<Vec<u8>> {
     native.section(section)
 }
 
+/// All that run modules here.
+const ENGINES: [EngineKind; 4] = [
+    EngineKind::Wasmi,
+    EngineKind::Wasmtime,
+    EngineKind::Native,
+    EngineKind::Jit,
+];
+
 /// A section after a run on `engine`.
 fn translated(object: &str, program: &str, section: &str, engine: EngineKind) -> Result<Vec<u8>> {
     let input = Input::from_bytes(corpus::object(object)?, object, Path::new(object), None)?;
@@ -108,7 +116,7 @@ fn callbacks_are_called_as_by_the_kernel() {
         let expected =
             diff_tests::compare::counters(&native("callbacks", program, ".bss").unwrap());
         assert!(expected.iter().filter(|result| **result != 0).count() > 7);
-        for engine in [EngineKind::Wasmi, EngineKind::Wasmtime, EngineKind::Native] {
+        for engine in ENGINES {
             let found = translated("callbacks", program, ".bss", engine).unwrap();
             let found = diff_tests::compare::counters(&found);
             assert_eq!(found, expected, "{program}, {engine:?}");
@@ -122,7 +130,7 @@ fn strings_are_formatted_parsed_and_compared_as_by_the_kernel() {
         let native = native("calls_text", program, RESULTS).unwrap();
         let expected = results(&native);
         assert!(expected.iter().filter(|result| result.ret != 0).count() > 2);
-        for engine in [EngineKind::Wasmi, EngineKind::Wasmtime, EngineKind::Native] {
+        for engine in ENGINES {
             let found = translated("calls_text", program, RESULTS, engine).unwrap();
             for (found, expected) in results(&found).iter().zip(&expected) {
                 assert_eq!(found, expected, "{program}, {engine:?}");
@@ -137,7 +145,7 @@ fn equal_native(object: &str, programs: &[&str]) {
         for section in [RESULTS, ".bss"] {
             let expected = native(object, program, section).unwrap();
             assert!(section == ".bss" || expected.iter().any(|byte| *byte != 0));
-            for engine in [EngineKind::Wasmi, EngineKind::Wasmtime, EngineKind::Native] {
+            for engine in ENGINES {
                 let found = translated(object, program, section, engine).unwrap();
                 match section {
                     RESULTS => {
@@ -171,7 +179,7 @@ fn functions_tail_calls_are_as_the_kernels() {
     native.test_run("within").unwrap();
     let expected = diff_tests::compare::counters(&native.section(".bss").unwrap());
     assert!(expected.iter().filter(|count| **count != 0).count() > 7);
-    for engine in [EngineKind::Wasmi, EngineKind::Wasmtime, EngineKind::Native] {
+    for engine in ENGINES {
         let found = translated(NAME, "within", ".bss", engine).unwrap();
         let found = diff_tests::compare::counters(&found);
         assert_eq!(found, expected, "{engine:?}");

@@ -198,7 +198,7 @@ fn filters_decide_and_count_as_natively() -> Result<()> {
             passed > 0 && passed < packets.len(),
             "{name}: {passed} pass"
         );
-        for engine in [EngineKind::Wasmi, EngineKind::Wasmtime] {
+        for engine in [EngineKind::Wasmi, EngineKind::Wasmtime, EngineKind::Jit] {
             let wasm = translated(&input, &packets, engine).with_context(|| name.to_string())?;
             assert_eq!(native, wasm, "{name} on {engine:?}");
         }

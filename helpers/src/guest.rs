@@ -281,6 +281,11 @@ impl<'m> GuestSlice<'m> {
         after.iter().for_each(|byte| byte.store(0, Relaxed));
     }
 
+    /// The byte at `at`; 0 past the end.
+    pub fn byte(self, at: usize) -> u8 {
+        self.bytes().get(at).map_or(0, |byte| byte.load(Relaxed))
+    }
+
     /// Sets the byte at `at`, if there is one.
     pub fn set(self, at: usize, value: u8) {
         if let Some(byte) = self.bytes().get(at) {

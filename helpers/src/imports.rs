@@ -74,12 +74,6 @@ pub fn take_host_function<H: Host, T: Take<H>>(
     }
 }
 
-/// Whether `module.name` is one of [`calls::READING`].
-pub fn is_reading(module: &str, name: &str) -> bool {
-    let row = abi::helpers::by_name(name).filter(|_| module == BPF);
-    row.is_some_and(|row| calls::READING.contains(&row.id))
-}
-
 fn provided<T>(params: usize, action: T) -> Imported<T> {
     Imported {
         params,
@@ -112,7 +106,7 @@ fn probe_load<H: Host, T: Take<H>>(width: u32, take: T) -> T::Taken {
 }
 
 fn load<H: Host, const WIDTH: u32>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    Ok(calls::probe_load(run, WIDTH, args[0]))
+    calls::probe_load(run, WIDTH, args[0])
 }
 
 fn packet_load<H: Host, T: Take<H>>(width: u32, take: T) -> T::Taken {

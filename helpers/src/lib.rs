@@ -9,7 +9,7 @@
 //! * [`atomics`]: the read-modify-write operations that plain wasm lacks.
 //! * [`imports`]: all of these by import name, for engines.
 //! * [`licence`]: what licence a module declares.
-//! * [`native`]: what native code is, and how it calls them.
+//! * [`work`]: what all of it costs a run.
 //!
 //! **Invariant:** every address and length that comes from a guest becomes bytes in one place only,
 //! [`guest::GuestMemory::slice`]. **Invariant:** nothing here sleeps, and nothing allocates except the
@@ -28,5 +28,5 @@ pub mod imports;
 pub mod licence;
 mod lock;
 pub mod maps;
-pub mod native;
 pub mod space;
+pub mod work;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * Into native code and out of it; helpers/src/native.rs says what either side expects. A hit's own way in is
+ * Into native code and out of it; helpers/abi/src/native.rs says what either side expects. A hit's own way in is
  * wprobe_run_native() in hit.h.
  */
 #include <linux/linkage.h>

@@ -33,7 +33,7 @@ struct wprobe_cpu {
 
 /* A run's state, as it begins: RunState in src/engine/slot.rs. */
 struct wprobe_run {
-	/* helpers::native::Vm */
+	/* abi::native::Vm */
 	u64 memory;
 	u64 stack;
 	u64 stack_base;

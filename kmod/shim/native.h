@@ -3,13 +3,13 @@
 #ifndef WPROBE_NATIVE_H
 #define WPROBE_NATIVE_H
 
-/* of helpers::native::Vm */
+/* of abi::native::Vm */
 #define STACK_LIMIT 40
 #define RESUME 48
 /* of RunState */
 #define ARGUMENT 56
 #define OUTERMOST 64
-/* helpers::native::STACK */
+/* abi::native::STACK */
 #define ROOM 2048
 /* What a function's tail call adds to it: more than what leads to the program, which is no native code, takes. */
 #define ROOM_WITHIN 640

@@ -26,7 +26,7 @@ fn plugin(program: &str, args: &[&str]) -> (Option<i32>, String, String) {
 fn r0(assembly: &str, memory: Option<&str>) -> String {
     let code = bpf2wasm::assemble(assembly).unwrap();
     let hex: Vec<_> = code.iter().map(|byte| format!("{byte:02x}")).collect();
-    let [wasmi, wasmtime] = ["wasmi", "wasmtime"].map(|engine| {
+    let [wasmi, wasmtime, jit] = ["wasmi", "wasmtime", "jit"].map(|engine| {
         let mut args = vec!["--engine", engine];
         args.extend(memory);
         let (status, out, error) = plugin(&hex.join(" "), &args);
@@ -34,6 +34,7 @@ fn r0(assembly: &str, memory: Option<&str>) -> String {
         out
     });
     assert_eq!(wasmi, wasmtime);
+    assert_eq!(wasmi, jit);
     wasmi
 }
 

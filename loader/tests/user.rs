@@ -6,7 +6,12 @@ use abi::traps::Trap;
 use helpers::maps::MapSpec;
 use loader::user::{EngineKind, Trapped, UserSandbox};
 
-const ENGINES: [EngineKind; 3] = [EngineKind::Wasmi, EngineKind::Wasmtime, EngineKind::Native];
+const ENGINES: [EngineKind; 4] = [
+    EngineKind::Wasmi,
+    EngineKind::Wasmtime,
+    EngineKind::Native,
+    EngineKind::Jit,
+];
 const FUEL: u64 = 100_000;
 
 /// A sandbox with one hash map and a module whose only export, `run`, has `body`.
@@ -40,7 +45,7 @@ fn sandbox(engine: EngineKind, body: &str) -> UserSandbox {
     sandbox
 }
 
-fn run(body: &str, context: &[u8]) -> [Result<u64, Trapped>; 3] {
+fn run(body: &str, context: &[u8]) -> [Result<u64, Trapped>; 4] {
     ENGINES.map(|engine| sandbox(engine, body).run("run", context))
 }
 
@@ -71,7 +76,7 @@ fn maps_and_atomics_work_through_imports() {
          (drop (call $add (local.get $value) (i64.const 2)))
          (i64.load (i32.wrap_i64 (local.get $value)))"
     );
-    assert_eq!(run(&body, &[]), [Ok(42); 3]);
+    assert_eq!(run(&body, &[]), [Ok(42); 4]);
 }
 
 #[test]
@@ -146,7 +151,7 @@ fn a_trap_does_not_spoil_the_next_run() {
 #[test]
 fn there_is_no_kernel_memory_to_load() {
     let body = "(call $load (i64.const -4096))";
-    assert_eq!(run(body, &[]), [Ok(0); 3]);
+    assert_eq!(run(body, &[]), [Ok(0); 4]);
 }
 
 #[test]

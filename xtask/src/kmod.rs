@@ -12,7 +12,7 @@ use crate::progress::{say, step};
 use crate::setup;
 
 /// What the module is made from.
-const INPUTS: &[&str] = &["kmod", "helpers"];
+const INPUTS: &[&str] = &["kmod", "helpers", "cost"];
 
 /// The task itself.
 pub(crate) fn run(kernels: &[Kernel]) -> Result<()> {

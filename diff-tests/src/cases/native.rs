@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
+use abi::native::{HEADER, MAGIC, VERSION};
 use abi::uapi::AttachPoint;
 use anyhow::{Context, Result, bail, ensure};
-use helpers::native::{HEADER, MAGIC, VERSION};
 use loader::device::{LinkSpec, ModuleSpec};
 use loader::load::Engine;
 use loader::native::compile;

@@ -266,16 +266,22 @@ fn random_programs_do_what_the_kernel_does() {
     let (seed, compiled) = (number("RANDOM_SEED", 1), number("RANDOM_COMPILED", 10));
     let (next, coverage) = (AtomicU64::new(0), Mutex::new(Coverage::default()));
     let optional = Optional::probe();
-    let both = [EngineKind::Wasmi, EngineKind::Wasmtime, EngineKind::Native];
+    let all = [
+        EngineKind::Jit,
+        EngineKind::Wasmi,
+        EngineKind::Wasmtime,
+        EngineKind::Native,
+    ];
     let work = || loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
         if index >= programs {
             break;
         }
         let engines = if index % compiled == 0 {
-            &both[..]
+            &all[..]
         } else {
-            &both[..1]
+            // Both are quick to start.
+            &all[..2]
         };
         // Seeds one apart give the same numbers one apart: spread them.
         let seed = Random(seed << 32 | index).word();

@@ -5,16 +5,19 @@ use abi::traps::Trap;
 
 use super::Run;
 use crate::host::{Errno, Host, Result0};
+use crate::work::price;
 
 pub(super) fn get_current_cgroup_id<H: Host>(host: &H) -> u64 {
     host.cgroup_id(None)
 }
 
 pub(super) fn get_current_ancestor_cgroup_id<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    run.work.units(price::ASK)?;
     Ok(run.host.cgroup_id(Some(args[0] as i32)))
 }
 
 pub(super) fn current_task_under_cgroup<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    run.work.units(price::ASK)?;
     let map = run.space.map_of(args[0])?;
     let groups = map.as_references();
     let groups = groups.filter(|_| map.spec().map_type == MapType::CgroupArray);

@@ -5,6 +5,7 @@ use abi::traps::Trap;
 
 use super::Run;
 use crate::host::{Errno, Host, Result0};
+use crate::work::price;
 
 /// Tail calls in a row (`MAX_TAIL_CALL_CNT`).
 const MAX_TAIL_CALLS: u32 = 33;
@@ -23,6 +24,7 @@ pub type CallbackImplementation<H> = fn(&Run<'_, H>, [u64; 5], Callback<'_>) -> 
 ///
 /// [`Trap::BadMap`] if it is no array of programs.
 pub fn tail_call<H>(run: &Run<'_, H>, args: [u64; 5]) -> Result<Option<u32>, Trap> {
+    run.work.units(price::CALLBACK)?;
     let map = run.space.map_of(args[1])?;
     let programs = map.as_references().filter(|_| map.spec().is_of_programs());
     let program = programs.ok_or(Trap::BadMap)?.get(args[2] as u32);
@@ -31,7 +33,7 @@ pub fn tail_call<H>(run: &Run<'_, H>, args: [u64; 5]) -> Result<Option<u32>, Tra
         .map(|number| number as u32))
 }
 
-pub(super) fn bpf_loop<H: Host>(_: &Run<'_, H>, args: [u64; 5], call: Callback<'_>) -> Result0 {
+pub(super) fn bpf_loop<H: Host>(run: &Run<'_, H>, args: [u64; 5], call: Callback<'_>) -> Result0 {
     let [turns, function, context, flags, _] = args;
     let turns = turns as u32;
     if flags != 0 {
@@ -41,6 +43,7 @@ pub(super) fn bpf_loop<H: Host>(_: &Run<'_, H>, args: [u64; 5], call: Callback<'
         return Ok(Errno::E2BIG.as_r0());
     }
     for turn in 0..u64::from(turns) {
+        run.work.units(price::CALLBACK)?;
         if call(function, [turn, context, 0, 0, 0])? != 0 {
             return Ok(turn + 1);
         }
@@ -58,14 +61,12 @@ pub(super) fn for_each_map_elem<H: Host>(
     if flags != 0 {
         return Ok(Errno::EINVAL.as_r0());
     }
-    // Empty buckets are passed over without a call.
-    run.work.bytes(map.spec().max_entries.into())?;
     let cpu = run.cpu;
     let key = layout::key_base(cpu, run.depth.min(layout::CALLBACK_DEPTH - 1));
     let size = u64::from(map.spec().key_size);
     let place = run.space.memory().at(key, size).ok_or(Trap::BadPointer)?;
     let key = layout::guest_ptr(key);
-    let seen = map.for_each(cpu, place, |value| {
+    let seen = map.for_each(cpu, place, run.work, |value| {
         let value = layout::guest_ptr(value);
         Ok(call(function, [handle, key, value, context, 0])? == 0)
     });

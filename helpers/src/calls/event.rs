@@ -6,6 +6,7 @@ use abi::traps::Trap;
 use super::{Run, r0};
 use crate::host::{Host, Result0};
 use crate::maps::{Commit, Map, Ringbuf};
+use crate::work::price;
 
 fn ring<'a, H>(run: &Run<'a, H>, handle: u64) -> Result<&'a Ringbuf, Trap> {
     run.space.map_of(handle)?.as_ringbuf().ok_or(Trap::BadMap)
@@ -15,12 +16,14 @@ pub(super) fn perf_event_output<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Re
     let [_, map, flags, data, size] = args;
     let map = run.space.map_of(map)?;
     let rings = map.as_perf_event_array().ok_or(Trap::BadMap)?;
+    run.work.units(price::RECORD)?;
     let data = run.slice(data, size)?;
     Ok(r0(rings.output(run.host, flags, data)))
 }
 
 pub(super) fn ringbuf_reserve<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let ring = ring(run, args[0])?;
+    run.work.units(price::RECORD)?;
     if args[2] != 0 {
         return Ok(0);
     }
@@ -30,6 +33,9 @@ pub(super) fn ringbuf_reserve<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Resu
 
 /// Ends the record at `record`, if it is one of a ring's.
 pub(super) fn commit<H: Host>(run: &Run<'_, H>, record: u64, flags: u64, how: Commit) -> Result0 {
+    // Each map may be asked whether it is its own.
+    run.work
+        .units(price::RECORD + u64::from(run.space.map_count()))?;
     let offset = guest_offset(record).ok_or(Trap::BadPointer)?;
     let mut rings = (0..run.space.map_count())
         .filter_map(|index| run.space.map(index))
@@ -55,6 +61,7 @@ pub(super) fn ringbuf_output<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Resul
     let [map, data, size, flags, _] = args;
     let ring = ring(run, map)?;
     let memory = run.space.memory();
+    run.work.units(2 * price::RECORD)?;
     let data = run.slice(data, size)?;
     Ok(r0(ring.output(run.host, memory, data, flags)))
 }

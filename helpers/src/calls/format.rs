@@ -5,7 +5,8 @@
 //! `pI4 pi4 pI6 pi6`, and symbols (`ps`, `pS`, `pB`). What plain pointers show, and how symbols are called, the host says.
 //!
 //! A format is walked twice: once to check it, as the kernel does before it writes anything. The guest
-//! may change it in between; then it gets what it asked for the second time.
+//! may change it in between; then it gets what it asked for the second time. Each time it pays for each character of
+//! the format, and for each byte that is written, before it is.
 
 use abi::traps::Trap;
 
@@ -13,42 +14,13 @@ use super::sink::{MAX_LINE, Sink, Target};
 use super::{Run, probe};
 use crate::guest::GuestSlice;
 use crate::host::{Errno, Host, POINTER_TEXT, Result0};
+use crate::work::{Stop, price};
 
 /// `MAX_BPRINTF_VARARGS`.
 const MAX_ARGS: usize = 12;
 
-/// Why a format comes to no end.
-enum Stop {
-    /// It is refused.
-    Refused(Errno),
-    /// The run ends.
-    Ended(Trap),
-}
-
-impl From<Errno> for Stop {
-    fn from(errno: Errno) -> Self {
-        Self::Refused(errno)
-    }
-}
-
-impl From<Trap> for Stop {
-    fn from(trap: Trap) -> Self {
-        Self::Ended(trap)
-    }
-}
-
-impl Stop {
-    /// What the helper gives then.
-    fn result(self) -> Result0 {
-        match self {
-            Self::Refused(errno) => Ok(errno.as_r0()),
-            Self::Ended(trap) => Err(trap),
-        }
-    }
-}
-
-/// What looking for a symbol costs: the kernel goes through all modules, and all symbols of one.
-const SYMBOL: u64 = 2048;
+/// Bytes of a text whose end is looked for at a time.
+const PART: usize = 256;
 
 /// `[0 +-][width]`.
 #[derive(Clone, Copy, Default)]
@@ -101,7 +73,7 @@ struct Format<'a> {
 
 impl Format<'_> {
     fn peek(&self, ahead: usize) -> u8 {
-        self.text.from(self.at + ahead).first(1).word_at(0) as u8
+        self.text.byte(self.at + ahead)
     }
 
     fn take(&mut self) -> u8 {
@@ -197,6 +169,18 @@ impl Format<'_> {
     }
 }
 
+/// The text that `slice` begins with, up to its NUL. It pays for no more than it looks at.
+fn text_of<'a, H>(run: &Run<'_, H>, slice: GuestSlice<'a>) -> Result<GuestSlice<'a>, Stop> {
+    for at in (0..slice.len()).step_by(PART) {
+        let part = slice.from(at).first(PART);
+        run.work.bytes(part.len() as u64)?;
+        if let Some(nul) = part.find_nul() {
+            return Ok(slice.first(at + nul));
+        }
+    }
+    Err(Errno::EINVAL.into())
+}
+
 /// Writes `args` to `sink` as the format `text` says.
 fn format<H: Host>(
     run: &Run<'_, H>,
@@ -204,13 +188,12 @@ fn format<H: Host>(
     args: &[u64],
     sink: &mut Sink<'_>,
 ) -> Result<(), Stop> {
-    let end = text.find_nul().ok_or(Errno::EINVAL)?;
-    let mut format = Format {
-        text: text.first(end),
-        at: 0,
-    };
+    let text = text_of(run, text)?;
+    let mut format = Format { text, at: 0 };
     let mut args = args.iter();
-    while format.at < end {
+    // What is looked at, and written where it is no conversion.
+    run.work.units(2 * price::CHARACTER * text.len() as u64)?;
+    while format.at < text.len() {
         let byte = format.take();
         // What is not ASCII passes, as in newer kernels and stable ones.
         let control = byte.is_ascii_control() && !byte.is_ascii_whitespace() && byte != 0x0b;
@@ -224,10 +207,8 @@ fn format<H: Host>(
                 let arg = args.next().ok_or(Errno::EINVAL)?;
                 let field = format.field();
                 let conversion = format.conversion().ok_or(Errno::EINVAL)?;
-                if let Conversion::Host(_) = conversion {
-                    run.work.units(SYMBOL)?;
-                }
-                convert(run, field, conversion, *arg, sink);
+                sink.pay(run.work, field.width)?;
+                convert(run, field, conversion, *arg, sink)?;
             }
             _ => sink.byte(byte),
         }
@@ -235,13 +216,15 @@ fn format<H: Host>(
     Ok(())
 }
 
+/// Writes `arg`; the field's width is paid for.
 fn convert<H: Host>(
     run: &Run<'_, H>,
     field: Field,
     conversion: Conversion,
     arg: u64,
     sink: &mut Sink<'_>,
-) {
+) -> Result<(), Trap> {
+    run.work.units(price::NUMBER)?;
     match conversion {
         Conversion::Signed { long } => {
             let value = if long {
@@ -267,7 +250,7 @@ fn convert<H: Host>(
                 Origin::Kernel => false,
                 Origin::Either => probe::is_user(run, arg),
             };
-            string(run, field, user, arg, sink);
+            string(run, field, user, arg, sink)?;
         }
         Conversion::Pointer => {
             let field = Field {
@@ -277,9 +260,17 @@ fn convert<H: Host>(
             };
             number(field, false, arg, 16, false, sink);
         }
-        Conversion::Host(kind) => host_text(run, field, kind, arg, sink),
-        Conversion::Address { bytes, upper } => address(run, bytes, upper, arg, sink),
+        Conversion::Host(kind) => {
+            let symbol = matches!(kind, b's' | b'S' | b'B');
+            run.work.units(match symbol {
+                true => price::SYMBOL,
+                false => price::POINTER,
+            })?;
+            host_text(run, field, kind, arg, sink)?;
+        }
+        Conversion::Address { bytes, upper } => address(run, bytes, upper, arg, sink)?,
     }
+    Ok(())
 }
 
 fn number(field: Field, negative: bool, value: u64, radix: u64, upper: bool, sink: &mut Sink<'_>) {
@@ -334,11 +325,18 @@ fn text(field: Field, bytes: &[u8], sink: &mut Sink<'_>) {
 }
 
 /// The string at `from`; nothing if it cannot be read.
-fn string<H: Host>(run: &Run<'_, H>, field: Field, user: bool, from: u64, sink: &mut Sink<'_>) {
+fn string<H: Host>(
+    run: &Run<'_, H>,
+    field: Field,
+    user: bool,
+    from: u64,
+    sink: &mut Sink<'_>,
+) -> Result<(), Trap> {
     let mut bytes = [0; MAX_LINE];
+    run.work.bytes(MAX_LINE as u64)?;
     let mut length = 0;
     for byte in &mut bytes {
-        match probe::byte(run, user, from.wrapping_add(length as u64)) {
+        match probe::byte(run, user, from.wrapping_add(length as u64))? {
             Some(0) => break,
             Some(value) => *byte = value,
             None => {
@@ -348,22 +346,41 @@ fn string<H: Host>(run: &Run<'_, H>, field: Field, user: bool, from: u64, sink: 
         }
         length += 1;
     }
+    sink.pay(run.work, length)?;
     text(field, &bytes[..length], sink);
+    Ok(())
 }
 
 /// What the host says of a pointer.
 #[inline(never)]
-fn host_text<H: Host>(run: &Run<'_, H>, field: Field, kind: u8, arg: u64, sink: &mut Sink<'_>) {
+fn host_text<H: Host>(
+    run: &Run<'_, H>,
+    field: Field,
+    kind: u8,
+    arg: u64,
+    sink: &mut Sink<'_>,
+) -> Result<(), Trap> {
     let mut bytes = [0; POINTER_TEXT];
+    sink.pay(run.work, POINTER_TEXT)?;
     let length = run.host.pointer_text(kind, arg, &mut bytes);
     text(field, bytes.get(..length).unwrap_or_default(), sink);
+    Ok(())
 }
 
 /// An IP address in kernel memory; zeros if it cannot be read.
-fn address<H: Host>(run: &Run<'_, H>, bytes: usize, upper: bool, from: u64, sink: &mut Sink<'_>) {
+fn address<H: Host>(
+    run: &Run<'_, H>,
+    bytes: usize,
+    upper: bool,
+    from: u64,
+    sink: &mut Sink<'_>,
+) -> Result<(), Trap> {
+    // Each a number of three digits at most, and what stands between.
+    run.work
+        .units(bytes as u64 * (price::NUMBER / 4 + 4 * price::CHARACTER))?;
     let mut address = [0; 16];
     for (at, byte) in address[..bytes].iter_mut().enumerate() {
-        match probe::byte(run, false, from.wrapping_add(at as u64)) {
+        match probe::byte(run, false, from.wrapping_add(at as u64))? {
             Some(value) => *byte = value,
             None => {
                 address = [0; 16];
@@ -390,6 +407,7 @@ fn address<H: Host>(run: &Run<'_, H>, bytes: usize, upper: bool, from: u64, sink
             number(digits(2), false, u64::from(*byte), 16, false, sink);
         }
     }
+    Ok(())
 }
 
 /// Copies `length` bytes of arguments out of guest memory.
@@ -414,9 +432,10 @@ fn arguments<H>(
 pub(super) fn snprintf<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let [to, size, fmt, data, length] = args;
     let memory = run.space.memory();
-    let to = run.slice(to, u64::from(size as u32))?;
+    // What is written, and how much of the format is looked at, is paid for where it is.
+    let to = memory.slice(to, u64::from(size as u32))?;
     let room = abi::layout::guest_offset(fmt).map_or(0, |at| memory.size().saturating_sub(at));
-    let fmt = run.slice(fmt, u64::from(room))?;
+    let fmt = memory.slice(fmt, u64::from(room))?;
     let (args, count) = match arguments(run, data, length)? {
         Ok(args) => args,
         Err(errno) => return Ok(errno.as_r0()),
@@ -426,14 +445,14 @@ pub(super) fn snprintf<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
         length: 0,
     };
     if let Err(stop) = format(run, fmt, &args[..count], &mut checked) {
-        return stop.result();
+        return stop.r0();
     }
     let mut sink = Sink {
         to: Target::Guest(to),
         length: 0,
     };
     if let Err(stop) = format(run, fmt, &args[..count], &mut sink) {
-        return stop.result();
+        return stop.r0();
     }
     if let Some(last) = to.len().checked_sub(1) {
         to.set(sink.length.min(last), 0);
@@ -442,26 +461,36 @@ pub(super) fn snprintf<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
 }
 
 fn print<H: Host>(run: &Run<'_, H>, fmt: GuestSlice<'_>, args: &[u64]) -> Result0 {
+    run.work.bytes(MAX_LINE as u64)?;
     let mut line = [0; MAX_LINE];
     let mut sink = Sink {
         to: Target::Line(&mut line),
         length: 0,
     };
     if let Err(stop) = format(run, fmt, args, &mut sink) {
-        return stop.result();
+        return stop.r0();
     }
     let length = sink.length;
-    run.host.trace(&line[..length.min(MAX_LINE)]);
+    let line = &line[..length.min(MAX_LINE)];
+    run.work
+        .units(price::TRACE + line.len() as u64 / price::BYTES)?;
+    run.host.trace(line);
     Ok(length as u64)
 }
 
 pub(super) fn trace_printk<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    let fmt = run.slice(args[0], u64::from(args[1] as u32))?;
+    let fmt = run
+        .space
+        .memory()
+        .slice(args[0], u64::from(args[1] as u32))?;
     print(run, fmt, &args[2..])
 }
 
 pub(super) fn trace_vprintk<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    let fmt = run.slice(args[0], u64::from(args[1] as u32))?;
+    let fmt = run
+        .space
+        .memory()
+        .slice(args[0], u64::from(args[1] as u32))?;
     match arguments(run, args[2], args[3])? {
         Ok((args, count)) => print(run, fmt, &args[..count]),
         Err(errno) => Ok(errno.as_r0()),

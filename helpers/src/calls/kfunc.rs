@@ -4,6 +4,7 @@
 
 use super::{Run, Take, dynptr, iter};
 use crate::host::{Host, Result0};
+use crate::work::price;
 
 /// Has the implementation of the kernel function `name` taken; `None` if this crate has none.
 pub fn kfunc<H: Host, T: Take<H>>(name: &str, take: T) -> Option<T::Taken> {
@@ -25,6 +26,7 @@ pub fn kfunc<H: Host, T: Take<H>>(name: &str, take: T) -> Option<T::Taken> {
 }
 
 fn task_from_pid<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    run.work.units(price::ASK)?;
     Ok(run.host.task_by_pid(args[0] as u32).unwrap_or(0))
 }
 

@@ -25,7 +25,6 @@ mod take;
 mod task;
 mod time;
 mod within;
-mod work;
 
 use abi::helpers::TAIL_CALL;
 use abi::traps::Trap;
@@ -33,13 +32,13 @@ use abi::traps::Trap;
 use crate::guest::GuestSlice;
 use crate::host::{Errno, Host};
 use crate::space::Space;
+pub use crate::work::Work;
 pub use control::{Callback, CallbackImplementation, tail_call};
 pub use kfunc::kfunc;
 pub use packet::packet_load;
 pub use probe::probe_load;
 pub use take::{Action, AsValue, Take, only};
 pub use within::{Nested, Within, tail_call_result, tail_call_within};
-pub use work::{CALL, Work};
 
 /// One run of one program, as its helpers see it.
 #[derive(Debug)]
@@ -147,7 +146,7 @@ pub fn take_implementation<H: Host, T: Take<H>>(id: u32, take: T) -> Option<T::T
     })
 }
 
-/// Those of [`READING`].
+/// Those of [`abi::native::READING`].
 fn take_reading<H: Host, T: Take<H>>(id: u32, take: T) -> Option<T::Taken> {
     Some(match id {
         5 => take.reading(time::ktime_get_ns),
@@ -164,10 +163,6 @@ fn take_reading<H: Host, T: Take<H>>(id: u32, take: T) -> Option<T::Taken> {
         _ => return None,
     })
 }
-
-/// Helpers that only read a number of the host, and can neither fail nor take long: native code need not be ready for
-/// their end of the run, and pays for them where it pays for itself.
-pub const READING: [u32; 12] = [5, 7, 14, 15, 35, 42, 80, 118, 125, 158, 160, 208];
 
 /// The implementation of helper `id` that returns; `None` if this crate has none.
 pub fn implementation<H: Host>(id: u32) -> Option<Implementation<H>> {

@@ -4,16 +4,13 @@
 //! kernel's own walk: each pointer is a number that is read through fault-safely, each step is paid for, and no lock is
 //! taken. What the natives' sequence locks are for, a path that changes meanwhile, may come out as a mix of both.
 
-use abi::traps::Trap;
-
 use super::Run;
 use crate::guest::GuestSlice;
 use crate::host::{Errno, Host, PathLayout, Result0};
+use crate::work::{Stop, price};
 
 /// `ENAMETOOLONG`: the buffer is too small.
 const ENAMETOOLONG: Errno = Errno(36);
-/// Units for each step towards the root.
-const STEP: u64 = 64;
 
 /// File systems whose files have made-up names (`linux/magic.h`).
 const PIPEFS: u64 = 0x5049_5045;
@@ -24,24 +21,6 @@ const HUGETLBFS: u64 = 0x9584_58f6;
 
 /// Longest made-up name of a pipe, socket or such, with its NUL (`dynamic_dname()`).
 const MADE_UP: usize = 64;
-
-/// Why a path ends early.
-enum End {
-    Fails(Errno),
-    Trap(Trap),
-}
-
-impl From<Errno> for End {
-    fn from(errno: Errno) -> Self {
-        End::Fails(errno)
-    }
-}
-
-impl From<Trap> for End {
-    fn from(trap: Trap) -> Self {
-        End::Trap(trap)
-    }
-}
 
 /// A name that grows towards the front of a buffer (`struct prepend_buffer`).
 #[derive(Clone, Copy)]
@@ -89,7 +68,7 @@ impl<'a> Name<'a> {
     }
 
     /// Moves it to the front of the buffer; its length with NUL.
-    fn finish(self) -> Result<u64, End> {
+    fn finish(self) -> Result<u64, Stop> {
         let text = self.buffer.from(self.start.ok_or(ENAMETOOLONG)?);
         self.buffer.first(text.len()).copy_from(text);
         Ok(text.len() as u64)
@@ -197,10 +176,10 @@ impl<H: Host> Paths<'_, '_, H> {
     }
 
     /// `__prepend_path()`; `false` where the walk leaves every mount.
-    fn walk(&self, from: Place, root: Place, name: &mut Name<'_>) -> Result<bool, End> {
+    fn walk(&self, from: Place, root: Place, name: &mut Name<'_>) -> Result<bool, Stop> {
         let mut here = from;
         while here != root {
-            self.run.work.units(STEP)?;
+            self.run.work.units(price::STEP)?;
             if here.entry == self.word(here.mount, self.layout.mount_root)? {
                 let above = Place {
                     mount: self.mount_of(here.mount)?,
@@ -230,7 +209,7 @@ impl<H: Host> Paths<'_, '_, H> {
         Ok(above.wrapping_add_signed(self.layout.mount_inside.into()))
     }
 
-    fn path(&self, path: u64, to: GuestSlice<'_>) -> Result<u64, End> {
+    fn path(&self, path: u64, to: GuestSlice<'_>) -> Result<u64, Stop> {
         let place = Place {
             mount: self.word(path, self.layout.path_mount)?,
             entry: self.word(path, self.layout.path_entry)?,
@@ -268,9 +247,10 @@ pub(super) fn d_path<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let Some(layout) = run.host.path_layout() else {
         return Ok(Errno::EFAULT.as_r0());
     };
-    match (Paths { run, layout }).path(args[0], to) {
-        Ok(length) => Ok(length),
-        Err(End::Fails(errno)) => Ok(errno.as_r0()),
-        Err(End::Trap(trap)) => Err(trap),
-    }
+    // The first load that faults ends it, but one of a name.
+    run.work
+        .units(2 * price::STEP + 2 * price::FAULT + price::NUMBER)?;
+    // It is made at the end of the buffer, and moved.
+    run.work.bytes(to.len() as u64)?;
+    (Paths { run, layout }).path(args[0], to).or_else(Stop::r0)
 }

@@ -4,10 +4,12 @@
 //! (their stack and maps are kernel memory there). A failed read leaves zeros and gives `-EFAULT`.
 
 use abi::layout;
+use abi::traps::Trap;
 
 use super::Run;
 use crate::guest::GuestSlice;
 use crate::host::{Errno, Host, Result0};
+use crate::work::price;
 
 /// Whether an address that may be either is a user's (`bpf_probe_read_compat`).
 pub(super) fn is_user<H: Host>(run: &Run<'_, H>, address: u64) -> bool {
@@ -15,22 +17,31 @@ pub(super) fn is_user<H: Host>(run: &Run<'_, H>, address: u64) -> bool {
 }
 
 /// One byte of user memory, or of kernel memory and the guest's own.
-pub(super) fn byte<H: Host>(run: &Run<'_, H>, user: bool, address: u64) -> Option<u8> {
+pub(super) fn byte<H: Host>(
+    run: &Run<'_, H>,
+    user: bool,
+    address: u64,
+) -> Result<Option<u8>, Trap> {
+    run.work.units(price::LOAD)?;
     let byte = match (user, layout::guest_offset(address)) {
-        (true, _) => run.host.load_user(1, address).ok()?,
-        (false, Some(_)) => run.slice(address, 1).ok()?.word_at(0),
-        (false, None) => run.host.load_kernel(1, address).ok()?,
+        (true, _) => run.work.may_fault(|| run.host.load_user(1, address))?,
+        (false, Some(offset)) => {
+            let byte = run.space.memory().at(offset, 1);
+            byte.map(|byte| byte.word_at(0)).ok_or(Errno::EFAULT)
+        }
+        (false, None) => run.work.may_fault(|| run.host.load_kernel(1, address))?,
     };
-    Some(byte as u8)
+    Ok(byte.ok().map(|byte| byte as u8))
 }
 
 /// The destination `(r1, r2)`.
-fn destination<'a, H>(
-    run: &Run<'a, H>,
-    args: [u64; 5],
-) -> Result<GuestSlice<'a>, abi::traps::Trap> {
+fn destination<'a, H>(run: &Run<'a, H>, args: [u64; 5]) -> Result<GuestSlice<'a>, Trap> {
+    run.work.units(price::LOAD)?;
     run.slice(args[0], u64::from(args[1] as u32))
 }
+
+/// What a read gives, if it is paid for.
+type Outcome<T> = Result<Result<T, Errno>, Trap>;
 
 fn finish(to: GuestSlice<'_>, result: Result<usize, Errno>) -> Result0 {
     Ok(match result {
@@ -42,19 +53,25 @@ fn finish(to: GuestSlice<'_>, result: Result<usize, Errno>) -> Result0 {
     })
 }
 
-fn kernel<H: Host>(run: &Run<'_, H>, to: GuestSlice<'_>, address: u64) -> Result<(), Errno> {
-    if layout::guest_offset(address).is_none() {
-        return run.host.read_kernel(to, address);
-    }
-    let from = run.slice(address, to.len() as u64);
-    to.copy_from(from.map_err(|_| Errno::EFAULT)?);
-    Ok(())
+fn kernel<H: Host>(run: &Run<'_, H>, to: GuestSlice<'_>, address: u64) -> Outcome<()> {
+    let Some(offset) = layout::guest_offset(address) else {
+        return run.work.may_fault(|| run.host.read_kernel(to, address));
+    };
+    let from = match to.is_empty() {
+        true => Some(to),
+        false => run.space.memory().at(offset, to.len() as u64),
+    };
+    Ok(from.map(|from| to.copy_from(from)).ok_or(Errno::EFAULT))
 }
 
-fn kernel_str<H: Host>(run: &Run<'_, H>, to: GuestSlice<'_>, address: u64) -> Result<usize, Errno> {
-    let Some(offset) = layout::guest_offset(address) else {
-        return run.host.read_kernel_str(to, address);
-    };
+fn kernel_str<H: Host>(run: &Run<'_, H>, to: GuestSlice<'_>, address: u64) -> Outcome<usize> {
+    match layout::guest_offset(address) {
+        None => run.work.may_fault(|| run.host.read_kernel_str(to, address)),
+        Some(offset) => Ok(guest_str(run, to, offset)),
+    }
+}
+
+fn guest_str<H>(run: &Run<'_, H>, to: GuestSlice<'_>, offset: u32) -> Result<usize, Errno> {
     if to.is_empty() {
         return Ok(0);
     }
@@ -74,13 +91,14 @@ fn kernel_str<H: Host>(run: &Run<'_, H>, to: GuestSlice<'_>, address: u64) -> Re
 #[inline(always)]
 pub(super) fn read_kernel<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let to = destination(run, args)?;
-    finish(to, kernel(run, to, args[2]).map(|()| 0))
+    finish(to, kernel(run, to, args[2])?.map(|()| 0))
 }
 
 #[inline(always)]
 pub(super) fn read_user<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let to = destination(run, args)?;
-    finish(to, run.host.read_user(to, args[2]).map(|()| 0))
+    let read = run.work.may_fault(|| run.host.read_user(to, args[2]))?;
+    finish(to, read.map(|()| 0))
 }
 
 /// Of no bytes none fail, wherever they are.
@@ -94,13 +112,14 @@ pub(super) fn copy_from_user<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Resul
 #[inline(always)]
 pub(super) fn read_kernel_str<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let to = destination(run, args)?;
-    finish(to, kernel_str(run, to, args[2]))
+    finish(to, kernel_str(run, to, args[2])?)
 }
 
 #[inline(always)]
 pub(super) fn read_user_str<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let to = destination(run, args)?;
-    finish(to, run.host.read_user_str(to, args[2]))
+    let read = run.work.may_fault(|| run.host.read_user_str(to, args[2]))?;
+    finish(to, read)
 }
 
 /// `probe_read`: user or kernel memory, by address (`bpf_probe_read_compat`).
@@ -122,6 +141,14 @@ pub(super) fn read_str<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
 }
 
 /// `bpf.probe_load*`: `width` bytes of kernel memory, zero-extended; 0 on a fault, as `BPF_PROBE_MEM`.
-pub fn probe_load<H: Host>(run: &Run<'_, H>, width: u32, address: u64) -> u64 {
-    run.host.load_kernel(width, address).unwrap_or(0)
+///
+/// # Errors
+///
+/// [`Trap::Budget`].
+pub fn probe_load<H: Host>(run: &Run<'_, H>, width: u32, address: u64) -> Result0 {
+    run.work.units(price::LOAD)?;
+    let loaded = run
+        .work
+        .may_fault(|| run.host.load_kernel(width, address))?;
+    Ok(loaded.unwrap_or(0))
 }

@@ -1,6 +1,9 @@
 //! Where formatted text goes.
 
+use abi::traps::Trap;
+
 use crate::guest::GuestSlice;
+use crate::work::{Work, price};
 
 /// `MAX_BPRINTF_BUF`: of strings, as of a line in the trace log.
 pub(super) const MAX_LINE: usize = 1024;
@@ -29,6 +32,11 @@ impl Sink<'_> {
             Target::Guest(_) | Target::Line(_) => {}
         }
         self.length += 1;
+    }
+
+    /// Pays for `count` bytes, before they are written.
+    pub(super) fn pay(&self, work: &Work, count: usize) -> Result<(), Trap> {
+        work.units(count as u64 * price::CHARACTER)
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) {

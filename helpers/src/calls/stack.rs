@@ -6,7 +6,10 @@ use abi::traps::Trap;
 
 use super::Run;
 use crate::host::{Errno, From, Host, Result0, Walk};
-use crate::maps::stack_trace::{FAST_STACK_CMP, REUSE_STACKID, SKIP, USER_BUILD_ID, USER_STACK};
+use crate::maps::stack_trace::{
+    FAST_STACK_CMP, MAX_DEPTH, REUSE_STACKID, SKIP, USER_BUILD_ID, USER_STACK,
+};
+use crate::work::price;
 
 /// The walk that `flags` ask for.
 fn walk(from: From, flags: u64) -> Walk {
@@ -25,8 +28,8 @@ pub(super) fn get_stackid<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 
     if flags & !(SKIP | USER_STACK | FAST_STACK_CMP | REUSE_STACKID) != 0 {
         return Ok(Errno::EINVAL.as_r0());
     }
-    run.work.units(u64::from(stacks.depth()) * FRAME)?;
     let walk = walk(From::Context(run.context), flags);
+    pay(run, walk, stacks.depth().into())?;
     let host = run.host;
     let id = stacks.id(run.space.memory(), run.cpu, flags, |to| {
         host.stack(walk, to)
@@ -34,13 +37,16 @@ pub(super) fn get_stackid<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 
     Ok(id.map_or_else(Errno::as_r0, u64::from))
 }
 
-/// Units for each frame of a walk.
-const FRAME: u64 = 16;
+/// Pays for a walk that stores `depth` addresses at most. Those that are skipped are walked, too.
+fn pay<H>(run: &Run<'_, H>, walk: Walk, depth: u64) -> Result<(), Trap> {
+    let frames = (u64::from(walk.skip) + depth).min(MAX_DEPTH.into());
+    run.work
+        .units((frames + price::WALK) * price::FRAME + price::FAULT)
+}
 
 /// Fills the guest's buffer `(to, size)`; what is not filled becomes zero. Gives the bytes that were.
 fn fill<H: Host>(run: &Run<'_, H>, from: From, to: u64, size: u64, flags: u64) -> Result0 {
     let to = run.slice(to, u64::from(size as u32))?;
-    run.work.units(to.len() as u64 / 8 * FRAME)?;
     let build_id = flags & USER_BUILD_ID != 0;
     let unit = if build_id { 32 } else { 8 };
     let known = flags & !(SKIP | USER_STACK | USER_BUILD_ID) == 0;
@@ -50,9 +56,9 @@ fn fill<H: Host>(run: &Run<'_, H>, from: From, to: u64, size: u64, flags: u64) -
     } else if build_id {
         Err(Errno::EOPNOTSUPP)
     } else {
-        run.host
-            .stack(walk(from, flags), to)
-            .map(|stored| stored * 8)
+        let walk = walk(from, flags);
+        pay(run, walk, to.len() as u64 / 8)?;
+        run.host.stack(walk, to).map(|stored| stored * 8)
     };
     to.from(result.unwrap_or(0)).clear();
     Ok(result.map_or_else(Errno::as_r0, |bytes| bytes as u64))

@@ -6,6 +6,7 @@ use core::cmp::Ordering;
 use super::Run;
 use crate::guest::GuestSlice;
 use crate::host::{Errno, Host, Result0};
+use crate::work::price;
 
 /// `ERANGE`: a number too large.
 const ERANGE: Errno = Errno(34);
@@ -13,15 +14,21 @@ const ERANGE: Errno = Errno(34);
 const BASE_MASK: u64 = 0x1f;
 /// Bytes of a number that are looked at, sign and spaces not counted.
 const MAX_DIGITS: usize = 63;
+/// Bytes that are paid for together, before they are compared.
+const PART: usize = 16;
 
 /// -1, 0 or 1, as the kernel's `strncmp` has it.
 pub(super) fn strncmp<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let memory = run.space.memory();
-    let left = run.slice(args[0], u64::from(args[1] as u32))?;
+    let left = memory.slice(args[0], u64::from(args[1] as u32))?;
     let room = guest_offset(args[2]).map_or(0, |at| memory.size().saturating_sub(at));
-    let right = run.slice(args[2], u64::from(room).min(left.len() as u64))?;
+    let right = memory.slice(args[2], u64::from(room).min(left.len() as u64))?;
     for at in 0..left.len() {
-        let (a, b) = (byte(left, at), byte(right, at));
+        // Strings are mostly shorter than they may be.
+        if at % PART == 0 {
+            run.work.units(PART as u64 * price::CHARACTER)?;
+        }
+        let (a, b) = (left.byte(at), right.byte(at));
         match a.cmp(&b) {
             Ordering::Less => return Ok(u64::MAX),
             Ordering::Greater => return Ok(1),
@@ -30,11 +37,6 @@ pub(super) fn strncmp<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
         }
     }
     Ok(0)
-}
-
-/// The byte at `at`; 0 beyond the end.
-fn byte(slice: GuestSlice<'_>, at: usize) -> u8 {
-    slice.from(at).first(1).word_at(0) as u8
 }
 
 /// A number at the start of a text.
@@ -52,25 +54,25 @@ fn parse(text: GuestSlice<'_>, flags: u64) -> Result<Parsed, Errno> {
     }
     let is_space = |byte: u8| matches!(byte, b' ' | 0x09..=0x0d | 0xa0);
     let spaces = (0..text.len())
-        .take_while(|at| is_space(byte(text, *at)))
+        .take_while(|at| is_space(text.byte(*at)))
         .count();
-    let negative = byte(text, spaces) == b'-';
+    let negative = text.byte(spaces) == b'-';
     let start = spaces + usize::from(negative);
     let digits = text.from(start).first(MAX_DIGITS);
-    let hex_follows = byte(digits, 0) == b'0'
-        && byte(digits, 1).eq_ignore_ascii_case(&b'x')
-        && byte(digits, 2).is_ascii_hexdigit();
+    let hex_follows = digits.byte(0) == b'0'
+        && digits.byte(1).eq_ignore_ascii_case(&b'x')
+        && digits.byte(2).is_ascii_hexdigit();
     let radix = match base {
         0 if hex_follows => 16,
-        0 if byte(digits, 0) == b'0' => 8,
+        0 if digits.byte(0) == b'0' => 8,
         0 => 10,
         base => base as u32,
     };
-    let prefix = byte(digits, 0) == b'0' && byte(digits, 1).eq_ignore_ascii_case(&b'x');
+    let prefix = digits.byte(0) == b'0' && digits.byte(1).eq_ignore_ascii_case(&b'x');
     let mut at = if radix == 16 && prefix { 2 } else { 0 };
     let first = at;
     let mut value = Some(0u64);
-    while let Some(digit) = char::from(byte(digits, at)).to_digit(radix) {
+    while let Some(digit) = char::from(digits.byte(at)).to_digit(radix) {
         let shifted = value.and_then(|value| value.checked_mul(u64::from(radix)));
         value = shifted.and_then(|value| value.checked_add(u64::from(digit)));
         at += 1;
@@ -94,6 +96,9 @@ fn store<H: Host>(
     let [text, length, flags, to, _] = args;
     let text = run.slice(text, u64::from(length as u32))?;
     let to = run.slice(to, 8)?;
+    // All of it may be spaces.
+    run.work
+        .units(price::NUMBER + text.len() as u64 * price::CHARACTER)?;
     to.clear();
     let parsed = parse(text, flags).and_then(|parsed| Ok((convert(&parsed)?, parsed.consumed)));
     Ok(match parsed {

@@ -2,6 +2,7 @@
 
 use super::{Run, r0};
 use crate::host::{Errno, Host, Result0};
+use crate::work::price;
 
 pub(super) fn get_smp_processor_id<H: Host>(run: &Run<'_, H>, _: [u64; 5]) -> Result0 {
     Ok(u64::from(run.cpu))
@@ -37,14 +38,21 @@ pub(super) fn this_cpu_ptr<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0
 }
 
 pub(super) fn task_pt_regs<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    Ok(run.host.task_registers(args[0]))
+    run.work.units(price::ASK)?;
+    let registers = || match run.host.task_registers(args[0]) {
+        0 => Err(Errno::EFAULT),
+        registers => Ok(registers),
+    };
+    Ok(run.work.may_fault(registers)?.unwrap_or(0))
 }
 
 pub(super) fn send_signal<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    run.work.units(price::ASK)?;
     Ok(r0(run.host.send_signal(args[0] as u32, true)))
 }
 
 pub(super) fn send_signal_thread<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
+    run.work.units(price::ASK)?;
     Ok(r0(run.host.send_signal(args[0] as u32, false)))
 }
 
@@ -54,6 +62,7 @@ const PIDNS_INFO: usize = 8;
 /// An error leaves zeros.
 pub(super) fn get_ns_current_pid_tgid<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let [device, inode, to, size, _] = args;
+    run.work.units(price::ASK)?;
     let to = run.slice(to, u64::from(size as u32))?;
     let device = u32::try_from(device).map_err(|_| Errno::EINVAL);
     let ids = match to.len() {

@@ -42,6 +42,11 @@ impl Elements {
         }
     }
 
+    /// Bytes of all values of an element.
+    pub(super) fn all(&self) -> u64 {
+        u64::from(self.stride()) * u64::from(self.copies)
+    }
+
     /// Offset of `element`'s value for `cpu`.
     pub(super) fn offset(&self, element: u32, cpu: u32) -> u32 {
         self.area + cpu * self.apart + element * self.stride()

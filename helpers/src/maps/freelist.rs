@@ -4,9 +4,12 @@
 
 use alloc::vec::Vec;
 
+use abi::traps::Trap;
+
 use super::host_vec;
 use crate::host::Errno;
 use crate::lock::{Line, SpinLock};
+use crate::work::{Work, price};
 
 #[derive(Debug)]
 pub(super) struct FreeList {
@@ -24,6 +27,11 @@ impl FreeList {
             lists.push(Line(SpinLock::new(list)));
         }
         Ok(Self { lists })
+    }
+
+    /// Pays for [`Self::take`], which looks at all lists where there is none.
+    pub(super) fn pay(&self, work: &Work) -> Result<(), Trap> {
+        work.units(self.lists.len() as u64 * price::FREE_LIST)
     }
 
     /// A free slot, `cpu`'s own first.

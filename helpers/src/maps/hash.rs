@@ -25,6 +25,7 @@ use super::{EXIST, Key, MAX_KEY, MAX_PERCPU_VALUE, MapSpec, NOEXIST, Value, host
 use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::Errno;
 use crate::lock::{Line, SpinLock};
+use crate::work::{Stop, Work, price};
 
 /// `BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_ZERO_SEED |
 /// BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG`: what `htab_map_alloc_check` allows.
@@ -38,6 +39,9 @@ const NUMA_NODE: u32 = 1 << 2;
 
 /// Slots that the hand passes for the sake of their reference before it takes one regardless.
 const MOST_SPARED: u32 = 64;
+
+/// Buckets that are paid for together, before they are passed.
+const PASSED: usize = 64;
 
 /// The kernel's limit on key and value together (`KMALLOC_MAX_SIZE`), elements' headers aside.
 const MAX_ELEMENT: u64 = 4 << 20;
@@ -113,6 +117,16 @@ struct Slot {
     next: AtomicU32,
     /// Looked up since the hand passed.
     referenced: AtomicBool,
+}
+
+/// How a full map makes room.
+pub(super) struct Evicting<'w, F> {
+    /// What pays.
+    pub(super) work: &'w Work,
+    /// For each slot that is looked at.
+    pub(super) price: u64,
+    /// Whether the element in a slot may go, after so many others were passed.
+    pub(super) may_go: F,
 }
 
 /// Where a search ended.
@@ -203,22 +217,32 @@ impl Hash {
         key: &Key,
         value: Value<'_>,
         flags: u64,
-    ) -> Result<(), Errno> {
+        work: &Work,
+    ) -> Result<(), Stop> {
         if flags > EXIST {
-            return Err(Errno::EINVAL);
+            return Err(Errno::EINVAL.into());
+        }
+        // An element just come into being is cleared for all CPUs.
+        if self.in_place {
+            work.bytes(self.elements.all())?;
         }
         if self.hand.is_none() {
-            return self.replace(memory, cpu, key, value, flags, &mut None);
+            self.free.pay(work)?;
+            return Ok(self.replace(memory, cpu, key, value, flags, &mut None)?);
         }
         let unused = |slot: u32, passed| {
             let referenced = &self.slots[slot as usize].referenced;
             !referenced.swap(false, Ordering::Relaxed) || passed >= MOST_SPARED
         };
-        self.update_evicting(memory, cpu, key, value, flags, unused)
+        let evicting = Evicting {
+            work,
+            price: price::SLOT,
+            may_go: unused,
+        };
+        self.update_evicting(memory, cpu, key, value, flags, evicting)
     }
 
-    /// As [`Self::update`] of an LRU map, where a full one evicts an element whose slot `may_go` after so many others
-    /// were passed.
+    /// As [`Self::update`] of an LRU map, where a full one evicts an element.
     pub(super) fn update_evicting(
         &self,
         memory: &GuestMemory,
@@ -226,15 +250,16 @@ impl Hash {
         key: &Key,
         value: Value<'_>,
         flags: u64,
-        may_go: impl Fn(u32, u32) -> bool,
-    ) -> Result<(), Errno> {
+        evicting: Evicting<'_, impl Fn(u32, u32) -> bool>,
+    ) -> Result<(), Stop> {
         // Before the bucket is locked, for evicting locks another.
-        let mut fresh = Some(self.take_or_evict(cpu, may_go).ok_or(Errno::ENOMEM)?);
+        let taken = self.take_or_evict(cpu, evicting)?;
+        let mut fresh = Some(taken.ok_or(Errno::ENOMEM)?);
         let result = self.replace(memory, cpu, key, value, flags, &mut fresh);
         if let Some(slot) = fresh {
             self.free.give(cpu, slot);
         }
-        result
+        Ok(result?)
     }
 
     /// Stores `value` in `fresh`, if that is a slot, else in one of its own; leaves in `fresh` what became free.
@@ -284,13 +309,26 @@ impl Hash {
 
     /// A slot that is in no chain: a free one, or one whose element goes for it. `None` if all that
     /// the hand came by may not go, or were just being filled by other CPUs.
-    fn take_or_evict(&self, cpu: u32, may_go: impl Fn(u32, u32) -> bool) -> Option<u32> {
+    fn take_or_evict(
+        &self,
+        cpu: u32,
+        evicting: Evicting<'_, impl Fn(u32, u32) -> bool>,
+    ) -> Result<Option<u32>, Trap> {
+        let Evicting {
+            work,
+            price,
+            may_go,
+        } = evicting;
+        self.free.pay(work)?;
         if let Some(slot) = self.free.take(cpu) {
-            return Some(slot);
+            return Ok(Some(slot));
         }
-        let hand = self.hand.as_ref()?;
+        let Some(hand) = self.hand.as_ref() else {
+            return Ok(None);
+        };
         let count = self.slots.len() as u32;
         for passed in 0..2 * MOST_SPARED {
+            work.units(price)?;
             let number = hand.fetch_add(1, Ordering::Relaxed) % count;
             let hash = self.slots[number as usize].hash.load(Ordering::Relaxed);
             let bucket = &self.buckets[self.bucket_number(hash) as usize];
@@ -300,10 +338,10 @@ impl Hash {
                 && may_go(number, passed)
             {
                 self.unlink(bucket, found.before, number);
-                return Some(number);
+                return Ok(Some(number));
             }
         }
-        None
+        Ok(None)
     }
 
     pub(super) fn delete(&self, cpu: u32, key: &Key) -> Result<(), Errno> {
@@ -346,10 +384,15 @@ impl Hash {
     pub(super) fn for_each(
         &self,
         key: GuestSlice<'_>,
+        work: &Work,
         mut each: impl FnMut(u32) -> Result<bool, Trap>,
     ) -> Result<u32, Trap> {
         let mut seen = 0;
-        for bucket in &self.buckets {
+        for (number, bucket) in self.buckets.iter().enumerate() {
+            // Empty ones are passed over without a call.
+            if number % PASSED == 0 {
+                work.units((PASSED / price::BUCKETS) as u64)?;
+            }
             let mut link = bucket.head.load(Ordering::Acquire);
             while link & END == 0 && (seen as usize) < self.slots.len() {
                 // `each` may delete the element.

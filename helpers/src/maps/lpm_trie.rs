@@ -5,11 +5,14 @@
 
 use alloc::vec::Vec;
 
+use abi::traps::Trap;
+
 use super::elements::Elements;
 use super::{EXIST, Key, MapSpec, NOEXIST, Value, host_vec};
 use crate::guest::GuestMemory;
 use crate::host::Errno;
 use crate::lock::SpinLock;
+use crate::work::{Stop, Work, price};
 
 /// `BPF_F_NO_PREALLOC`, which the kernel insists on (the elements here are preallocated all the same).
 const NO_PREALLOC: u32 = 1;
@@ -89,11 +92,13 @@ impl Prefix {
         usize::from(self.data[at as usize / 8] >> (7 - at % 8) & 1)
     }
 
-    /// How many leading bits both have in common.
-    fn common(&self, other: &Prefix) -> u32 {
+    /// How many leading bits both have in common, of which `known` are known. So the way down to a key compares its bytes
+    /// once, not at each node.
+    fn common(&self, other: &Self, known: u32) -> u32 {
         let limit = self.bits.min(other.bits);
-        let mut bits = 0;
-        for (mine, theirs) in self.data.iter().zip(&other.data) {
+        let skipped = (known as usize / 8).min(self.data.len());
+        let mut bits = skipped as u32 * 8;
+        for (mine, theirs) in self.data[skipped..].iter().zip(&other.data[skipped..]) {
             let equal = (mine ^ theirs).leading_zeros();
             bits += equal;
             if equal < 8 || bits >= limit {
@@ -140,17 +145,21 @@ impl LpmTrie {
         &self.elements
     }
 
-    pub(super) fn find(&self, key: &Key) -> Option<u32> {
-        let prefix = Prefix::new(key);
+    /// The way down is paid for node by node; who waits for the lock meanwhile waits for no more than that.
+    pub(super) fn find(&self, key: &Key, work: &Work) -> Result<Option<u32>, Trap> {
+        let prefix = self.prefix(key, work)?;
         if prefix.bits > self.max_bits {
-            return None;
+            return Ok(None);
         }
         let trie = self.trie.lock();
         let mut found = None;
         let mut at = trie.root;
+        let mut known = 0;
         while at != NONE {
+            work.units(price::NODE)?;
             let node = &trie.nodes[at as usize];
-            if node.prefix.common(&prefix) < node.prefix.bits {
+            known = node.prefix.common(&prefix, known);
+            if known < node.prefix.bits {
                 break;
             }
             if node.element != NONE {
@@ -161,7 +170,14 @@ impl LpmTrie {
             }
             at = node.children[prefix.bit(node.prefix.bits)];
         }
-        found
+        Ok(found)
+    }
+
+    /// The key, and what copying and comparing it takes.
+    fn prefix(&self, key: &Key, work: &Work) -> Result<Prefix, Trap> {
+        work.units(price::PREFIX)?;
+        work.bytes(u64::from(self.max_bits / 8))?;
+        Ok(Prefix::new(key))
     }
 
     pub(super) fn update(
@@ -170,19 +186,22 @@ impl LpmTrie {
         key: &Key,
         value: Value<'_>,
         flags: u64,
-    ) -> Result<(), Errno> {
-        let prefix = Prefix::new(key);
+        work: &Work,
+    ) -> Result<(), Stop> {
+        let prefix = self.prefix(key, work)?;
         if flags > EXIST || prefix.bits > self.max_bits {
-            return Err(Errno::EINVAL);
+            return Err(Errno::EINVAL.into());
         }
+        // New nodes have prefixes of their own.
+        work.units(2 * price::PREFIX)?;
         let mut trie = self.trie.lock();
-        let place = trie.place(&prefix);
+        let place = trie.place(&prefix, work)?;
         let old = trie.element_at(&place, &prefix);
         match old {
-            Some(_) if flags == NOEXIST => return Err(Errno::EEXIST),
-            None if flags == EXIST => return Err(Errno::ENOENT),
+            Some(_) if flags == NOEXIST => return Err(Errno::EEXIST.into()),
+            None if flags == EXIST => return Err(Errno::ENOENT.into()),
             // The last free element is for replacing. A full trie, unlike other full maps, is ENOSPC.
-            None if trie.free_elements.len() == 1 => return Err(Errno::ENOSPC),
+            None if trie.free_elements.len() == 1 => return Err(Errno::ENOSPC.into()),
             _ => {}
         }
         let element = trie.free_elements.pop().ok_or(Errno::ENOSPC)?;
@@ -192,13 +211,15 @@ impl LpmTrie {
         Ok(())
     }
 
-    pub(super) fn delete(&self, key: &Key) -> Result<(), Errno> {
-        let prefix = Prefix::new(key);
+    pub(super) fn delete(&self, key: &Key, work: &Work) -> Result<(), Stop> {
+        let prefix = self.prefix(key, work)?;
         if prefix.bits > self.max_bits {
-            return Err(Errno::EINVAL);
+            return Err(Errno::EINVAL.into());
         }
+        // What only forks goes with it, at most two nodes.
+        work.units(2 * price::PREFIX)?;
         let mut trie = self.trie.lock();
-        let place = trie.place(&prefix);
+        let place = trie.place(&prefix, work)?;
         let element = trie.element_at(&place, &prefix).ok_or(Errno::ENOENT)?;
         trie.free_elements.push(element);
         trie.nodes[place.node as usize].element = NONE;
@@ -209,11 +230,13 @@ impl LpmTrie {
     /// Children come before their parents, the zero side before the one side.
     pub(super) fn next_key(&self, key: Option<&Key>, next: &mut [u8]) -> Result<(), Errno> {
         let trie = self.trie.lock();
-        let mut at = match key
-            .map(Prefix::new)
-            .map(|prefix| trie.place(&prefix).exact(&prefix, &trie))
-        {
-            Some(Some(node)) => trie.after(node),
+        let exact = |key| {
+            let prefix = Prefix::new(key);
+            let place = trie.place(&prefix, &Work::unlimited()).ok()?;
+            place.exact(&prefix, &trie)
+        };
+        let mut at = match key.and_then(exact) {
+            Some(node) => trie.after(node),
             _ => trie.first_below(trie.root),
         };
         while at != NONE && trie.nodes[at as usize].element == NONE {
@@ -235,21 +258,23 @@ impl Place {
 }
 
 impl Trie {
-    fn place(&self, prefix: &Prefix) -> Place {
+    /// As [`LpmTrie::find`] pays.
+    fn place(&self, prefix: &Prefix, work: &Work) -> Result<Place, Trap> {
         let mut place = Place {
             parent: NONE,
             node: self.root,
             common: 0,
         };
         while let Some(node) = self.nodes.get(place.node as usize) {
-            place.common = node.prefix.common(prefix);
+            work.units(price::NODE)?;
+            place.common = node.prefix.common(prefix, place.common);
             if place.common < node.prefix.bits || node.prefix.bits == prefix.bits {
                 break;
             }
             place.parent = place.node;
             place.node = node.children[prefix.bit(node.prefix.bits)];
         }
-        place
+        Ok(place)
     }
 
     fn element_at(&self, place: &Place, prefix: &Prefix) -> Option<u32> {

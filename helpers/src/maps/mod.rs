@@ -24,6 +24,7 @@ use abi::traps::Trap;
 
 use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::Errno;
+use crate::work::{Stop, Work, price};
 use alloc::vec::Vec;
 use array::Array;
 use bloom_filter::BloomFilter;
@@ -200,14 +201,25 @@ impl Map {
         (number as u32).checked_sub(1)
     }
 
-    /// Offset of `cpu`'s value under `key`.
-    #[inline]
+    /// Offset of `cpu`'s value under `key`, at nobody's cost.
     pub fn lookup(&self, cpu: u32, key: &Key) -> Option<u32> {
+        self.lookup_paid(cpu, key, &Work::unlimited())
+            .unwrap_or(None)
+    }
+
+    /// Offset of `cpu`'s value under `key`. What that takes beyond [`price::LOOKUP`] is paid from `work`.
+    ///
+    /// # Errors
+    ///
+    /// [`Trap::Budget`].
+    #[inline]
+    pub fn lookup_paid(&self, cpu: u32, key: &Key, work: &Work) -> Result<Option<u32>, Trap> {
         if let Kind::Hash(hash) = &self.kind {
-            return Some(hash.elements().offset(hash.touch(key)?, cpu));
+            let slot = hash.touch(key);
+            return Ok(slot.map(|slot| hash.elements().offset(slot, cpu)));
         }
-        let (elements, element) = self.element(key)?;
-        Some(elements.offset(element, cpu))
+        let found = self.element(key, work)?;
+        Ok(found.map(|(elements, element)| elements.offset(element, cpu)))
     }
 
     /// The value under `key` (for per-CPU maps: all of them), for the control path.
@@ -230,17 +242,19 @@ impl Map {
             }
             _ => {}
         }
-        let (elements, element) = self.element(key).ok_or(Errno::ENOENT)?;
+        let found = self.element(key, &Work::unlimited()).unwrap_or(None);
+        let (elements, element) = found.ok_or(Errno::ENOENT)?;
         elements.read(memory, element, value)
     }
 
-    fn element(&self, key: &Key) -> Option<(&Elements, u32)> {
-        match &self.kind {
-            Kind::Array(array) => Some((array.elements(), array.find(key.index())?)),
-            Kind::Hash(hash) => Some((hash.elements(), hash.find(key)?)),
-            Kind::LpmTrie(trie) => Some((trie.elements(), trie.find(key)?)),
-            _ => None,
-        }
+    fn element(&self, key: &Key, work: &Work) -> Result<Option<(&Elements, u32)>, Trap> {
+        let (elements, element) = match &self.kind {
+            Kind::Array(array) => (array.elements(), array.find(key.index())),
+            Kind::Hash(hash) => (hash.elements(), hash.find(key)),
+            Kind::LpmTrie(trie) => (trie.elements(), trie.find(key, work)?),
+            _ => return Ok(None),
+        };
+        Ok(element.map(|element| (elements, element)))
     }
 
     /// Stores `value` under `key`: for `cpu` if it comes from a guest, for all CPUs if from the host.
@@ -248,7 +262,6 @@ impl Map {
     /// # Errors
     ///
     /// `EINVAL` (flags), `EEXIST`, `ENOENT`, `E2BIG`: as the kernel's map of this type.
-    #[inline]
     pub fn update(
         &self,
         memory: &GuestMemory,
@@ -257,9 +270,29 @@ impl Map {
         value: Value<'_>,
         flags: u64,
     ) -> Result<(), Errno> {
+        self.update_paid(memory, cpu, key, value, flags, &Work::unlimited())
+            .map_err(Stop::errno)
+    }
+
+    /// As [`Self::update`], for a program. What that takes beyond the key and the value is paid from `work`.
+    ///
+    /// # Errors
+    ///
+    /// As there; [`Trap::Budget`].
+    #[inline]
+    pub fn update_paid(
+        &self,
+        memory: &GuestMemory,
+        cpu: u32,
+        key: &Key,
+        value: Value<'_>,
+        flags: u64,
+        work: &Work,
+    ) -> Result<(), Stop> {
+        work.units(price::UPDATE)?;
         match &self.kind {
-            Kind::Hash(hash) => hash.update(memory, cpu, key, value, flags),
-            _ => self.update_other(memory, cpu, key, value, flags),
+            Kind::Hash(hash) => hash.update(memory, cpu, key, value, flags, work),
+            _ => self.update_other(memory, cpu, key, value, flags, work),
         }
     }
 
@@ -271,14 +304,16 @@ impl Map {
         key: &Key,
         value: Value<'_>,
         flags: u64,
-    ) -> Result<(), Errno> {
-        match &self.kind {
+        work: &Work,
+    ) -> Result<(), Stop> {
+        let result = match &self.kind {
             Kind::Array(array) => array.update(memory, cpu, key.index(), value, flags),
-            Kind::LpmTrie(trie) => trie.update(memory, key, value, flags),
+            Kind::LpmTrie(trie) => return trie.update(memory, key, value, flags, work),
             Kind::StackTrace(_) => Err(Errno::EINVAL),
             Kind::References(references) => references.update(key.index(), value.number(), flags),
             _ => self.push(memory, value, flags),
-        }
+        };
+        Ok(result?)
     }
 
     /// Removes `key`.
@@ -287,14 +322,26 @@ impl Map {
     ///
     /// `ENOENT`, or `EINVAL` where elements cannot be removed by key.
     pub fn delete(&self, cpu: u32, key: &Key) -> Result<(), Errno> {
-        match &self.kind {
+        self.delete_paid(cpu, key, &Work::unlimited())
+            .map_err(Stop::errno)
+    }
+
+    /// As [`Self::delete`], for a program. What that takes beyond the key is paid from `work`.
+    ///
+    /// # Errors
+    ///
+    /// As there; [`Trap::Budget`].
+    pub fn delete_paid(&self, cpu: u32, key: &Key, work: &Work) -> Result<(), Stop> {
+        work.units(price::UPDATE)?;
+        let result = match &self.kind {
             Kind::Array(_) | Kind::Queue(_) => Err(Errno::EINVAL),
             Kind::Hash(hash) => hash.delete(cpu, key),
-            Kind::LpmTrie(trie) => trie.delete(key),
+            Kind::LpmTrie(trie) => return trie.delete(key, work),
             Kind::StackTrace(stacks) => stacks.delete(cpu, key.index()),
             Kind::References(references) => references.delete(key.index()),
             _ => Err(Errno::EOPNOTSUPP),
-        }
+        };
+        Ok(result?)
     }
 
     /// Writes the key after `key` (the first for `None` or a key not there) to `next`.
@@ -315,17 +362,24 @@ impl Map {
         }
     }
 
-    /// Writes each key to `key` and hands its value's offset for `cpu` to `each`, until that says no. How many were handed over.
+    /// Writes each key to `key` and hands its value's offset for `cpu` to `each`, until that says no. How many were handed over. What is
+    /// called, and what is passed over, is paid from `work`.
     ///
     /// # Errors
     ///
-    /// [`Trap::BadMap`] for other maps than arrays and hashes, and what `each` gives.
+    /// [`Trap::BadMap`] for other maps than arrays and hashes, [`Trap::Budget`], and what `each` gives.
     pub fn for_each(
         &self,
         cpu: u32,
         key: GuestSlice<'_>,
+        work: &Work,
         mut each: impl FnMut(u32) -> Result<bool, Trap>,
     ) -> Result<u32, Trap> {
+        let words = u64::from(self.spec.key_size).div_ceil(8);
+        let mut each = |value| {
+            work.units(price::CALLBACK + words * price::KEY_WORD)?;
+            each(value)
+        };
         if self.spec.is_of_maps() {
             return Err(Trap::BadMap);
         }
@@ -339,7 +393,9 @@ impl Map {
                 }
                 Ok(self.spec.max_entries)
             }
-            Kind::Hash(hash) => hash.for_each(key, |slot| each(hash.elements().offset(slot, cpu))),
+            Kind::Hash(hash) => {
+                hash.for_each(key, work, |slot| each(hash.elements().offset(slot, cpu)))
+            }
             _ => Err(Trap::BadMap),
         }
     }

@@ -7,11 +7,13 @@
 //! memory is short. User space cannot read it by pidfd.
 
 use abi::map_types::MapType;
+use abi::traps::Trap;
 
-use super::hash::{self, Hash};
+use super::hash::{self, Evicting, Hash};
 use super::{Key, MapSpec, NOEXIST, Value};
 use crate::guest::GuestMemory;
 use crate::host::{Errno, Host};
+use crate::work::{Stop, Work, price};
 
 /// Tasks that have values at the same time.
 pub(super) const TASKS: u32 = 4096;
@@ -82,24 +84,42 @@ impl TaskStorage {
         Some(self.hash.elements().offset(slot, 0))
     }
 
-    /// Gives the task at `task` a value, which it has not; where it lies. `None`: there is no such task, or no room.
+    /// Gives the task at `task` a value, which it has not; where it lies. `None`: there is no such task, or no room. What a full map
+    /// takes to find room is paid from `work`.
+    ///
+    /// # Errors
+    ///
+    /// [`Trap::Budget`].
     pub fn create<H: Host>(
         &self,
         host: &H,
         memory: &GuestMemory,
         task: u64,
         value: Value<'_>,
-    ) -> Option<u32> {
-        let key = key(task, host.task_start(task)?).ok()?;
+        work: &Work,
+    ) -> Result<Option<u32>, Trap> {
+        let Some(key) = host
+            .task_start(task)
+            .and_then(|start| key(task, start).ok())
+        else {
+            return Ok(None);
+        };
         let is_dead = |key: [u64; 2]| host.task_start(key[0]) != Some(key[1]);
-        let may_go = |slot, _| is_dead(self.hash.two_words(slot));
+        let evicting = Evicting {
+            work,
+            // Each may be a living task's, which is asked for.
+            price: price::SLOT + price::ASK,
+            may_go: |slot, _| is_dead(self.hash.two_words(slot)),
+        };
+        let cpu = host.cpu();
         let made = self
             .hash
-            .update_evicting(memory, host.cpu(), &key, value, NOEXIST, may_go);
+            .update_evicting(memory, cpu, &key, value, NOEXIST, evicting);
         match made {
             // Another CPU was faster.
-            Ok(()) | Err(Errno::EEXIST) => self.get(host, task),
-            Err(_) => None,
+            Ok(()) | Err(Stop::Refused(Errno::EEXIST)) => Ok(self.get(host, task)),
+            Err(Stop::Refused(_)) => Ok(None),
+            Err(Stop::Ended(trap)) => Err(trap),
         }
     }
 

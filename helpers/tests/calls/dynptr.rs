@@ -1,6 +1,8 @@
 //! Dynptrs: pointers whose length is checked at each use.
 
 use super::iter::kfunc;
+use wprobe_helpers::work::price::BYTES;
+
 use super::*;
 
 const PLACE: u32 = 4096;
@@ -292,6 +294,7 @@ fn what_a_dynptr_copies_is_paid_for() {
         };
         implementation::<KnownHost>(row.id).unwrap()(&run, args)
     };
-    assert_eq!(read(4096 / 16 * 2), Err(Trap::Budget));
-    assert_eq!(read(4096 / 16 * 2 + 1), Ok(0));
+    let price = (4096 + 16 + 4096) / BYTES;
+    assert_eq!(read(price - 1), Err(Trap::Budget));
+    assert_eq!(read(price), Ok(0));
 }

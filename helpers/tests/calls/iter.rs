@@ -1,8 +1,8 @@
 //! Numbers one by one.
 
 use abi::imports::KFUNC;
-use wprobe_helpers::calls::CALL;
 use wprobe_helpers::imports::{Action, host_function};
+use wprobe_helpers::work::price::BYTES;
 
 use super::*;
 
@@ -21,7 +21,7 @@ pub(crate) fn kfunc(
         ..run(space)
     };
     let result = match host_function(KFUNC, name).unwrap().action {
-        Action::Call(function) => work.call().and_then(|()| function(&run, all)),
+        Action::Call(function) => function(&run, all),
         _ => panic!("{name} needs the engine"),
     };
     (result, work.left())
@@ -87,11 +87,11 @@ fn an_iterator_is_guest_memory_and_each_number_is_paid_for() {
             );
         }
         assert_eq!(
-            kfunc(&space, name, &[AT, 0, 5], CALL - 1).0,
+            kfunc(&space, name, &[AT, 0, 5], 8 / BYTES - 1).0,
             Err(Trap::Budget)
         );
         assert_eq!(
-            kfunc(&space, name, &[AT, 0, 5], CALL),
+            kfunc(&space, name, &[AT, 0, 5], 8 / BYTES),
             (Ok(if name.ends_with("next") { AT } else { 0 }), 0)
         );
     }

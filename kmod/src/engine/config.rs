@@ -1,7 +1,7 @@
 //! How the engine is set up.
 
 use abi::layout::NESTED_DEPTH;
-use wasmi::{CompilationMode, Config, Engine};
+use wasmi::{CompilationMode, Config, CustomFuelCosts, Engine, OperatorCost};
 
 /// Wasm calls may nest this deep. eBPF's limit is 8.
 pub(crate) const MAX_DEPTH: usize = 256;
@@ -25,6 +25,15 @@ pub(crate) fn engine(start: Start) -> Engine {
     let mut config = Config::default();
     config
         .consume_fuel(true)
+        .operator_cost(cost::operator_costs!(OperatorCost::default()))
+        .fuel_cost(CustomFuelCosts {
+            bytes_copied_per_fuel: cost::BYTES as u32,
+            // Of modules that are compiled as they run, which none is.
+            fuel_per_bytes_translated: 0,
+            fuel_per_bytes_validated: 0,
+        })
+        // A branch would move as many values as its block has, for a unit.
+        .wasm_multi_value(false)
         .compilation_mode(CompilationMode::Eager)
         .ignore_custom_sections(true)
         .allow_start_fn(start == Start::Allowed)

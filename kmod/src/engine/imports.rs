@@ -249,18 +249,16 @@ fn run<'a>(state: &RunState, space: &'a Space, work: &'a Work) -> Run<'a, Kernel
 /// A function of `arity` i64 parameters and an i64 result that does `action` for the store's module number `module`.
 fn wrap(store: &mut Store<RunState>, arity: usize, action: Action<Kernel>, module: usize) -> Func {
     match action {
-        Action::Call(helper) => host_func::<false, _>(store, arity, move |caller, args, work| {
+        Action::Call(helper) => host_func(store, arity, move |caller, args, work| {
             let state = caller.data();
             let space = state.space.ok_or(Trap::NoHelper)?;
             helper(&run(state, space, work), args)
         }),
-        Action::TailCall => host_func::<false, _>(store, arity, tail_call),
-        Action::TailCallWithin => host_func::<true, _>(store, arity, tail_call_within),
-        Action::Callback(helper) => {
-            host_func::<true, _>(store, arity, move |caller, args, work| {
-                callback(caller, helper, module, args, work)
-            })
-        }
+        Action::TailCall => host_func(store, arity, tail_call),
+        Action::TailCallWithin => host_func(store, arity, tail_call_within),
+        Action::Callback(helper) => host_func(store, arity, move |caller, args, work| {
+            callback(caller, helper, module, args, work)
+        }),
     }
 }
 
@@ -298,7 +296,7 @@ fn tail_call_within(caller: &mut Hit<'_>, args: [u64; 5], work: &Work) -> Result
         let Function::Wasmi(program) = program else {
             return Err(Trap::NoHelper);
         };
-        let ended = program.call(&mut *caller, argument);
+        let ended = lend(caller, work, |caller| program.call(caller, argument))?;
         let state = caller.data_mut();
         next = state.next_program();
         result = ended.map(|r0| r0 as u64).map_err(|error| {
@@ -330,7 +328,7 @@ fn callback(
     state.flow.nested = waiting.enter()?;
     state.flow.depth += 1;
     let result = helper(&run, args, &mut |index, args| {
-        invoke(caller, module, index, args)
+        invoke(caller, work, module, index, args)
     });
     let flow = &mut caller.data_mut().flow;
     flow.depth -= 1;
@@ -339,16 +337,23 @@ fn callback(
 }
 
 /// Calls the function with number `index` of the module.
-fn invoke(caller: &mut Hit<'_>, module: usize, index: u64, args: [u64; 5]) -> Result<u64, Trap> {
+fn invoke(
+    caller: &mut Hit<'_>,
+    work: &Work,
+    module: usize,
+    index: u64,
+    args: [u64; 5],
+) -> Result<u64, Trap> {
     let index = usize::try_from(index).map_err(|_| Trap::BadCall)?;
     let function = match caller.data().callbacks.get(module) {
         Some(Callbacks::Wasmi(functions)) => functions.get(index).copied().flatten(),
         _ => None,
     };
     let [a, b, c, d, e] = args.map(|arg| arg as i64);
-    let result = function
-        .ok_or(Trap::BadCall)?
-        .call(&mut *caller, (a, b, c, d, e));
+    let function = function.ok_or(Trap::BadCall)?;
+    let result = lend(caller, work, |caller| {
+        function.call(caller, (a, b, c, d, e))
+    })?;
     result.map(|r0| r0 as u64).map_err(|error| {
         let state = caller.data_mut();
         let why = trap::reason(state, &Stop::Engine(error));
@@ -357,37 +362,36 @@ fn invoke(caller: &mut Hit<'_>, module: usize, index: u64, args: [u64; 5]) -> Re
     })
 }
 
-/// Does `action`, and takes what it costs off the run's budget. Whether it `CALLS_BACK`: then functions of the module pay, too.
-fn paid<const CALLS_BACK: bool>(
+/// Has functions of the module run on what is left of the budget, and goes on with what they leave.
+fn lend<T>(
+    caller: &mut Hit<'_>,
+    work: &Work,
+    run: impl FnOnce(&mut Hit<'_>) -> Result<T, Error>,
+) -> Result<Result<T, Error>, Trap> {
+    caller.set_fuel(work.left()).map_err(|_| Trap::Engine)?;
+    let result = run(caller);
+    work.resume(caller.get_fuel().map_err(|_| Trap::Engine)?);
+    Ok(result)
+}
+
+/// Does `action`, which pays from the run's budget.
+fn paid(
     caller: &mut Hit<'_>,
     action: impl FnOnce(&mut Hit<'_>, &Work) -> Result<u64, Trap>,
 ) -> Result<u64, Trap> {
     let work = Work::new(caller.get_fuel().map_err(|_| Trap::Engine)?);
-    work.call()?;
     let result = action(caller, &work);
-    let left = match CALLS_BACK {
-        false => work.left(),
-        true => {
-            // What it called back has taken its own part.
-            let left = caller.get_fuel().map_err(|_| Trap::Engine)?;
-            left.saturating_sub(work.done())
-        }
-    };
-    caller.set_fuel(left).map_err(|_| Trap::Engine)?;
+    caller.set_fuel(work.left()).map_err(|_| Trap::Engine)?;
     result
 }
 
 /// A function of `arity` i64 parameters and an i64 result.
-fn host_func<const CALLS_BACK: bool, F>(
-    store: &mut Store<RunState>,
-    arity: usize,
-    action: F,
-) -> Func
+fn host_func<F>(store: &mut Store<RunState>, arity: usize, action: F) -> Func
 where
     F: Fn(&mut Hit<'_>, [u64; 5], &Work) -> Result<u64, Trap> + Copy + Send + Sync + 'static,
 {
     let run = move |mut caller: Hit<'_>, args: [i64; 5]| {
-        paid::<CALLS_BACK>(&mut caller, |caller, work| {
+        paid(&mut caller, |caller, work| {
             action(caller, args.map(|arg| arg as u64), work)
         })
         .map(|value| value as i64)

@@ -16,7 +16,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use abi::layout;
 use abi::traps::Trap;
 use helpers::calls::Nested;
-use helpers::native::Vm;
+use abi::native::Vm;
 use helpers::space::Space;
 use wasmi::{Engine, Error, ResourceLimiter, Store, TypedFunc};
 use wasmi_core::LimiterError;

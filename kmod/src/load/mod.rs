@@ -18,7 +18,7 @@ use abi::layout;
 use abi::traps::Trap;
 use abi::uapi::{self, Kind, Resource, SYSCALL_ARGS};
 use helpers::host::Errno;
-use helpers::native::Vm;
+use abi::native::Vm;
 use wasmi::errors::ErrorKind;
 use wasmi::{
     Error, ExternType, Instance, Memory, Module as Code, Nullable, Ref, Store, Val, ValType,

@@ -1,13 +1,13 @@
 //! Loads and stores, and when they need no check.
 
 use abi::layout;
+use abi::native::Vm;
 use abi::traps::Trap;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
 use cranelift_codegen::ir::{
     InstBuilder, InstructionData, MemFlagsData, Opcode, Type, Value, ValueDef,
 };
-use helpers::native::Vm;
 use wasmparser::{MemArg, Operator};
 
 use super::function::Function;

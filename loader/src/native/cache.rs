@@ -3,7 +3,7 @@
 //! An image depends on the wasm with its values, the size of memory, the compiler's version and settings, the version of the
 //! format.
 
-use helpers::native::{Image, VERSION};
+use abi::native::{Image, VERSION};
 use sha2::{Digest, Sha256};
 
 use super::link::SETTINGS;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use abi::imports::{self as names, AtomicOp};
 use abi::layout;
+use abi::native::{IMPORTS, RETURN, TRAP, Vm, is_reading};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{
@@ -11,8 +12,6 @@ use cranelift_codegen::ir::{
     Signature, TrapCode, Type, UserExternalName, Value,
 };
 use cranelift_codegen::isa::CallConv;
-use helpers::imports::is_reading;
-use helpers::native::{IMPORTS, RETURN, TRAP, Vm};
 
 use super::Error;
 use super::function::{Function, signature};
@@ -38,7 +37,7 @@ enum Special {
     Atomic(AtomicOp, u32),
     /// The number of the CPU.
     Cpu,
-    /// A call that knows nothing of the budget: what it costs is [paid](super::function::survey) by what it is in.
+    /// A call that knows nothing of the budget: what it costs, the call itself, is paid by what it is in, as any call ([`cost::CALL`]).
     Reading,
 }
 

@@ -2,8 +2,9 @@
 
 use abi::traps::Trap;
 use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::I32;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Type, Value};
-use wasmparser::{BlockType, Operator};
+use wasmparser::{BlockType, BrTable, Operator};
 
 use super::Error;
 use super::function::{Function, ir_type};
@@ -71,15 +72,7 @@ impl Function<'_, '_> {
             }
             Operator::BrTable { targets } => {
                 let index = self.pop();
-                for (case, depth) in (0..).zip(targets.targets()) {
-                    let hit = self.b.ins().icmp_imm_u(IntCC::Equal, index, case);
-                    let (target, args) = self.target(depth?);
-                    let on = self.b.create_block();
-                    self.b.ins().brif(hit, target, &args, on, &[]);
-                    self.b.switch_to_block(on);
-                    self.b.seal_block(on);
-                }
-                self.branch(targets.default());
+                self.branch_by_table(index, targets)?;
                 self.dead = Some(0);
             }
             Operator::Return => {
@@ -119,7 +112,7 @@ impl Function<'_, '_> {
             frame.target = self.b.create_block();
             self.b.ins().jump(frame.target, &[]);
             self.enter(frame.target);
-            let cost = self.costs.next().unwrap_or(1);
+            let cost = self.turn()?;
             self.pay(cost);
         }
         if let Some(condition) = condition {
@@ -153,6 +146,39 @@ impl Function<'_, '_> {
     fn branch(&mut self, depth: u32) {
         let (target, args) = self.target(depth);
         self.b.ins().jump(target, &args);
+    }
+
+    /// Goes where the table of `targets` says for `index`.
+    fn branch_by_table(&mut self, index: Value, targets: &BrTable<'_>) -> Result<(), Error> {
+        // From which index on, where to.
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        let each = targets.targets().chain([Ok(targets.default())]);
+        for (case, depth) in (0..).zip(each) {
+            let depth = depth?;
+            if ranges.last().is_none_or(|(_, last)| *last != depth) {
+                ranges.push((case, depth));
+            }
+        }
+        self.branch_by_halves(index, &ranges);
+        Ok(())
+    }
+
+    /// Finds the range of `index` by halves: no jump is indirect, and no table so long that its end is dear.
+    fn branch_by_halves(&mut self, index: Value, ranges: &[(u32, u32)]) {
+        if let [(_, depth)] = ranges {
+            return self.branch(*depth);
+        }
+        let (lower, upper) = ranges.split_at(ranges.len() / 2);
+        let bound = self.iconst(I32, upper[0].0.into());
+        let is_lower = self.b.ins().icmp(IntCC::UnsignedLessThan, index, bound);
+        let halves = [lower, upper].map(|half| (self.b.create_block(), half));
+        let [(low, _), (high, _)] = halves;
+        self.b.ins().brif(is_lower, low, &[], high, &[]);
+        for (block, half) in halves {
+            self.b.switch_to_block(block);
+            self.b.seal_block(block);
+            self.branch_by_halves(index, half);
+        }
     }
 
     /// Ends what is open with the top of the operand stack, if it has a result.

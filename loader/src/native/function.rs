@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use abi::layout;
+use abi::native::Vm;
 use abi::traps::Trap;
+use cost::UNPAID;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{
@@ -12,18 +14,12 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Variable};
-use helpers::calls::CALL;
-use helpers::imports::is_reading;
-use helpers::native::Vm;
 use wasmparser::{FuncType, FunctionBody, Operator, ValType};
 
 use super::Error;
 use super::calls::Callees;
 use super::control::Frame;
 use super::module::{Global, Module};
-
-/// wasm instructions for one unit of the budget: they are cheap here.
-const UNIT: u64 = 4;
 
 /// What a local is.
 #[derive(Clone, Copy)]
@@ -57,7 +53,7 @@ pub(super) struct Function<'m, 'f> {
     context: Option<Value>,
     /// What is left of the budget, in functions that loop or are called.
     pub(super) fuel: Option<Variable>,
-    /// Units that loops pay at each turn, in their order.
+    /// Units that loops pay at each turn, in their order ([`cost`]).
     pub(super) costs: std::vec::IntoIter<u64>,
 }
 
@@ -99,51 +95,31 @@ pub(super) fn translate(
     while !operators.eof() {
         function.operator(&operators.read()?)?;
     }
+    debug_assert!(
+        function.costs.as_slice().is_empty(),
+        "a loop was not paid for"
+    );
     let context = function.context;
     let used = context.map_or(u32::MAX, |context| function.context_used(context));
     function.finish();
     Ok(used)
 }
 
-/// What a body costs outside its loops, and a turn of each of them; which locals are set once at most, and that outside
-/// of all blocks.
-fn survey(
-    module: &Module<'_>,
-    body: &FunctionBody<'_>,
-    locals: usize,
-) -> Result<(Vec<u64>, Vec<bool>), Error> {
-    let mut costs = vec![0];
+/// Which locals are set once at most, and that outside of all blocks.
+fn steady(body: &FunctionBody<'_>, locals: usize) -> Result<Vec<bool>, Error> {
     let mut sets = vec![0; locals];
-    // Of each open instruction, the loop that pays for what is in it.
-    let mut open = vec![0];
+    let mut open = 1;
     for operator in body.get_operators_reader()? {
-        let payer = *open.last().unwrap_or(&0);
-        costs[payer] += 1;
         match operator? {
-            Operator::Block { .. } | Operator::If { .. } => open.push(payer),
-            Operator::Loop { .. } => {
-                open.push(costs.len());
-                costs.push(0);
-            }
-            Operator::End => {
-                open.pop();
-            }
-            Operator::Call { function_index } => {
-                let import = module.imports.get(function_index as usize);
-                if import.is_some_and(|import| is_reading(import.module, import.name)) {
-                    costs[payer] += CALL * UNIT;
-                }
-            }
+            Operator::Block { .. } | Operator::If { .. } | Operator::Loop { .. } => open += 1,
+            Operator::End => open -= 1,
             Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
-                sets[local_index as usize] += if open.len() == 1 { 1 } else { 2 };
+                sets[local_index as usize] += if open == 1 { 1 } else { 2 };
             }
             _ => {}
         }
     }
-    Ok((
-        costs.iter().map(|cost| cost / UNIT + 1).collect(),
-        sets.iter().map(|sets| *sets < 2).collect(),
-    ))
+    Ok(sets.iter().map(|sets| *sets < 2).collect())
 }
 
 impl<'m, 'f> Function<'m, 'f> {
@@ -163,7 +139,9 @@ impl<'m, 'f> Function<'m, 'f> {
             let (count, ty) = local?;
             types.extend(std::iter::repeat_n(ir_type(ty)?, count as usize));
         }
-        let (costs, steady) = survey(module, body, types.len())?;
+        let costs = cost::function(body.as_bytes());
+        let costs = costs.ok_or_else(|| Error::Unsupported("such a function".into()))?;
+        let steady = steady(body, types.len())?;
         let is_called = module.called.contains(&index);
         let entry = b.create_block();
         b.append_block_params_for_function_params(entry);
@@ -191,7 +169,7 @@ impl<'m, 'f> Function<'m, 'f> {
             context_read: 0,
             context: None,
             fuel: None,
-            costs: costs.into_iter(),
+            costs: costs.loops.into_iter(),
         };
         function.declare(&types, &params[1..]);
         if !is_called && let Some(context) = params.get(1) {
@@ -200,7 +178,7 @@ impl<'m, 'f> Function<'m, 'f> {
             function.placed.insert(*context, context_at);
             function.context = Some(*context);
         }
-        function.pay_entry(is_called);
+        function.pay_entry(costs.entry, is_called);
         Ok(function)
     }
 
@@ -222,17 +200,19 @@ impl<'m, 'f> Function<'m, 'f> {
     }
 
     /// A called function may recurse; it pays, and looks how much stack there is. One that only the runtime calls pays
-    /// for its loops.
-    fn pay_entry(&mut self, is_called: bool) {
-        let cost = self.costs.next().unwrap_or(1);
-        if !is_called && self.costs.as_slice().is_empty() {
+    /// for its loops, and for much that is in none.
+    fn pay_entry(&mut self, cost: u64, is_called: bool) {
+        let pays = is_called || cost > UNPAID;
+        if !pays && self.costs.as_slice().is_empty() {
             return;
         }
         let fuel = self.b.declare_var(I64);
         self.fuel = Some(fuel);
         self.load_fuel();
-        if is_called {
+        if pays {
             self.pay(cost);
+        }
+        if is_called {
             let sp = self.b.ins().get_stack_pointer(I64);
             let limit = self.field(I64, std::mem::offset_of!(Vm, stack_limit));
             let deep = self.b.ins().icmp(IntCC::UnsignedLessThan, sp, limit);
@@ -268,7 +248,7 @@ impl<'m, 'f> Function<'m, 'f> {
     }
 
     pub(super) fn pay(&mut self, cost: u64) {
-        if let Some(fuel) = self.fuel {
+        if let Some(fuel) = self.fuel.filter(|_| cost > 0) {
             let left = self.b.use_var(fuel);
             let cost = self.b.ins().iconst(I64, cost as i64);
             let spent = self.b.ins().icmp(IntCC::UnsignedLessThan, left, cost);
@@ -276,6 +256,12 @@ impl<'m, 'f> Function<'m, 'f> {
             let left = self.b.ins().isub(left, cost);
             self.b.def_var(fuel, left);
         }
+    }
+
+    /// What a turn of the loop costs that begins.
+    pub(super) fn turn(&mut self) -> Result<u64, Error> {
+        let unknown = || Error::Compiler("a loop without a price".into());
+        self.costs.next().ok_or_else(unknown)
     }
 
     /// Ends the run if `condition` holds.
@@ -341,6 +327,10 @@ impl<'m, 'f> Function<'m, 'f> {
     /// Translates an operator, unless it is never reached.
     fn operator(&mut self, operator: &Operator<'_>) -> Result<(), Error> {
         if let Some(depth) = self.dead {
+            if let Operator::Loop { .. } = operator {
+                // Its price is nobody else's.
+                self.turn()?;
+            }
             self.dead = match operator {
                 Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
                     Some(depth + 1)

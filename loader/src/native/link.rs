@@ -1,5 +1,6 @@
 //! From the IR to text, and from texts to an image.
 
+use abi::native::{DIGEST, FRAME, MAGIC, NONE, VERSION};
 use cranelift_codegen::Context;
 use cranelift_codegen::FinalizedRelocTarget;
 use cranelift_codegen::binemit::Reloc;
@@ -8,7 +9,6 @@ use cranelift_codegen::ir::{ExternalName, UserFuncName};
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable, Flags};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use helpers::native::{DIGEST, FRAME, MAGIC, NONE, VERSION};
 use sha2::{Digest, Sha256};
 use target_lexicon::triple;
 

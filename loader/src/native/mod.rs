@@ -1,8 +1,8 @@
 //! Ahead-of-time compilation: from a translated module to native code for a runtime.
 //!
-//! wasm → Cranelift's IR ([`function`]) → x86-64 ([`link`]) → an image ([`helpers::native`]). What the loader knows is
+//! wasm → Cranelift's IR ([`function`]) → x86-64 ([`link`]) → an image ([`abi::native`]). What the loader knows is
 //! compiled in: values ([`crate::constants`]), so that CO-RE branches and addresses of data fold away, and the size of
-//! memory, so that a bound is an immediate. What a CPU has for itself comes through [`helpers::native::Vm`].
+//! memory, so that a bound is an immediate. What a CPU has for itself comes through [`abi::native::Vm`].
 //!
 //! **Invariant:** an access has a bounds check, unless its address is the stack's or the context's, which the runtime places, plus a
 //! constant, or a constant; nothing is taken on the translator's word. No instruction faults: what may trap is checked and
@@ -62,7 +62,7 @@ pub fn compile(wasm: &[u8], memory: u32) -> Result<Vec<u8>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use helpers::native::Image;
+    use abi::native::Image;
 
     use super::*;
 

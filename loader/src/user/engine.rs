@@ -22,6 +22,8 @@ pub enum EngineKind {
     Wasmtime,
     /// Native code as the kernel module runs it.
     Native,
+    /// The same, made by the compiler that is in the kernel module, too.
+    Jit,
 }
 
 /// How a run ended early.
@@ -134,7 +136,6 @@ impl State {
         work: &Work,
         invoke: Invoke<'_>,
     ) -> Result<u64, Trapped> {
-        work.call().map_err(Trapped::somewhere)?;
         let run = Run {
             host: &self.host,
             space: &self.space,

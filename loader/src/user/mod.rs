@@ -1,4 +1,4 @@
-//! The user-space runtime: runs a translated program in this process, on wasmi or on wasmtime, with the
+//! The user-space runtime: runs a translated program in this process, on one of several engines, with the
 //! same maps and helpers as the kernel module.
 //!
 //! What it is for: trying a program out as `bpftool prog run` does, and holding the translation against
@@ -271,6 +271,7 @@ fn start(kind: EngineKind, pages: u32, fuel: u64) -> Result<(Box<dyn Instance>, 
     match kind {
         EngineKind::Wasmi => wasmi::start(pages, fuel),
         EngineKind::Wasmtime => wasmtime::start(pages, fuel),
-        EngineKind::Native => native::start(pages, fuel),
+        EngineKind::Native => native::start(pages, fuel, native::ahead),
+        EngineKind::Jit => native::start(pages, fuel, native::just_in_time),
     }
 }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use abi::imports::{self as names, ENV};
 use abi::layout;
+use abi::native::{self, IMPORTS, Image, NONE, RETURN, STACK, TRAP, Vm};
 use abi::traps::Trap;
 use helpers::calls::Work;
 use helpers::imports::HostFunction;
-use helpers::native::{self, IMPORTS, Image, NONE, RETURN, STACK, TRAP, Vm};
+use sha2::{Digest, Sha256};
 
 use super::engine::{Instance, State, Target, Trapped, import};
 use super::{Base, Error, UserHost};
-use crate::native::compile;
 
 /// A site that is not known.
 const NO_SITE: u32 = u32::MAX;
@@ -78,13 +78,33 @@ struct Native {
     /// In a cell of its own, for native code keeps its address.
     machine: NonNull<Machine>,
     fuel: u64,
+    compile: Compile,
 }
+
+/// From wasm, and the size of memory, to an image.
+type Compile = fn(&[u8], u32) -> Result<Vec<u8>, Error>;
 
 fn refused(error: impl std::fmt::Display) -> Error {
     Error::Engine(error.to_string())
 }
 
-pub(super) fn start(pages: u32, fuel: u64) -> Result<(Box<dyn Instance>, Base), Error> {
+/// The loader's compiler.
+pub(super) fn ahead(wasm: &[u8], memory: u32) -> Result<Vec<u8>, Error> {
+    crate::native::compile(wasm, memory).map_err(refused)
+}
+
+/// The kernel module's.
+pub(super) fn just_in_time(wasm: &[u8], memory: u32) -> Result<Vec<u8>, Error> {
+    let digest = |bytes: &[u8]| Sha256::digest(bytes).into();
+    compiler::compile(wasm, memory, digest).map_err(refused)
+}
+
+/// An instance without a module, which `compile` will make native code of.
+pub(super) fn start(
+    pages: u32,
+    fuel: u64,
+    compile: Compile,
+) -> Result<(Box<dyn Instance>, Base), Error> {
     let memory = Mapping::new(pages as usize * layout::WASM_PAGE as usize)?;
     let base = memory.base;
     let stack_base = u64::from(layout::stack_base(0));
@@ -106,6 +126,7 @@ pub(super) fn start(pages: u32, fuel: u64) -> Result<(Box<dyn Instance>, Base), 
         text: None,
         machine: NonNull::from(Box::leak(machine)),
         fuel,
+        compile,
     };
     Ok((Box::new(native), base))
 }
@@ -231,11 +252,16 @@ unsafe fn host_call(machine: *mut Machine, number: u64, args: [u64; 5]) -> Resul
     let state = state.ok_or(Trapped::somewhere(Trap::Engine))?;
     let work = Work::new(fuel);
     let result = state.call(function, args, &work, &mut |target, args| {
-        // SAFETY: the caller's promise.
-        unsafe { invoke(machine, target, args) }
+        // SAFETY: the caller's promise. What runs pays from the same budget.
+        unsafe {
+            (*machine).vm.fuel = work.left();
+            let result = invoke(machine, target, args);
+            work.resume((*machine).vm.fuel);
+            result
+        }
     });
-    // SAFETY: as above. What it called back has taken its own part.
-    unsafe { (*machine).vm.fuel = (*machine).vm.fuel.saturating_sub(work.done()) };
+    // SAFETY: as above.
+    unsafe { (*machine).vm.fuel = work.left() };
     result
 }
 
@@ -318,7 +344,7 @@ impl Native {
 
 impl Instance for Native {
     fn load(&mut self, wasm: &[u8], state: Arc<State>) -> Result<(), Error> {
-        let bytes = compile(wasm, self.memory.size as u32).map_err(refused)?;
+        let bytes = (self.compile)(wasm, self.memory.size as u32)?;
         let image = Image::read(&bytes).map_err(refused)?;
         let mut imports = Vec::new();
         for asked in image.imports() {

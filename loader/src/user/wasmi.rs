@@ -8,9 +8,9 @@ use abi::traps::Trap;
 use helpers::calls::Work;
 use wasmi::errors::HostError;
 use wasmi::{
-    Caller, CompilationMode, Config, Engine, Extern, ExternType, Func, FuncType, Global, Linker,
-    Memory, MemoryType, Module, Mutability, Nullable, Ref, Store, TrapCode, TypedFunc, Val,
-    ValType,
+    Caller, CompilationMode, Config, CustomFuelCosts, Engine, Extern, ExternType, Func, FuncType,
+    Global, Linker, Memory, MemoryType, Module, Mutability, Nullable, OperatorCost, Ref, Store,
+    TrapCode, TypedFunc, Val, ValType,
 };
 
 use super::engine::{Instance, State, Target, Trapped, import};
@@ -34,6 +34,13 @@ pub(super) fn start(pages: u32, fuel: u64) -> Result<(Box<dyn Instance>, Base), 
     // Eager: lazy compilation would be paid for by the first run's fuel.
     config
         .consume_fuel(true)
+        .operator_cost(cost::operator_costs!(OperatorCost::default()))
+        .fuel_cost(CustomFuelCosts {
+            bytes_copied_per_fuel: cost::BYTES as u32,
+            fuel_per_bytes_translated: 0,
+            fuel_per_bytes_validated: 0,
+        })
+        .wasm_multi_value(false)
         .compilation_mode(CompilationMode::Eager)
         .floats(false);
     let mut store = Store::new(&Engine::new(&config), ());
@@ -80,16 +87,31 @@ impl Wasmi {
                 }
                 let work = Work::new(caller.get_fuel()?);
                 let r0 = state.call(&function, args, &work, &mut |target, args| match target {
-                    Target::Callback(index) => Self::invoke(&mut caller, index, args),
-                    Target::Program(export) => Self::program(&mut caller, export, args[0]),
+                    Target::Callback(index) => Self::lend(&mut caller, &work, |caller| {
+                        Self::invoke(caller, index, args)
+                    }),
+                    Target::Program(export) => Self::lend(&mut caller, &work, |caller| {
+                        Self::program(caller, export, args[0])
+                    }),
                 });
-                // What it called back has taken its own part.
-                let left = caller.get_fuel()?.saturating_sub(work.done());
-                caller.set_fuel(left)?;
+                caller.set_fuel(work.left())?;
                 results[0] = Val::I64(r0.map_err(wasmi::Error::host)? as i64);
                 Ok(())
             },
         ))
+    }
+
+    /// Has functions of the module run on what is left of the budget, and goes on with what they leave.
+    fn lend(
+        caller: &mut Caller<'_, ()>,
+        work: &Work,
+        run: impl FnOnce(&mut Caller<'_, ()>) -> Result<u64, Trapped>,
+    ) -> Result<u64, Trapped> {
+        let without = Trapped::somewhere(Trap::Engine);
+        caller.set_fuel(work.left()).map_err(|_| without)?;
+        let result = run(caller);
+        work.resume(caller.get_fuel().map_err(|_| without)?);
+        result
     }
 
     /// Calls program `export` of the module.

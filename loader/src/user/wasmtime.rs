@@ -71,17 +71,34 @@ impl Wasmtime {
                     *arg = param.unwrap_i64() as u64;
                 }
                 let work = Work::new(caller.get_fuel()?);
+                // It takes a call for a plain operator.
+                work.units(cost::CALL).map_err(Trapped::somewhere)?;
                 let r0 = state.call(&function, args, &work, &mut |target, args| match target {
-                    Target::Callback(index) => Self::invoke(&mut caller, index, args),
-                    Target::Program(export) => Self::program(&mut caller, export, args[0]),
+                    Target::Callback(index) => Self::lend(&mut caller, &work, |caller| {
+                        Self::invoke(caller, index, args)
+                    }),
+                    Target::Program(export) => Self::lend(&mut caller, &work, |caller| {
+                        Self::program(caller, export, args[0])
+                    }),
                 });
-                // What it called back has taken its own part.
-                let left = caller.get_fuel()?.saturating_sub(work.done());
-                caller.set_fuel(left)?;
+                caller.set_fuel(work.left())?;
                 results[0] = Val::I64(r0? as i64);
                 Ok(())
             },
         ))
+    }
+
+    /// Has functions of the module run on what is left of the budget, and goes on with what they leave.
+    fn lend(
+        caller: &mut Caller<'_, ()>,
+        work: &Work,
+        run: impl FnOnce(&mut Caller<'_, ()>) -> Result<u64, Trapped>,
+    ) -> Result<u64, Trapped> {
+        let without = Trapped::somewhere(Trap::Engine);
+        caller.set_fuel(work.left()).map_err(|_| without)?;
+        let result = run(caller);
+        work.resume(caller.get_fuel().map_err(|_| without)?);
+        result
     }
 
     /// Calls program `export` of the module.

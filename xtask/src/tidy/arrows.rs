@@ -9,12 +9,23 @@ use crate::exec::{command, output, root};
 const ARROWS: &[(&str, &[&str])] = &[
     ("wprobe-abi", &[]),
     ("bpf2wasm", &["wprobe-abi"]),
+    ("wprobe-compiler", &["wprobe-abi", "wprobe-cost"]),
+    ("wprobe-cost", &[]),
     ("wprobe-helpers", &["wprobe-abi"]),
     ("wprobe-checker", &["wprobe-abi"]),
-    ("wprobe-kmod", &["wprobe-abi", "wprobe-helpers"]),
+    (
+        "wprobe-kmod",
+        &["wprobe-abi", "wprobe-cost", "wprobe-helpers"],
+    ),
     (
         "wprobe-loader",
-        &["wprobe-abi", "bpf2wasm", "wprobe-helpers"],
+        &[
+            "wprobe-abi",
+            "bpf2wasm",
+            "wprobe-compiler",
+            "wprobe-cost",
+            "wprobe-helpers",
+        ],
     ),
     (
         "wprobe-diff-tests",

@@ -8,7 +8,7 @@ use core::fmt;
 use abi::imports::{ENV, TRAP as TRAP_IMPORT};
 use helpers::host::Errno;
 use helpers::imports::take_host_function;
-use helpers::native::{self, IMPORTS, Image, Invalid, NONE, RETURN, TRAP};
+use abi::native::{self, IMPORTS, Image, Invalid, NONE, RETURN, TRAP};
 
 use super::glue::{self, AsGlue, Glue};
 use super::text::Text;

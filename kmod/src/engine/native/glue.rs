@@ -4,7 +4,7 @@ use abi::layout::CALLBACK_DEPTH;
 use abi::traps::Trap;
 use helpers::calls::{self, Callback, Nested, Run, Take, Within, Work, only};
 use helpers::host::{Errno, Result0};
-use helpers::native::Vm;
+use abi::native::Vm;
 
 use super::{end, enter, enter_within, somewhere};
 use crate::engine::Function;
@@ -66,13 +66,13 @@ unsafe fn result(state: *mut RunState, result: Result0) -> u64 {
     }
 }
 
-/// What an import sees of the run, and pays with. Whether it `CALLS_BACK`: then functions of the module pay, too.
+/// What an import sees of the run, and pays with.
 ///
 /// # Safety
 ///
 /// `state` is the state of the run that native code is in.
 #[inline(always)]
-unsafe fn paid<const CALLS_BACK: bool>(
+unsafe fn paid(
     state: *mut RunState,
     action: impl FnOnce(&Run<'_, Kernel>) -> Result0,
 ) -> Result0 {
@@ -82,7 +82,6 @@ unsafe fn paid<const CALLS_BACK: bool>(
         let space = (*state).space.unwrap_unchecked();
         (space, Work::new((*state).vm.fuel), &(*state).flow)
     };
-    work.call()?;
     let run = Run {
         host: &Kernel,
         space,
@@ -97,13 +96,7 @@ unsafe fn paid<const CALLS_BACK: bool>(
     };
     let result = action(&run);
     // SAFETY: as above.
-    unsafe {
-        (*state).vm.fuel = match CALLS_BACK {
-            false => work.left(),
-            // What it called back has taken its own part.
-            true => (*state).vm.fuel.saturating_sub(work.done()),
-        };
-    }
+    unsafe { (*state).vm.fuel = work.left() };
     result
 }
 
@@ -119,12 +112,12 @@ where
     unsafe {
         result(
             state,
-            paid::<false>(state, |run| only::<F>()(run, [a, b, c, d, e])),
+            paid(state, |run| only::<F>()(run, [a, b, c, d, e])),
         )
     }
 }
 
-/// Native code has paid for it (`helpers::calls::READING`).
+/// Native code has paid for it (`abi::native::READING`).
 ///
 /// # Safety
 ///
@@ -150,10 +143,10 @@ where
         if (*state).flow.depth >= CALLBACK_DEPTH {
             end(state, Trap::StackOverflow, NO_SITE);
         }
-        let done = paid::<true>(state, |run| {
+        let done = paid(state, |run| {
             (*state).flow.nested = run.nested.enter()?;
             (*state).flow.depth += 1;
-            let call: Callback<'_> = &mut |index, args| invoke(state, index, args);
+            let call: Callback<'_> = &mut |index, args| invoke(state, run.work, index, args);
             let done = only::<F>()(run, [a, b, c, d, e], call);
             (*state).flow.depth -= 1;
             (*state).flow.nested = run.nested;
@@ -163,12 +156,27 @@ where
     }
 }
 
+/// Has functions of the module run on what is left of the budget, and goes on with what they leave.
+///
+/// # Safety
+///
+/// As [`paid`].
+unsafe fn lend<T>(state: *mut RunState, work: &Work, run: impl FnOnce() -> T) -> T {
+    // SAFETY: the caller's promise; nobody has a reference to the state while they run.
+    unsafe {
+        (*state).vm.fuel = work.left();
+        let result = run();
+        work.resume((*state).vm.fuel);
+        result
+    }
+}
+
 /// Calls the function with number `index` of the module that runs.
 ///
 /// # Safety
 ///
 /// As [`paid`].
-unsafe fn invoke(state: *mut RunState, index: u64, args: [u64; 5]) -> Result0 {
+unsafe fn invoke(state: *mut RunState, work: &Work, index: u64, args: [u64; 5]) -> Result0 {
     // SAFETY: the caller's promise. The functions of a module in the store do not change.
     let function = unsafe {
         let callbacks = &(*state).callbacks;
@@ -178,7 +186,10 @@ unsafe fn invoke(state: *mut RunState, index: u64, args: [u64; 5]) -> Result0 {
         }
     };
     // SAFETY: as above; the sandbox keeps the text.
-    let called = unsafe { enter(state, function.ok_or(Trap::BadCall)?, args) };
+    let called = unsafe {
+        let function = function.ok_or(Trap::BadCall)?;
+        lend(state, work, || enter(state, function, args))
+    };
     // SAFETY: as above.
     called.map_err(|_| unsafe { (*state).trap.unwrap_or(somewhere(Trap::Engine)).0 })
 }
@@ -193,7 +204,7 @@ unsafe extern "C" fn tail_call(vm: *mut Vm, a: u64, b: u64, c: u64, d: u64, e: u
     // SAFETY: as in `returning`.
     unsafe {
         let mut next = None;
-        let done = paid::<false>(state, |run| {
+        let done = paid(state, |run| {
             next = calls::tail_call(run, [a, b, c, d, e])?;
             Ok(0)
         });
@@ -220,7 +231,7 @@ unsafe extern "C" fn tail_call_within(vm: *mut Vm, a: u64, b: u64, c: u64, d: u6
     let state = vm.cast::<RunState>();
     // SAFETY: as in `returning`; no reference to the state is kept over what runs.
     unsafe {
-        let done = paid::<true>(state, |run| {
+        let done = paid(state, |run| {
             let within = calls::tail_call_within(run, [a, b, c, d, e])?;
             let first = |w: &Within<'_>| (*state).program(w.program);
             let Some((within, first)) = within.and_then(|w| Some((w, first(&w)?))) else {
@@ -228,7 +239,7 @@ unsafe extern "C" fn tail_call_within(vm: *mut Vm, a: u64, b: u64, c: u64, d: u6
             };
             within.begin();
             (*state).begin_within(within.nested);
-            let result = run_within(state, first)?;
+            let result = run_within(state, run.work, first)?;
             (*state).flow.nested = Nested {
                 result,
                 ..run.nested
@@ -245,14 +256,14 @@ unsafe extern "C" fn tail_call_within(vm: *mut Vm, a: u64, b: u64, c: u64, d: u6
 /// # Safety
 ///
 /// As [`paid`].
-unsafe fn run_within(state: *mut RunState, mut program: Function) -> Result0 {
+unsafe fn run_within(state: *mut RunState, work: &Work, mut program: Function) -> Result0 {
     loop {
         // A module's engine is one for all of its programs, and so is its caller's for what they call.
         let Function::Native(function) = program else {
             return Err(Trap::NoHelper);
         };
         // SAFETY: the caller's promise; the sandbox keeps the text.
-        let ended = unsafe { enter_within(state, function) };
+        let ended = unsafe { lend(state, work, || enter_within(state, function)) };
         // SAFETY: as above, and nothing runs in between.
         let state = unsafe { &mut *state };
         match (ended, state.next_program()) {

@@ -1,4 +1,4 @@
-//! Native code: what the loader compiled of a module ([`helpers::native`]), in place of its wasm.
+//! Native code: what the loader compiled of a module ([`abi::native`]), in place of its wasm.
 //!
 //! Its text is trusted as a kernel module's is: only who may load one may give it. It brings its own bounds checks and
 //! counts its own budget; here is what it calls.
@@ -13,7 +13,7 @@ pub(crate) mod text;
 
 use abi::layout;
 use abi::traps::Trap;
-use helpers::native::Vm;
+use abi::native::Vm;
 use wasmi::Store;
 
 use super::slot::RunState;
@@ -57,7 +57,7 @@ known_to_c!(Function {
     module: 8
 });
 const _: () = {
-    assert!(helpers::native::STACK == 2048);
+    assert!(abi::native::STACK == 2048);
 };
 
 /// What native code on CPU `cpu` knows of memory at `base`.

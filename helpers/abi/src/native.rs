@@ -48,6 +48,16 @@ pub const RETURN: u32 = 1;
 /// The function of the first import.
 pub const IMPORTS: u32 = 2;
 
+/// Helpers, by id, that only read a number of the host, and can neither fail nor take long: native code need not be ready for
+/// their end of the run, and pays for them where it pays for itself.
+pub const READING: [u32; 12] = [5, 7, 14, 15, 35, 42, 80, 118, 125, 158, 160, 208];
+
+/// Whether `module.name` is one of [`READING`].
+pub fn is_reading(module: &str, name: &str) -> bool {
+    let row = crate::helpers::by_name(name).filter(|_| module == crate::imports::BPF);
+    row.is_some_and(|row| READING.contains(&row.id))
+}
+
 /// What native code knows of its run: one a CPU and sandbox.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
