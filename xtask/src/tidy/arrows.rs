@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wprobe-compiler", &["wprobe-abi", "wprobe-cost"]),
     ("wprobe-cost", &[]),
     ("wprobe-helpers", &["wprobe-abi"]),
+    ("wprobe-checker", &["wprobe-abi"]),
     (
         "wprobe-kmod",
         &[
