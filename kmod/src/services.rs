@@ -1,5 +1,5 @@
 //! The C half's functions, declared once (`shim/{services,device,ring}.c`; for probes see
-//! [`crate::attach::shim`]).
+//! [`crate::attach::shim`], for requests [`crate::locks`], [`crate::later`] and [`crate::stack`]).
 //!
 //! The safe wrappers say in their types what C cannot. What is marked *probe* may run inside a probe:
 //! it neither sleeps nor allocates nor faults.
@@ -9,6 +9,7 @@ use core::fmt::{self, Write as _};
 use core::ptr::NonNull;
 
 use abi::uapi::Resource;
+use helpers::host::Errno;
 
 use crate::allocations;
 
@@ -44,7 +45,7 @@ unsafe extern "C" {
     safe fn wp_drop_module();
     fn wp_log(text: *const u8, length: usize);
     safe fn wp_alloc(size: usize, align: usize) -> *mut u8;
-    fn wp_free(block: *mut u8);
+    fn wp_free(block: *mut u8, size: usize);
     safe fn wp_alloc_guest(size: usize) -> *mut u8;
     fn wp_free_guest(memory: *mut u8);
     fn wp_copy_in(to: *mut u8, from: u64, size: usize) -> bool;
@@ -74,6 +75,9 @@ unsafe extern "C" {
     fn wp_window_free(window: *mut RawWindow);
     fn wp_wake(window: *mut RawWindow);
     safe fn wp_wait_for_runs();
+    safe fn wp_rest();
+    safe fn wp_may_trace() -> i32;
+    safe fn wp_may_attach(sampled: bool) -> i32;
     safe fn wp_native_text() -> u64;
     safe fn wp_may_load_code() -> bool;
     fn wp_native_write(offset: usize, code: *const u8, size: usize) -> i64;
@@ -150,10 +154,10 @@ pub(crate) fn alloc(size: usize, align: usize) -> *mut u8 {
 
 /// # Safety
 ///
-/// `block` came from [`alloc`] and is not used any more.
-pub(crate) unsafe fn free(block: *mut u8) {
+/// `block` came from [`alloc`], of `size`, and is not used any more.
+pub(crate) unsafe fn free(block: *mut u8, size: usize) {
     // SAFETY: the caller's promise.
-    unsafe { wp_free(block) };
+    unsafe { wp_free(block, size) };
 }
 
 /// Zeroed pages for a guest. Sleeps.
@@ -405,6 +409,28 @@ pub(crate) unsafe fn wake(waker: usize) {
 /// Returns when every run that was under way has ended. Sleeps.
 pub(crate) fn wait_for_runs() {
     wp_wait_for_runs();
+}
+
+/// Lets others have the CPU, between parts of what takes long.
+pub(crate) fn rest() {
+    wp_rest();
+}
+
+/// Whether the caller may trace the kernel; `EPERM` if not.
+pub(crate) fn may_trace() -> Result<(), Errno> {
+    allowed(wp_may_trace())
+}
+
+/// Whether nobody has locked the kernel down against probes, or against samples; `EPERM` if so.
+pub(crate) fn may_attach(sampled: bool) -> Result<(), Errno> {
+    allowed(wp_may_attach(sampled))
+}
+
+fn allowed(error: i32) -> Result<(), Errno> {
+    match error {
+        0 => Ok(()),
+        error => Err(Errno(-error)),
+    }
 }
 
 /// Address of the room for native code.

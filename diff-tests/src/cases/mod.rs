@@ -22,9 +22,13 @@ pub mod limits;
 pub mod native;
 pub mod objects;
 pub mod options;
+mod plain;
 pub mod privileges;
 pub mod proxy;
 pub mod references;
+pub mod refusals;
+pub mod requests;
+pub mod rights;
 pub mod rings;
 pub mod rings_load;
 pub mod run;
@@ -61,6 +65,9 @@ pub fn all() -> Vec<Case> {
         hammer::CASES,
         hostile::CASES,
         privileges::CASES,
+        rights::CASES,
+        requests::CASES,
+        refusals::CASES,
         proxy::CASES,
         references::CASES,
         callbacks::CASES,
