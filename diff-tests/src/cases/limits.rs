@@ -31,13 +31,13 @@ pub const CASES: &[Case] = &[
 ];
 
 /// A parameter that is put back.
-struct Parameter {
+pub(super) struct Parameter {
     path: String,
     before: String,
 }
 
 impl Parameter {
-    fn set(name: &str, value: u64) -> Result<Self> {
+    pub(super) fn set(name: &str, value: u64) -> Result<Self> {
         let path = format!("/sys/module/wprobe/parameters/{name}");
         let before = fs::read_to_string(&path).with_context(|| path.clone())?;
         fs::write(&path, value.to_string()).with_context(|| path.clone())?;

@@ -12,6 +12,7 @@ pub mod compared;
 pub mod core_values;
 pub mod counters;
 pub mod diff;
+pub mod fuzz;
 pub mod hammer;
 pub mod hostile;
 pub mod hotplug;
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Case> {
         attach_user::CASES,
         attach_load::CASES,
         hammer::CASES,
+        fuzz::CASES,
         hostile::CASES,
         privileges::CASES,
         rights::CASES,

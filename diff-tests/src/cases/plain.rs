@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use abi::map_types::MapType;
-use abi::uapi::AttachPoint;
+use abi::uapi::{self, AttachPoint, Kind, OpenId};
 use anyhow::Result;
 use loader::device::{self, Device, Link, LinkSpec, Map, MapSpec, Module, ModuleSpec, Sandbox};
 
@@ -103,6 +103,26 @@ pub(super) fn at(target: &str, point: AttachPoint) -> LinkSpec {
     LinkSpec {
         context,
         ..LinkSpec::new(PROGRAM, target, point)
+    }
+}
+
+/// Takes an object's pin back, if it has one.
+pub(super) fn unpin(device: &impl AsFd, kind: Kind, id: u32) {
+    let mut open = OpenId {
+        kind: kind as u32,
+        id,
+    };
+    // SAFETY: the struct is what the request takes, and lives as long as the call; the descriptor is this function's own.
+    unsafe {
+        let fd = libc::ioctl(
+            device.as_fd().as_raw_fd(),
+            uapi::OPEN_ID as _,
+            &raw mut open,
+        );
+        if fd >= 0 {
+            libc::ioctl(fd, uapi::UNPIN as _);
+            libc::close(fd);
+        }
     }
 }
 

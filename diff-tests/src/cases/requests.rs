@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use abi::map_types::MapType;
 use abi::uapi::{self, Kind, LinkCreate, MapElement, ModuleLoad};
 use anyhow::{Context, Result, ensure};
-use loader::device::{Object, PerfRing};
+use loader::device::{Device, Object, PerfRing};
 
 use super::Case;
 use super::plain::{self, Plain};
@@ -151,17 +151,14 @@ fn put<T>(buffer: &mut [u8; 1024], value: T) -> bool {
     true
 }
 
-fn never() -> Result<()> {
-    let device = guest::device()?;
-    let plain = Plain::new(&device)?;
-    plain.map.update(&[1; 8], &[2; 8], 0)?;
+/// Every request, each of a child that waits for a page: with its struct there, or what its struct points to.
+fn waiting(device: &Device, plain: &Plain, wasm: &[u8]) -> Result<Vec<(&'static str, Child)>> {
     let key = [1u8; 8];
     let element = |page| MapElement {
         key: key.as_ptr() as u64,
         value: page,
         flags: 0,
     };
-    let wasm = plain::wasm();
     let (of_sandbox, of_module) = (
         plain.sandbox.fd().as_raw_fd(),
         plain.module.fd().as_raw_fd(),
@@ -196,6 +193,15 @@ fn never() -> Result<()> {
         "a link's log",
         stuck(of_module, uapi::LINK_CREATE, refusal)?,
     ));
+    Ok(children)
+}
+
+fn never() -> Result<()> {
+    let device = guest::device()?;
+    let plain = Plain::new(&device)?;
+    plain.map.update(&[1; 8], &[2; 8], 0)?;
+    let wasm = plain::wasm();
+    let children = waiting(&device, &plain, &wasm)?;
     thread::sleep(Duration::from_millis(300));
     for (what, child) in &children {
         // SAFETY: looks at a child of ours, and leaves it as it is.
