@@ -345,8 +345,9 @@ impl PerfScene {
         let ring: &PerfRing = Box::leak(Box::new(PerfRing::new(view(), 0, 77).unwrap()));
         let rings = scene.space.map(0).unwrap().as_perf_event_array().unwrap();
         // SAFETY: the ring is leaked.
-        let before = unsafe { rings.set(0, Some(NonNull::from(ring))) };
-        assert_eq!(before, Ok(None));
+        let put = || unsafe { rings.put(0, NonNull::from(ring)) };
+        assert_eq!(put(), Ok(()));
+        assert_eq!(put(), Err(Errno::EBUSY));
         Self {
             ring,
             shared: view(),
@@ -435,9 +436,12 @@ fn outputs_to_no_ring_are_refused_as_the_kernel_refuses_them() {
         .unwrap()
         .as_perf_event_array()
         .unwrap();
-    // SAFETY: the ring is leaked, and nobody runs.
-    assert!(unsafe { rings.set(0, None) }.unwrap().is_some());
+    let other = PerfScene::new(1);
+    rings.remove(0, NonNull::from(other.ring));
+    assert_eq!(output(0), Ok(0), "another one's stays");
+    rings.remove(0, NonNull::from(perf.ring));
     assert_eq!(output(0), Ok(Errno::ENOENT.as_r0()));
-    // SAFETY: as above.
-    assert_eq!(unsafe { rings.set(1, None) }, Err(Errno::E2BIG));
+    // SAFETY: the ring is leaked.
+    let beyond = unsafe { rings.put(1, NonNull::from(perf.ring)) };
+    assert_eq!(beyond, Err(Errno::E2BIG));
 }

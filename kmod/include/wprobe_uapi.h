@@ -57,6 +57,9 @@ enum wprobe_resource {
 	WPROBE_RESOURCE_PROGRAMS = 4,
 	WPROBE_RESOURCE_INSTANCES = 5,
 	WPROBE_RESOURCE_NATIVE = 6,
+	WPROBE_RESOURCE_HOST = 7,
+	WPROBE_RESOURCE_LINKS = 8,
+	WPROBE_RESOURCE_SANDBOXES = 9,
 };
 
 /* Why a run ended early. */
@@ -267,27 +270,28 @@ struct wprobe_ring_open {
 	__u64 log_size; /* in: its size */
 }; /* 32 bytes */
 
-#define WPROBE_IOC_ABOUT _IOWR('W', 0, struct wprobe_about) /* on: device */
-#define WPROBE_IOC_SANDBOX_CREATE _IOWR('W', 1, struct wprobe_sandbox_create) /* on: device */
-#define WPROBE_IOC_NEXT_ID _IOWR('W', 2, struct wprobe_next_id) /* on: device */
-#define WPROBE_IOC_OPEN_ID _IOWR('W', 3, struct wprobe_open_id) /* on: device */
-#define WPROBE_IOC_LIMIT _IOWR('W', 4, struct wprobe_limit) /* on: device */
-#define WPROBE_IOC_TIME_RUNS _IO('W', 5) /* on: device */
-#define WPROBE_IOC_MAP_CREATE _IOWR('W', 16, struct wprobe_map_create) /* on: sandbox */
-#define WPROBE_IOC_MODULE_LOAD _IOWR('W', 17, struct wprobe_module_load) /* on: sandbox */
-#define WPROBE_IOC_SANDBOX_INFO _IOWR('W', 18, struct wprobe_sandbox_info) /* on: sandbox */
-#define WPROBE_IOC_LINK_CREATE _IOWR('W', 32, struct wprobe_link_create) /* on: module */
-#define WPROBE_IOC_REPORT _IOWR('W', 33, struct wprobe_report) /* on: module */
-#define WPROBE_IOC_PROGRAM_INFO _IOWR('W', 34, struct wprobe_program_info) /* on: module */
-#define WPROBE_IOC_MODULE_INFO _IOWR('W', 35, struct wprobe_module_info) /* on: module */
-#define WPROBE_IOC_LINK_INFO _IOWR('W', 48, struct wprobe_link_info) /* on: link */
-#define WPROBE_IOC_MAP_INFO _IOWR('W', 64, struct wprobe_map_info) /* on: map */
-#define WPROBE_IOC_MAP_LOOKUP _IOWR('W', 65, struct wprobe_map_element) /* on: map */
-#define WPROBE_IOC_MAP_UPDATE _IOWR('W', 66, struct wprobe_map_element) /* on: map */
-#define WPROBE_IOC_MAP_DELETE _IOWR('W', 67, struct wprobe_map_element) /* on: map */
-#define WPROBE_IOC_MAP_NEXT_KEY _IOWR('W', 68, struct wprobe_map_element) /* on: map */
-#define WPROBE_IOC_RING_OPEN _IOWR('W', 69, struct wprobe_ring_open) /* on: map */
-#define WPROBE_IOC_PIN _IO('W', 80) /* on: any object */
-#define WPROBE_IOC_UNPIN _IO('W', 81) /* on: any object */
+#define WPROBE_IOC_ABOUT _IOWR('W', 0, struct wprobe_about) /* on: device; asks for: nothing */
+#define WPROBE_IOC_SANDBOX_CREATE _IOWR('W', 1, struct wprobe_sandbox_create) /* on: device; asks for: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; no lockdown */
+#define WPROBE_IOC_NEXT_ID _IOWR('W', 2, struct wprobe_next_id) /* on: device; asks for: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; no lockdown */
+#define WPROBE_IOC_OPEN_ID _IOWR('W', 3, struct wprobe_open_id) /* on: device; asks for: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; no lockdown */
+#define WPROBE_IOC_LIMIT _IOWR('W', 4, struct wprobe_limit) /* on: device; asks for: nothing */
+#define WPROBE_IOC_TIME_RUNS _IO('W', 5) /* on: device; asks for: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; no lockdown */
+#define WPROBE_IOC_FLUSH _IO('W', 6) /* on: device; asks for: nothing */
+#define WPROBE_IOC_MAP_CREATE _IOWR('W', 16, struct wprobe_map_create) /* on: sandbox; asks for: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; no lockdown */
+#define WPROBE_IOC_MODULE_LOAD _IOWR('W', 17, struct wprobe_module_load) /* on: sandbox; asks for: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; no lockdown */
+#define WPROBE_IOC_SANDBOX_INFO _IOWR('W', 18, struct wprobe_sandbox_info) /* on: sandbox; asks for: nothing */
+#define WPROBE_IOC_LINK_CREATE _IOWR('W', 32, struct wprobe_link_create) /* on: module; asks for: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; no lockdown */
+#define WPROBE_IOC_REPORT _IOWR('W', 33, struct wprobe_report) /* on: module; asks for: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; no lockdown */
+#define WPROBE_IOC_PROGRAM_INFO _IOWR('W', 34, struct wprobe_program_info) /* on: module; asks for: nothing */
+#define WPROBE_IOC_MODULE_INFO _IOWR('W', 35, struct wprobe_module_info) /* on: module; asks for: nothing */
+#define WPROBE_IOC_LINK_INFO _IOWR('W', 48, struct wprobe_link_info) /* on: link; asks for: nothing */
+#define WPROBE_IOC_MAP_INFO _IOWR('W', 64, struct wprobe_map_info) /* on: map; asks for: nothing */
+#define WPROBE_IOC_MAP_LOOKUP _IOWR('W', 65, struct wprobe_map_element) /* on: map; asks for: nothing */
+#define WPROBE_IOC_MAP_UPDATE _IOWR('W', 66, struct wprobe_map_element) /* on: map; asks for: nothing */
+#define WPROBE_IOC_MAP_DELETE _IOWR('W', 67, struct wprobe_map_element) /* on: map; asks for: nothing */
+#define WPROBE_IOC_MAP_NEXT_KEY _IOWR('W', 68, struct wprobe_map_element) /* on: map; asks for: nothing */
+#define WPROBE_IOC_RING_OPEN _IOWR('W', 69, struct wprobe_ring_open) /* on: map; asks for: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; no lockdown */
+#define WPROBE_IOC_PIN _IO('W', 80) /* on: any object; asks for: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; no lockdown */
+#define WPROBE_IOC_UNPIN _IO('W', 81) /* on: any object; asks for: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; no lockdown */
 
 #endif

@@ -133,12 +133,6 @@ static void entry_registers(const void *from, struct pt_regs *regs)
 	regs->cs = __KERNEL_CS;
 }
 
-static void fentry_free(struct fentry *fentry)
-{
-	ftrace_free_filter(&fentry->ops);
-	kfree(fentry);
-}
-
 static u64 fentry_function(const struct wprobe_hit *hit)
 {
 	return container_of(hit->probe, struct fentry, probe)->function;
@@ -150,7 +144,7 @@ static void fentry_detach(struct wprobe_probe *probe)
 
 	/* waits for handlers */
 	unregister_ftrace_function(&fentry->ops);
-	fentry_free(fentry);
+	ftrace_free_filter(&fentry->ops);
 }
 
 static const struct wprobe_probe_ops fentry_ops = {
@@ -186,7 +180,7 @@ int wp_fentry_attach(const char *symbol, u32 args, u32 stacked, void *attachment
 	error = find_function(symbol, &ip, &function);
 	if (error)
 		return error;
-	fentry = kzalloc(sizeof(*fentry), GFP_KERNEL);
+	fentry = kzalloc(sizeof(*fentry), GFP_KERNEL_ACCOUNT);
 	if (!fentry)
 		return -ENOMEM;
 	fentry->probe.attachment = attachment;
@@ -198,10 +192,12 @@ int wp_fentry_attach(const char *symbol, u32 args, u32 stacked, void *attachment
 	error = ftrace_set_filter_ip(&fentry->ops, ip, 0, 0);
 	if (!error)
 		error = register_ftrace_function(&fentry->ops);
-	if (error)
-		fentry_free(fentry);
-	else
+	if (error) {
+		ftrace_free_filter(&fentry->ops);
+		kfree(fentry);
+	} else {
 		*made = &fentry->probe;
+	}
 	return error;
 }
 
@@ -246,10 +242,7 @@ static u64 fexit_missed(const struct wprobe_probe *probe)
 
 static void fexit_detach(struct wprobe_probe *probe)
 {
-	struct fexit *fexit = container_of(probe, struct fexit, probe);
-
-	unregister_kretprobe(&fexit->kretprobe);
-	kfree(fexit);
+	unregister_kretprobe(&container_of(probe, struct fexit, probe)->kretprobe);
 }
 
 static const struct wprobe_probe_ops fexit_ops = {
@@ -266,7 +259,7 @@ int wp_fexit_attach(const char *symbol, u32 args, u32 stacked, void *attachment,
 
 	if (args > MAX_ARGS)
 		return -E2BIG;
-	fexit = kzalloc(sizeof(*fexit), GFP_KERNEL);
+	fexit = kzalloc(sizeof(*fexit), GFP_KERNEL_ACCOUNT);
 	if (!fexit)
 		return -ENOMEM;
 	fexit->probe.attachment = attachment;

@@ -63,10 +63,7 @@ static u64 entry_missed(const struct wprobe_probe *probe)
 
 static void entry_detach(struct wprobe_probe *probe)
 {
-	struct entry *entry = container_of(probe, struct entry, probe);
-
-	unregister_kprobe(&entry->kprobe);
-	kfree(entry);
+	unregister_kprobe(&container_of(probe, struct entry, probe)->kprobe);
 }
 
 static const struct wprobe_probe_ops entry_ops = {
@@ -77,7 +74,7 @@ static const struct wprobe_probe_ops entry_ops = {
 
 int wp_kprobe_attach(const char *symbol, u32 offset, void *attachment, struct wprobe_probe **made)
 {
-	struct entry *entry = kzalloc(sizeof(*entry), GFP_KERNEL);
+	struct entry *entry = kzalloc(sizeof(*entry), GFP_KERNEL_ACCOUNT);
 	int error;
 
 	if (!entry)
@@ -114,10 +111,7 @@ static u64 ret_missed(const struct wprobe_probe *probe)
 
 static void ret_detach(struct wprobe_probe *probe)
 {
-	struct ret *ret = container_of(probe, struct ret, probe);
-
-	unregister_kretprobe(&ret->kretprobe);
-	kfree(ret);
+	unregister_kretprobe(&container_of(probe, struct ret, probe)->kretprobe);
 }
 
 static const struct wprobe_probe_ops ret_ops = {
@@ -128,7 +122,7 @@ static const struct wprobe_probe_ops ret_ops = {
 
 int wp_kretprobe_attach(const char *symbol, void *attachment, struct wprobe_probe **made)
 {
-	struct ret *ret = kzalloc(sizeof(*ret), GFP_KERNEL);
+	struct ret *ret = kzalloc(sizeof(*ret), GFP_KERNEL_ACCOUNT);
 	int error;
 
 	if (!ret)

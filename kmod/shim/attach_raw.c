@@ -145,7 +145,6 @@ static void raw_detach(struct wprobe_probe *probe)
 	tracepoint_probe_unregister(raw->tracepoint, raw->handler, raw);
 	tracepoint_synchronize_unregister();
 	module_put(raw->owner);
-	kfree(raw);
 }
 
 static const struct wprobe_probe_ops raw_ops = {
@@ -158,7 +157,7 @@ static const struct wprobe_probe_ops raw_ops = {
 int wp_raw_tracepoint_attach(const char *name, u32 args, void *attachment,
 			     struct wprobe_probe **made)
 {
-	struct raw *raw = kzalloc(sizeof(*raw), GFP_KERNEL);
+	struct raw *raw = kzalloc(sizeof(*raw), GFP_KERNEL_ACCOUNT);
 	int error = -ENOENT;
 
 	if (!raw)

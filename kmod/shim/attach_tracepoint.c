@@ -13,6 +13,7 @@
 #include <linux/slab.h>
 #include <linux/trace_events.h>
 #include <linux/tracepoint.h>
+#include <linux/uaccess.h>
 #include <asm/ftrace.h>
 #include <asm/syscall.h>
 #include <trace/syscall.h>
@@ -38,7 +39,8 @@ static unsigned int on_record(const void *record, const struct bpf_insn *insns)
 	return 0;
 }
 
-static void shadow_free(struct shadow *shadow)
+/* All but the shadow itself. */
+static void shadow_empty(struct shadow *shadow)
 {
 	if (!IS_ERR_OR_NULL(shadow->buffers))
 		perf_event_release_kernel(shadow->buffers);
@@ -47,7 +49,6 @@ static void shadow_free(struct shadow *shadow)
 	kfree(shadow->programs);
 	free_percpu(shadow->call.perf_events);
 	trace_put_event_file(shadow->file);
-	kfree(shadow);
 }
 
 static void shadow_detach(struct wprobe_probe *probe)
@@ -56,7 +57,7 @@ static void shadow_detach(struct wprobe_probe *probe)
 
 	tracepoint_probe_unregister(shadow->call.tp, shadow->call.class->perf_probe, &shadow->call);
 	tracepoint_synchronize_unregister();
-	shadow_free(shadow);
+	shadow_empty(shadow);
 }
 
 static const struct wprobe_probe_ops shadow_ops = { .detach = shadow_detach };
@@ -65,7 +66,7 @@ static const struct wprobe_probe_ops shadow_ops = { .detach = shadow_detach };
 static int shadow_program(struct shadow *shadow)
 {
 	shadow->program = bpf_prog_alloc(bpf_prog_size(1), 0);
-	shadow->programs = kzalloc(struct_size(shadow->programs, items, 2), GFP_KERNEL);
+	shadow->programs = kzalloc(struct_size(shadow->programs, items, 2), GFP_KERNEL_ACCOUNT);
 	if (!shadow->program || !shadow->programs)
 		return -ENOMEM;
 	*(struct shadow **)shadow->program->insnsi = shadow;
@@ -100,7 +101,7 @@ static int shadow_fill(struct shadow *shadow)
 /* Takes `file` over. */
 static int shadow_attach(struct trace_event_file *file, void *attachment, struct wprobe_probe **made)
 {
-	struct shadow *shadow = kzalloc(sizeof(*shadow), GFP_KERNEL);
+	struct shadow *shadow = kzalloc(sizeof(*shadow), GFP_KERNEL_ACCOUNT);
 	int error;
 
 	if (!shadow) {
@@ -114,10 +115,12 @@ static int shadow_attach(struct trace_event_file *file, void *attachment, struct
 	if (!error)
 		error = tracepoint_probe_register(shadow->call.tp, shadow->call.class->perf_probe,
 						  &shadow->call);
-	if (error)
-		shadow_free(shadow);
-	else
+	if (error) {
+		shadow_empty(shadow);
+		kfree(shadow);
+	} else {
 		*made = &shadow->probe;
+	}
 	return error;
 }
 
@@ -177,17 +180,32 @@ static void syscall_detach(struct wprobe_probe *probe)
 	tracepoint_synchronize_unregister();
 	module_put(syscall->owner);
 	trace_put_event_file(syscall->file);
-	kfree(syscall);
 }
 
 static const struct wprobe_probe_ops syscall_ops = { .frames = WPROBE_SYSCALL_FRAMES, .detach = syscall_detach };
 
-/* Takes `file` over. */
-static int syscall_attach(struct trace_event_file *file, void *attachment, struct wprobe_probe **made)
+/* What nobody can have made but the kernel's own build: no module, and not root by writing to tracefs. */
+#define MADE_LATER (TRACE_EVENT_FL_DYNAMIC | TRACE_EVENT_FL_KPROBE | TRACE_EVENT_FL_UPROBE | TRACE_EVENT_FL_EPROBE)
+
+/*
+ * Whether an event is a system call's, and which: only then is what `data` leads to known. The class's name does not tell, which
+ * other events may have.
+ */
+static bool find_syscall(const struct trace_event_call *call, struct syscall_metadata *metadata)
 {
-	const struct syscall_metadata *metadata = file->event_call->data;
+	if (call->flags & (MADE_LATER | TRACE_EVENT_FL_TRACEPOINT) || call->module ||
+	    copy_from_kernel_nofault(metadata, call->data, sizeof(*metadata)))
+		return false;
+	return (metadata->enter_event == call || metadata->exit_event == call) &&
+	       metadata->syscall_nr >= 0 && metadata->syscall_nr < NR_syscalls;
+}
+
+/* Takes `file` over. */
+static int syscall_attach(struct trace_event_file *file, const struct syscall_metadata *metadata,
+			  void *attachment, struct wprobe_probe **made)
+{
 	bool enters = metadata->enter_event == file->event_call;
-	struct syscall *syscall = kzalloc(sizeof(*syscall), GFP_KERNEL);
+	struct syscall *syscall = kzalloc(sizeof(*syscall), GFP_KERNEL_ACCOUNT);
 	int error = -ENOENT;
 
 	if (!syscall) {
@@ -217,16 +235,18 @@ int wp_tracepoint_attach(const char *system, const char *name, void *attachment,
 			 struct wprobe_probe **made)
 {
 	struct trace_event_file *file = trace_get_event_file(NULL, system, name);
+	struct syscall_metadata metadata;
 	struct trace_event_call *call;
 
 	/* no such event is EINVAL */
 	if (IS_ERR(file))
 		return PTR_ERR(file) == -EINVAL ? -ENOENT : PTR_ERR(file);
 	call = file->event_call;
-	if (!strcmp(call->class->system, "syscalls"))
-		return syscall_attach(file, attachment, made);
-	if (call->flags & TRACE_EVENT_FL_TRACEPOINT && call->class->perf_probe)
+	/* the file holds the module that a tracepoint is in */
+	if (!(call->flags & MADE_LATER) && call->flags & TRACE_EVENT_FL_TRACEPOINT && call->class->perf_probe)
 		return shadow_attach(file, attachment, made);
+	if (!strcmp(call->class->system, "syscalls") && find_syscall(call, &metadata))
+		return syscall_attach(file, &metadata, attachment, made);
 	trace_put_event_file(file);
 	return -EOPNOTSUPP;
 }

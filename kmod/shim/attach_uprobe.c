@@ -97,16 +97,23 @@ static void user_detach(struct wprobe_probe *probe)
 
 	user_unregister(user);
 	path_put(&user->path);
-	kfree(user);
 }
 
 static const struct wprobe_probe_ops user_ops = { .function = user_function, .detach = user_detach };
+
+/* What the kernel compares as signed numbers is in the file. */
+static bool fits(const struct inode *inode, u64 offset, u64 semaphore)
+{
+	u64 size = i_size_read(inode);
+
+	return S_ISREG(inode->i_mode) && offset < size && semaphore < size;
+}
 
 /* At `offset` of the file; `semaphore`: offset of a counter to keep above 0, or 0. */
 int wp_uprobe_attach(const char *path, u64 offset, u64 semaphore, u32 pid, bool returns,
 		     void *attachment, struct wprobe_probe **made)
 {
-	struct user_probe *user = kzalloc(sizeof(*user), GFP_KERNEL);
+	struct user_probe *user = kzalloc(sizeof(*user), GFP_KERNEL_ACCOUNT);
 	int error;
 
 	if (!user)
@@ -123,7 +130,7 @@ int wp_uprobe_attach(const char *path, u64 offset, u64 semaphore, u32 pid, bool 
 		user->consumer.ret_handler = on_return;
 	else
 		user->consumer.handler = on_entry;
-	error = S_ISREG(user->inode->i_mode) ? user_register(user, semaphore) : -EINVAL;
+	error = fits(user->inode, offset, semaphore) ? user_register(user, semaphore) : -EINVAL;
 	if (error)
 		goto put;
 	*made = &user->probe;

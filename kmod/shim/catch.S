@@ -5,6 +5,7 @@
  */
 #include <linux/linkage.h>
 #include <linux/objtool.h>
+#include <asm/nospec-branch.h>
 
 #include "native.h"
 
@@ -25,19 +26,54 @@
 .endm
 
 /*
- * long wprobe_catch_control(request, stack_top, resume)
+ * long wprobe_catch_control(request, resume)
  *
- * Runs on the stack that ends at `stack_top`: parsing and compiling wasm needs more than the kernel's.
+ * On the stack it is called on, with a frame that the unwinder finds its way by.
  */
 SYM_FUNC_START(wprobe_catch_control)
-	SAVE
-	ENTER %rdx
-	movq %rsi, %rsp
+	pushq %rbp
+	movq %rsp, %rbp
+	pushq %rbx
+	pushq %r12
+	pushq %r13
+	pushq %r14
+	pushq %r15
+	pushq (%rsi)
+	pushq %rsi
+	movq %rsp, (%rsi)
+	movq %rsi, %rbx
+	andq $-16, %rsp
 	call wprobe_rs_control
-	movq (%rbx), %rsp
-	LEAVE
+	leaq -56(%rbp), %rsp
+	popq %rbx
+	popq (%rbx)
+	popq %r15
+	popq %r14
+	popq %r13
+	popq %r12
+	popq %rbx
+	popq %rbp
+	RET
 SYM_FUNC_END(wprobe_catch_control)
-STACK_FRAME_NON_STANDARD wprobe_catch_control
+
+/*
+ * void wprobe_on_stack(work, argument, stack_end, frame)
+ *
+ * Calls `work` on the stack that ends at `stack_end`. *frame: where this frame is, for who looks for the way back.
+ */
+SYM_FUNC_START(wprobe_on_stack)
+	pushq %rbp
+	movq %rsp, %rbp
+	movq %rsp, (%rcx)
+	movq %rdi, %rax
+	movq %rsi, %rdi
+	movq %rdx, %rsp
+	CALL_NOSPEC rax
+	movq %rbp, %rsp
+	popq %rbp
+	RET
+SYM_FUNC_END(wprobe_on_stack)
+STACK_FRAME_NON_STANDARD wprobe_on_stack
 
 /*
  * long wprobe_catch_attempt(attempt, resume)

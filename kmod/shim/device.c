@@ -1,21 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * /dev/wprobe and the descriptors of objects: hands every request to Rust, one at a time, on a stack
- * of its own (mapping and polling excepted, see ring.c). What a request means is decided there.
+ * /dev/wprobe and the descriptors of objects: hands every request to Rust (mapping and polling excepted, see ring.c). What a
+ * request means, and which rights it asks for, is decided there.
  */
 #include <linux/anon_inodes.h>
 #include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
 #include <linux/security.h>
-#include <linux/vmalloc.h>
 
-#include "wprobe.h"
-
-/* Loading used 35 KiB, whatever the size and the nesting of the module. */
-#define CONTROL_STACK (96 * 1024)
+#include "control.h"
 
 #define PARAMETER(name, value, text)                                                               \
 	static ulong name = value;                                                                  \
@@ -28,49 +23,33 @@ PARAMETER(max_entries, 4194304, "elements that the maps of a sandbox may have");
 PARAMETER(max_programs, 4096, "programs a sandbox may have");
 PARAMETER(max_instances, 16384, "instances a sandbox may have");
 PARAMETER(max_native, 262144, "bytes of native code a sandbox may have");
+PARAMETER(max_host, 1073741824, "bytes of kernel memory a sandbox may have besides");
+PARAMETER(max_links, 1024, "links a sandbox may have");
 PARAMETER(total_memory, 4294967296, "bytes of linear memory and rings of all sandboxes");
 PARAMETER(total_maps, 65536, "maps of all sandboxes");
 PARAMETER(total_entries, 67108864, "elements of all maps");
 PARAMETER(total_programs, 65536, "programs of all sandboxes");
 PARAMETER(total_instances, 262144, "instances of all sandboxes");
 PARAMETER(total_native, 1048576, "bytes of native code of all sandboxes, 1048576 at most");
+PARAMETER(total_host, 4294967296, "bytes of kernel memory all sandboxes may have besides");
+PARAMETER(total_links, 16384, "links of all sandboxes");
+PARAMETER(total_sandboxes, 1024, "sandboxes");
 PARAMETER(max_module, 4194304, "bytes of a wasm module at most");
 PARAMETER(default_fuel, 1048576, "execution budget of one run");
 PARAMETER(max_fuel, 16777216, "largest budget a module may ask for");
-
-/* Serialises the control path; probes never take it. */
-static DEFINE_MUTEX(control);
-static void *control_stack;
-u64 wprobe_control_resume;
 
 void wp_limits(struct wprobe_limits *limits)
 {
 	*limits = (struct wprobe_limits){
 		.each = { max_memory, max_maps, max_entries, max_programs, max_instances,
-			  max_native },
+			  max_native, max_host, max_links, 1 },
 		.total = { total_memory, total_maps, total_entries, total_programs, total_instances,
-			   total_native },
+			   total_native, total_host, total_links, total_sandboxes },
 		.max_module = max_module,
 		.default_fuel = default_fuel,
 		.max_fuel = max_fuel,
 		.cpus = nr_cpu_ids,
 	};
-}
-
-static long control_locked(struct wprobe_request *request)
-{
-	return wprobe_catch_control(request, control_stack + CONTROL_STACK, &wprobe_control_resume);
-}
-
-static long ask(struct wprobe_request *request)
-{
-	long result;
-
-	if (mutex_lock_killable(&control))
-		return -EINTR;
-	result = control_locked(request);
-	mutex_unlock(&control);
-	return result;
 }
 
 static long wprobe_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -82,7 +61,7 @@ static long wprobe_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		.address = arg,
 	};
 
-	return ask(&request);
+	return wprobe_serve(&request);
 }
 
 static ssize_t object_read(struct file *file, char __user *to, size_t size, loff_t *position)
@@ -94,7 +73,7 @@ static ssize_t object_read(struct file *file, char __user *to, size_t size, loff
 		.size = size,
 		.position = *position,
 	};
-	ssize_t done = ask(&request);
+	ssize_t done = wprobe_serve(&request);
 
 	if (done > 0)
 		*position += done;
@@ -108,9 +87,8 @@ static int object_release(struct inode *inode, struct file *file)
 		.object = file->private_data,
 	};
 
-	mutex_lock(&control);
-	control_locked(&request);
-	mutex_unlock(&control);
+	/* waits for no other request */
+	wprobe_serve(&request);
 	return 0;
 }
 
@@ -141,14 +119,25 @@ void wp_drop_module(void)
 	module_put(THIS_MODULE);
 }
 
-/* What native tracing needs. */
+/* What native tracing needs. Asked for by each request that the interface says it of: a descriptor may have been handed on. */
+int wp_may_trace(void)
+{
+	if (!bpf_capable() || !perfmon_capable())
+		return -EPERM;
+	return security_locked_down(LOCKDOWN_BPF_READ_KERNEL);
+}
+
+/* What lockdown says of probes in the kernel's text, and of samples. */
+int wp_may_attach(bool sampled)
+{
+	return security_locked_down(sampled ? LOCKDOWN_PERF : LOCKDOWN_KPROBES);
+}
+
 static int device_open(struct inode *inode, struct file *file)
 {
-	if (!capable(CAP_SYS_ADMIN) && !(capable(CAP_BPF) && capable(CAP_PERFMON)))
-		return -EPERM;
 	/* misc_open() leaves the device here; an object's descriptor has its object */
 	file->private_data = NULL;
-	return security_locked_down(LOCKDOWN_BPF_READ_KERNEL);
+	return wp_may_trace();
 }
 
 static const struct file_operations device_fops = {
@@ -168,31 +157,23 @@ static struct miscdevice device = {
 
 static int __init wprobe_init(void)
 {
-	struct wprobe_request request = { .op = WPROBE_INIT };
 	int error;
 
-	control_stack = vmalloc(CONTROL_STACK);
-	if (!control_stack)
-		return -ENOMEM;
 	wprobe_task_init();
-	error = ask(&request);
-	if (!error)
-		error = misc_register(&device);
+	error = wprobe_control_init();
 	if (error)
-		vfree(control_stack);
+		return error;
+	error = misc_register(&device);
+	if (error)
+		wprobe_control_exit();
 	return error;
 }
 
 static void __exit wprobe_exit(void)
 {
-	struct wprobe_request request = { .op = WPROBE_EXIT };
-
 	misc_deregister(&device);
-	mutex_lock(&control);
-	control_locked(&request);
-	mutex_unlock(&control);
+	wprobe_control_exit();
 	wprobe_task_exit();
-	vfree(control_stack);
 }
 
 module_init(wprobe_init);

@@ -2,6 +2,7 @@
 /* What every kind of probe shares. */
 #include <linux/kprobes.h>
 #include <linux/percpu.h>
+#include <linux/slab.h>
 #include <linux/smp.h>
 
 #include "hit.h"
@@ -68,8 +69,14 @@ u64 wp_probe_missed(const struct wprobe_probe *probe)
 	return probe->ops->missed ? probe->ops->missed(probe) : 0;
 }
 
-/* When it returns no handler runs any more, and the probe is freed. */
+/* When it returns no handler runs any more. The probe can still be asked what it missed. */
 void wp_probe_detach(struct wprobe_probe *probe)
 {
 	probe->ops->detach(probe);
+}
+
+/* Of one that is detached. */
+void wp_probe_free(struct wprobe_probe *probe)
+{
+	kfree(probe);
 }

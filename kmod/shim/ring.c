@@ -17,7 +17,7 @@
 #define POSITIONS 2
 
 struct wprobe_window {
-	/* of vmalloc_user() */
+	/* of wp_alloc_guest() */
 	void *pages;
 	u32 count;
 	bool ring_buffer;
@@ -35,7 +35,7 @@ static void wake_readers(struct irq_work *work)
 
 struct wprobe_window *wp_window_new(void *pages, u32 count, bool ring_buffer)
 {
-	struct wprobe_window *window = kzalloc(sizeof(*window), GFP_KERNEL);
+	struct wprobe_window *window = kzalloc(sizeof(*window), GFP_KERNEL_ACCOUNT);
 
 	if (!window)
 		return NULL;

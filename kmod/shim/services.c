@@ -17,48 +17,62 @@
 #include <linux/uidgid.h>
 #include <linux/vmalloc.h>
 
-#include "wprobe.h"
+#include "control.h"
 
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
 static DEFINE_PER_CPU(struct rnd_state, random_state);
 
-void wp_abort_control(long result)
-{
-	/* it may have been in one of its stretches with interrupts off */
-	local_irq_enable();
-	wprobe_abort(&wprobe_control_resume, result);
-}
-
-/* 0, or what it was aborted with */
-long wp_attempt(void *attempt)
-{
-	return wprobe_catch_attempt(attempt, &wprobe_control_resume);
-}
-
 void wp_log(const char *text, size_t length)
 {
 	pr_err("wprobe: %.*s\n", (int)length, text);
 }
 
-/* Blocks of a power of two are aligned to their size; pages to theirs. */
+/* What the engine allocates at a time, at most: it takes no failure. */
+#define MOST_OF_ENGINE (64 << 20)
+
+/*
+ * Blocks of a power of two are aligned to their size; pages to theirs. They count to the memory cgroup of who asks. Small ones, and
+ * the engine's, are given beyond its limit rather than not at all, for Rust takes no failure there; others are refused, and nobody is
+ * killed for them.
+ */
 void *wp_alloc(size_t size, size_t align)
 {
+	struct wprobe_call *call = wprobe_engine_call();
+	gfp_t flags = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
+	size_t asked = size;
+	void *block;
+
+	if (align > PAGE_SIZE || size > INT_MAX)
+		return NULL;
 	if (align > ARCH_KMALLOC_MINALIGN && size < PAGE_SIZE)
 		size = roundup_pow_of_two(max(size, align));
-	return align > PAGE_SIZE ? NULL : kvmalloc(size, GFP_KERNEL);
+	if (size <= PAGE_SIZE || (call && size <= MOST_OF_ENGINE))
+		flags |= __GFP_NOFAIL;
+	else
+		flags |= __GFP_RETRY_MAYFAIL;
+	block = kvmalloc(size, flags);
+	if (call && block)
+		call->allocated += asked;
+	return block;
 }
 
-void wp_free(void *block)
+void wp_free(void *block, size_t size)
 {
+	struct wprobe_call *call = wprobe_engine_call();
+
+	if (call)
+		call->allocated -= size;
 	kvfree(block);
 }
 
-/* Zeroed, and mappable into user space. */
+/* Zeroed, of whole pages, which user space may map; of the memory cgroup of who asks. */
 void *wp_alloc_guest(size_t size)
 {
-	return vmalloc_user(size);
+	if (size > INT_MAX)
+		return NULL;
+	return __vmalloc(PAGE_ALIGN(size), GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 }
 
 void wp_free_guest(void *memory)
@@ -105,6 +119,12 @@ void wp_irq_restore(u64 flags)
 void wp_wait_for_runs(void)
 {
 	synchronize_rcu();
+}
+
+/* Between parts of something long: others get the CPU, a signal that kills is heeded at the end. */
+void wp_rest(void)
+{
+	cond_resched();
 }
 
 /* [probe] */

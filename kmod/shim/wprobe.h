@@ -19,13 +19,14 @@ enum wprobe_op {
 	WPROBE_IOCTL,
 	WPROBE_READ,
 	WPROBE_RELEASE,
+	WPROBE_RECLAIM,
 };
 
 struct wprobe_request {
 	u32 op;
 	/* WPROBE_IOCTL: the ioctl's number */
 	u32 cmd;
-	/* the descriptor's object; NULL for the device itself */
+	/* the descriptor's object; NULL for the device itself; WPROBE_RECLAIM: what is to be freed, a list */
 	void *object;
 	/* the user pointer of an ioctl or a read */
 	u64 address;
@@ -35,7 +36,7 @@ struct wprobe_request {
 };
 
 /* Module parameters, and the machine's shape. */
-#define WPROBE_RESOURCES 6
+#define WPROBE_RESOURCES 9
 
 struct wprobe_limits {
 	/* by enum wprobe_resource, which begins with 1 */
@@ -67,20 +68,41 @@ struct wprobe_attachment {
  * Entries into Rust. Each is called through its wprobe_catch_*, which remembers where to return to if
  * Rust panics; see catch.S. *resume is the place that wprobe_abort() returns to.
  */
-long wprobe_catch_control(struct wprobe_request *request, void *stack_top, u64 *resume);
+long wprobe_catch_control(struct wprobe_request *request, u64 *resume);
 void wprobe_catch_hit(struct wprobe_attachment *attachment, const struct wprobe_hit *hit, const void *words,
 		      u64 cpu, u64 *resume);
 void wprobe_catch_left(struct wprobe_attachment *attachment, u64 cpu, u64 *resume);
-/* Does not return; not declared so, for objtool keeps its own list of what does not. */
 long wprobe_catch_attempt(void *attempt, u64 *resume);
+/* Does not return; not declared so, for objtool keeps its own list of what does not. */
 void wprobe_abort(u64 *resume, long result);
 
 /* Entries that neither panic nor wait for the control path. */
 struct wprobe_window *wprobe_rs_window(const void *object);
 bool wprobe_rs_readable(const void *object);
 
+/* control.c */
+struct llist_node;
+struct mutex;
+/* The locks that there is one of. */
+#define WPROBE_REGISTRY 0
+#define WPROBE_TEXT 1
+void wp_abort_control(long result);
+long wp_attempt(void *attempt);
+bool wp_is_attempt(void);
+bool wp_on_stack(void (*work)(void *), void *argument, s64 *allocated);
+s64 wp_allocated(void);
+struct mutex *wp_mutex_new(void);
+void wp_mutex_free(struct mutex *mutex);
+struct mutex *wp_mutex(u32 which);
+bool wp_lock(struct mutex *mutex);
+void wp_unlock(struct mutex *mutex);
+void wp_reclaim(void);
+void wp_defer(struct llist_node *node);
+void wp_flush(void);
+
 /* device.c */
-extern u64 wprobe_control_resume;
+int wp_may_trace(void);
+int wp_may_attach(bool sampled);
 void wp_limits(struct wprobe_limits *limits);
 int wp_new_fd(void *object);
 void wp_hold_module(void);
@@ -98,11 +120,9 @@ __poll_t wprobe_window_poll(struct file *file, struct poll_table_struct *table);
 int wprobe_window_mmap(struct file *file, struct vm_area_struct *vma);
 
 /* services.c */
-void wp_abort_control(long result);
-long wp_attempt(void *attempt);
 void wp_log(const char *text, size_t length);
 void *wp_alloc(size_t size, size_t align);
-void wp_free(void *block);
+void wp_free(void *block, size_t size);
 void *wp_alloc_guest(size_t size);
 void wp_free_guest(void *memory);
 bool wp_copy_in(void *to, u64 from, size_t size);
@@ -120,6 +140,7 @@ void wp_comm(char *comm);
 void wp_seed_random(void);
 u32 wp_random(void);
 void wp_wait_for_runs(void);
+void wp_rest(void);
 long wp_read_kernel(void *to, u64 from, size_t size);
 long wp_read_user(void *to, u64 from, size_t size);
 long wp_read_kernel_str(char *to, u64 from, size_t size);
@@ -185,7 +206,7 @@ u32 wp_numa_node(void);
 u64 wp_per_cpu(u64 address, u32 cpu);
 
 /*
- * hit.c. A probe of any kind begins with this. An attach function registers one that hits `attachment`,
+ * hit.c. A probe of any kind begins with this, in memory of kzalloc(). An attach function registers one that hits `attachment`,
  * and returns 0 or a negative errno; names it is given need only live as long as the call, unless it
  * says otherwise.
  */
@@ -203,6 +224,7 @@ struct wprobe_probe_ops {
 	u64 (*function)(const struct wprobe_hit *hit);
 	/* NULL: it never misses */
 	u64 (*missed)(const struct wprobe_probe *probe);
+	/* when it returns no handler runs any more, nor will; what begins with the probe is left, to be freed later */
 	void (*detach)(struct wprobe_probe *probe);
 };
 
@@ -213,6 +235,7 @@ u64 wp_function(const struct wprobe_hit *hit);
 struct kprobe;
 u64 wprobe_kprobe_function(const struct kprobe *kprobe);
 void wp_probe_detach(struct wprobe_probe *probe);
+void wp_probe_free(struct wprobe_probe *probe);
 
 /* attach_kprobe.c: these two take a symbol that outlives the probe */
 int wp_kprobe_attach(const char *symbol, u32 offset, void *attachment, struct wprobe_probe **made);

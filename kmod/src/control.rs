@@ -1,19 +1,20 @@
-//! The control path: one request at a time, on the control stack.
+//! The control path: what requests mean, and what each asks for.
+//!
+//! Requests are served at the same time. User memory is copied in before a lock is taken, and out after it is let go of.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use abi::uapi::{self, Kind, Resource};
+use abi::uapi::{self, Kind, Needs, Resource};
 use helpers::host::Errno;
 
-use crate::registry::{Object, Registry};
+use crate::registry::{self, Object};
 use crate::sandbox::Sandbox;
 use crate::stats::Timing;
 use crate::user::{self, Call};
-use crate::{allocations, attach, cpu, limits, map, module, sandbox, services};
+use crate::{allocations, attach, cpu, later, limits, map, module, sandbox, services, stack};
 
 /// `struct wprobe_request`.
 #[repr(C)]
@@ -32,58 +33,56 @@ const EXIT: u32 = 1;
 const IOCTL: u32 = 2;
 const READ: u32 = 3;
 const RELEASE: u32 = 4;
+const RECLAIM: u32 = 5;
 
-/// The registry, and whether a panic left it in an unknown state.
-struct Control {
-    registry: UnsafeCell<Registry>,
-    broken: UnsafeCell<bool>,
+/// Whether a panic left what requests share in an unknown state.
+static BROKEN: AtomicBool = AtomicBool::new(false);
+
+/// Whether no request is answered any more.
+pub(crate) fn is_broken() -> bool {
+    BROKEN.load(Relaxed)
 }
-
-// SAFETY: C hands requests over one at a time, under a mutex.
-unsafe impl Sync for Control {}
-
-static CONTROL: Control = Control {
-    registry: UnsafeCell::new(Registry::new()),
-    broken: UnsafeCell::new(false),
-};
 
 /// Answers a request; the result is what the system call returns.
 ///
 /// # Safety
 ///
-/// Called by C only: one request at a time; `request.object` is null or was given to `new_fd`, and is
-/// not used any more after `RELEASE`.
+/// Called by C only: `request.object` is null or was given to `new_fd`, and is not used any more after `RELEASE`; of `RECLAIM` it
+/// is what [`later::free_all`] takes.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn wprobe_rs_control(request: *const Request) -> i64 {
     // SAFETY: the caller's promise.
-    let (request, registry, broken) = unsafe {
-        (
-            &*request,
-            &mut *CONTROL.registry.get(),
-            *CONTROL.broken.get(),
-        )
-    };
-    if broken {
-        return -i64::from(EIO);
+    let request = unsafe { &*request };
+    if is_broken() {
+        return -i64::from(EIO.0);
     }
-    // SAFETY: as above; a descriptor's object stays while a request on it is served.
-    let object = unsafe { request.object.cast::<Object>().as_ref() };
     let result = match request.op {
         INIT => init(),
         EXIT => {
             cpu::exit();
             Ok(0)
         }
-        IOCTL => ioctl(registry, object, &Call::new(request.cmd, request.address)),
-        READ => read(object, request),
         RELEASE => {
             // SAFETY: it came from Box::into_raw, and this is the last request on it.
             drop(unsafe { Box::from_raw(request.object.cast::<Object>()) });
+            later::reclaim();
             Ok(0)
         }
-        _ => Err(Errno::EINVAL),
+        RECLAIM => {
+            let first = request.object.cast();
+            // SAFETY: the caller's promise.
+            stack::larger(|| unsafe { reclaim(first) }).map(|_| 0)
+        }
+        _ => {
+            // SAFETY: a descriptor's object stays while a request on it is served.
+            let object = unsafe { request.object.cast::<Object>().as_ref() };
+            match request.op {
+                IOCTL => ioctl(object, &Call::new(request.cmd, request.address)),
+                READ => read(object, request),
+                _ => Err(Errno::EINVAL),
+            }
+        }
     };
-    registry.purge();
     match result {
         Ok(value) => value,
         Err(errno) => -i64::from(errno.0),
@@ -91,24 +90,19 @@ unsafe extern "C" fn wprobe_rs_control(request: *const Request) -> i64 {
 }
 
 /// "Input/output error": a panic left the control path in an unknown state.
-const EIO: i32 = 5;
-
-/// Whether what is under way fails alone.
-static IS_ATTEMPT: AtomicBool = AtomicBool::new(false);
+pub(crate) const EIO: Errno = Errno(5);
 
 /// A part of a request.
 type Attempt<'a> = &'a mut dyn FnMut();
 
 /// Does a part of the request that changes nothing but what it makes, and fails alone: a panic in it, be it because of an
-/// allocation that failed, ends it and nothing else. What it has allocated then stays so.
+/// allocation that failed, ends it and nothing else. What it has allocated then stays so; it takes no lock.
 pub(crate) fn attempt<T>(run: impl FnOnce() -> T) -> Option<T> {
     let (mut run, mut result) = (Some(run), None);
     let mut call = || result = run.take().map(|run| run());
     let mut attempt: Attempt<'_> = &mut call;
-    IS_ATTEMPT.store(true, Relaxed);
     // SAFETY: what `wprobe_rs_attempt` expects; this is the control path.
     let came_back = unsafe { services::attempt((&raw mut attempt).cast()) };
-    IS_ATTEMPT.store(false, Relaxed);
     result.filter(|_| came_back)
 }
 
@@ -122,18 +116,28 @@ unsafe extern "C" fn wprobe_rs_attempt(attempt: *mut c_void) {
 }
 
 /// Ends the request under way, from the panic handler. Nothing is answered any more after it, and the
-/// kernel module stays loaded: what the request was changing may still be in use. An [`attempt`] only ends that.
+/// kernel module stays loaded: what the request was changing may still be in use. C lets go of the locks it held. An [`attempt`] only
+/// ends that.
 pub(crate) fn abandon() -> ! {
-    if IS_ATTEMPT.swap(false, Relaxed) {
-        // SAFETY: only the attempt runs in the control path, and nobody uses what it was making.
-        unsafe { services::abort_control(EIO) }
+    if services::is_attempt() {
+        // SAFETY: an attempt of this thread is under way, and nobody uses what it was making.
+        unsafe { services::abort_control(EIO.0) }
     }
     services::hold_module();
-    // SAFETY: only the request under way runs in the control path, and it panicked.
-    unsafe {
-        *CONTROL.broken.get() = true;
-        services::abort_control(EIO)
-    }
+    BROKEN.store(true, Relaxed);
+    // SAFETY: a request of this thread is under way, and it panicked.
+    unsafe { services::abort_control(EIO.0) }
+}
+
+/// Frees what is gone.
+///
+/// # Safety
+///
+/// As [`later::free_all`].
+unsafe fn reclaim(first: *mut later::Node) {
+    // SAFETY: the caller's promise.
+    unsafe { later::free_all(first) };
+    registry::purge();
 }
 
 fn init() -> Result<i64, Errno> {
@@ -152,22 +156,28 @@ fn read(object: Option<&Object>, request: &Request) -> Result<i64, Errno> {
     }
 }
 
-/// Answers an ioctl: 0, or a new descriptor.
-fn ioctl(registry: &mut Registry, object: Option<&Object>, call: &Call) -> Result<i64, Errno> {
+/// Answers an ioctl: 0, or a new descriptor. What a descriptor may be used for is not what its opener might do, but what its user may:
+/// it may have been handed on.
+fn ioctl(object: Option<&Object>, call: &Call) -> Result<i64, Errno> {
+    let known = uapi::IOCTLS.iter().find(|ioctl| call.is(ioctl.number));
+    match known.ok_or(user::ENOTTY)?.needs {
+        Needs::Nothing => {}
+        Needs::Tracing => services::may_trace()?,
+    }
     if let Some(object) = object {
         if call.is(uapi::PIN) {
-            return registry.pin(object).map(|()| 0);
+            return registry::pin(object).map(|()| 0);
         }
         if call.is(uapi::UNPIN) {
-            return registry.unpin(object).map(|()| 0);
+            return registry::unpin(object).map(|()| 0);
         }
     }
     let made = match object {
-        None => device(registry, call)?,
-        Some(Object::Sandbox(sandbox)) => sandbox::ioctl(registry, sandbox, call)?,
-        Some(Object::Module(sandbox, module)) => module::ioctl(registry, sandbox, module, call)?,
-        Some(Object::Map(sandbox, map)) => map::ioctl(registry, sandbox, map, call)?,
-        Some(Object::Link(link)) => attach::ioctl(registry, link, call).map(|()| None)?,
+        None => device(call)?,
+        Some(Object::Sandbox(sandbox)) => sandbox::ioctl(sandbox, call)?,
+        Some(Object::Module(sandbox, module)) => module::ioctl(sandbox, module, call)?,
+        Some(Object::Map(sandbox, map)) => map::ioctl(sandbox, map, call)?,
+        Some(Object::Link(link)) => attach::ioctl(link, call).map(|()| None)?,
         Some(Object::Ring(_) | Object::Timing(_)) => return Err(user::ENOTTY),
     };
     made.map_or(Ok(0), descriptor)
@@ -182,15 +192,16 @@ fn descriptor(object: Object) -> Result<i64, Errno> {
         Err(errno) => {
             // SAFETY: no descriptor owns it, so it is still ours.
             drop(unsafe { Box::from_raw(object) });
+            later::reclaim();
             Err(Errno(errno))
         }
     }
 }
 
 /// Answers an ioctl of the device itself.
-fn device(registry: &mut Registry, call: &Call) -> Result<Option<Object>, Errno> {
+fn device(call: &Call) -> Result<Option<Object>, Errno> {
     if call.is(uapi::SANDBOX_CREATE) {
-        return Sandbox::create(registry, call).map(Some);
+        return Sandbox::create(call).map(Some);
     }
     if call.is(uapi::ABOUT) {
         return about(call).map(|()| None);
@@ -198,23 +209,22 @@ fn device(registry: &mut Registry, call: &Call) -> Result<Option<Object>, Errno>
     if call.is(uapi::LIMIT) {
         return limits::tell(call).map(|()| None);
     }
+    if call.is(uapi::FLUSH) {
+        later::flush();
+        return Ok(None);
+    }
     if call.is(uapi::TIME_RUNS) {
-        let timing = Timing::new(registry.new_id(Kind::Timing));
-        let timing = Object::Timing(Arc::new(timing));
-        registry.add(&timing);
-        return Ok(Some(timing));
+        let timing = Timing::new(registry::new_id(Kind::Timing)?);
+        return registry::add(Object::Timing(Arc::new(timing))).map(Some);
     }
     if call.is(uapi::NEXT_ID) {
         let mut args: uapi::NextId = call.read()?;
-        args.id = registry.next(args.kind, args.id).ok_or(Errno::ENOENT)?;
+        args.id = registry::next(args.kind, args.id)?;
         return call.write(&args).map(|()| None);
     }
     if call.is(uapi::OPEN_ID) {
         let args: uapi::OpenId = call.read()?;
-        return registry
-            .open(args.kind, args.id)
-            .ok_or(Errno::ENOENT)
-            .map(Some);
+        return registry::open(args.kind, args.id).map(Some);
     }
     Err(user::ENOTTY)
 }

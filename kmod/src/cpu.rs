@@ -6,7 +6,8 @@
 //! only ever interrupted by an NMI, whose hits see the guard and are misses. C sets it too, in `shim/hit.h`.
 
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32};
 
 use abi::traps::Trap;
 use helpers::host::Errno;
@@ -48,8 +49,8 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 /// Makes the table of `count` CPUs; whether there was memory for it. Not counted as an allocation: it
 /// lives as long as the kernel module.
 pub(crate) fn init(count: u32) -> bool {
-    let size = count as usize * size_of::<Cpu>();
-    let table = services::alloc(size.next_power_of_two(), 64);
+    let size = size_of_all(count);
+    let table = services::alloc(size, 64);
     if table.is_null() {
         return false;
     }
@@ -60,12 +61,17 @@ pub(crate) fn init(count: u32) -> bool {
     true
 }
 
+/// Bytes of the table of `count` CPUs.
+fn size_of_all(count: u32) -> usize {
+    (count as usize * size_of::<Cpu>()).next_power_of_two()
+}
+
 /// Frees the table.
 pub(crate) fn exit() {
-    COUNT.store(0, Relaxed);
+    let count = COUNT.swap(0, Relaxed);
     let table = CPUS.swap(ptr::null_mut(), Relaxed);
     // SAFETY: it came from `init`, and no probe is left that could use it.
-    unsafe { services::free(table.cast()) };
+    unsafe { services::free(table.cast(), size_of_all(count)) };
 }
 
 /// How many CPUs the table has room for.
@@ -86,7 +92,7 @@ pub(crate) fn get(cpu: u32) -> Option<&'static Cpu> {
 pub(crate) fn time(timed: bool) {
     (0..count())
         .filter_map(get)
-        .for_each(|cpu| cpu.timed.store(timed, Relaxed));
+        .for_each(|cpu| cpu.timed.store(timed, SeqCst));
 }
 
 /// This CPU's entry if the caller is inside a run on it.

@@ -4,7 +4,8 @@
 //! hit) and [`ring`] (a descriptor is mapped or polled). Everything Rust needs from the kernel is in [`services`].
 //!
 //! * Control path: [`control`], [`user`] (arguments), [`registry`] (objects and ids), [`sandbox`],
-//!   [`map`], [`ring`], [`load`], [`module`], [`attach`], [`limits`]. One request at a time, on a stack of its own; may allocate and sleep.
+//!   [`map`], [`ring`], [`load`], [`module`], [`attach`], [`limits`]. Requests are served at the same time; what they share is behind
+//!   [`locks`], what the engine does has a larger [`stack`], what is gone is freed [`later`]. May allocate and sleep.
 //! * Data path: [`attach`] (the hit), [`program`] (the run), [`engine`], [`host`], [`stats`]. Interrupts are
 //!   off; allocates nothing, sleeps never, looks up no name, shares no lock between CPUs (but the one
 //!   of an exclusive module).
@@ -30,8 +31,10 @@ mod control;
 mod cpu;
 mod engine;
 mod host;
+mod later;
 mod limits;
 mod load;
+mod locks;
 mod map;
 mod memory;
 mod module;
@@ -40,6 +43,7 @@ mod registry;
 mod ring;
 mod sandbox;
 mod services;
+mod stack;
 mod stats;
 mod tasks;
 mod user;

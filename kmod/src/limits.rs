@@ -2,8 +2,8 @@
 //!
 //! # Invariant
 //!
-//! What an account was charged, and was not given back, is given back when it is dropped: with the last sandbox
-//! all counts are 0. Only the control path charges, one request at a time.
+//! What an account was charged, and was not given back, is given back when it is dropped: when the last sandbox is freed
+//! all counts are 0. Requests charge at the same time, and together never more than there is.
 
 use core::fmt;
 use core::mem;
@@ -14,6 +14,7 @@ use helpers::host::Errno;
 use helpers::space::MAX_MAPS;
 
 use crate::engine::native::text::ROOM;
+use crate::later;
 use crate::services;
 use crate::user::{Bytes, Call, Refusal};
 
@@ -82,18 +83,55 @@ impl Account {
         }
     }
 
-    /// Charges `amount` until the charge is dropped.
+    /// Charges `amount` until the charge is dropped. What is gone, but not yet freed, is waited for before it is refused: not to be
+    /// called under the registry's lock.
     pub(crate) fn charge(&self, resource: Resource, amount: u64) -> Result<Charge<'_>, Exceeded> {
-        if amount > self.left(resource) {
-            return Err(self.exceeded(resource, amount));
+        if !self.take(resource, amount) {
+            later::flush();
+            if !self.take(resource, amount) {
+                return Err(self.exceeded(resource, amount));
+            }
         }
-        of(&self.used, resource).fetch_add(amount, Relaxed);
-        of(&USED, resource).fetch_add(amount, Relaxed);
         Ok(Charge {
             account: self,
             resource,
             amount,
         })
+    }
+
+    /// Takes `amount`, if it is there.
+    fn take(&self, resource: Resource, amount: u64) -> bool {
+        let take = |counts: &Counts, scope| {
+            let limit = limit(scope, resource);
+            let taken = of(counts, resource).fetch_update(Relaxed, Relaxed, |used| {
+                let fits = amount <= limit.saturating_sub(used);
+                fits.then_some(used + amount)
+            });
+            taken.is_ok()
+        };
+        if !take(&self.used, Scope::Sandbox) {
+            return false;
+        }
+        let taken = take(&USED, Scope::All);
+        if !taken {
+            of(&self.used, resource).fetch_sub(amount, Relaxed);
+        }
+        taken
+    }
+
+    /// Charges, for as long as the sandbox lives, what is there already and cannot be taken back.
+    ///
+    /// # Errors
+    ///
+    /// It is more than there may be.
+    pub(crate) fn owe(&self, resource: Resource, amount: u64) -> Result<(), Exceeded> {
+        let result = match amount > self.left(resource) {
+            true => Err(self.exceeded(resource, amount)),
+            false => Ok(()),
+        };
+        of(&self.used, resource).fetch_add(amount, Relaxed);
+        of(&USED, resource).fetch_add(amount, Relaxed);
+        result
     }
 
     /// Gives back what was charged and kept.
@@ -150,7 +188,7 @@ impl fmt::Display for Exceeded {
         write!(f, "limit {scope}_{}: ", self.resource.name())?;
         let [asked, left, limit] = [self.asked, self.left, self.limit].map(Bytes);
         match self.resource {
-            Resource::Memory | Resource::Native => {
+            Resource::Memory | Resource::Native | Resource::Host => {
                 write!(f, "{asked} asked for, {left} left of {limit}")
             }
             _ => write!(f, "{} asked for, {} left of {}", asked.0, left.0, limit.0),

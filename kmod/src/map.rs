@@ -6,13 +6,14 @@ use alloc::vec::Vec;
 
 use abi::map_types::MapType;
 use abi::uapi::{self, Kind, Resource};
+use helpers::guest::GuestSlice;
 use helpers::host::Errno;
-use helpers::maps::{Inner, Key, Map as SpaceMap, MapSpec, References};
+use helpers::maps::{self, Inner, Key, Map as SpaceMap, MapSpec, References, Value};
 use helpers::space::Space;
 
 use crate::cpu::{self, Running};
 use crate::limits::{Account, Charge, Exceeded};
-use crate::registry::{Object, Registry};
+use crate::registry::{self, Object};
 use crate::ring::{self, Ring};
 use crate::sandbox::{Sandbox, Shared};
 use crate::services::{self, Window};
@@ -30,16 +31,13 @@ pub(crate) struct Map {
 
 impl Map {
     /// `MAP_CREATE`.
-    pub(crate) fn create(
-        registry: &mut Registry,
-        sandbox: &Arc<Sandbox>,
-        call: &Call,
-    ) -> Result<Object, Errno> {
+    pub(crate) fn create(sandbox: &Arc<Sandbox>, call: &Call) -> Result<Object, Errno> {
         let mut args: uapi::MapCreate = call.read()?;
         let space = space(sandbox)?;
         let name = user::text(&args.name)?;
         let spec = spec(&args)?;
-        let charges = charge(&sandbox.account, &spec)
+        let host = maps::host_bytes(&spec, space.cpus())?;
+        let charges = charge(&sandbox.account, &spec, host)
             .map_err(|exceeded| refused(Log::new(args.log, args.log_size), &exceeded))?;
         let created = space.create_map(&spec)?;
         charges.into_iter().for_each(Charge::keep);
@@ -47,7 +45,7 @@ impl Map {
         args.values = created.values;
         call.write(&args)?;
         let mut map = Self {
-            id: registry.new_id(Kind::Map),
+            id: registry::new_id(Kind::Map)?,
             name,
             index: created.index,
             window: None,
@@ -55,10 +53,7 @@ impl Map {
         if let Some(ring) = map.of(space)?.as_ringbuf() {
             map.window = Some(ring::window(space, ring)?);
         }
-        let map = Arc::new(map);
-        let map = Object::Map(sandbox.clone(), map);
-        registry.add(&map);
-        Ok(map)
+        registry::add(Object::Map(sandbox.clone(), Arc::new(map)))
     }
 
     /// The map itself.
@@ -68,10 +63,15 @@ impl Map {
 }
 
 /// Charges what a map takes besides memory, which is its sandbox's.
-fn charge<'a>(account: &'a Account, spec: &MapSpec) -> Result<[Charge<'a>; 2], Exceeded> {
+fn charge<'a>(
+    account: &'a Account,
+    spec: &MapSpec,
+    host: u64,
+) -> Result<[Charge<'a>; 3], Exceeded> {
     Ok([
         account.charge(Resource::Maps, 1)?,
         account.charge(Resource::Entries, spec.entries().into())?,
+        account.charge(Resource::Host, host)?,
     ])
 }
 
@@ -141,13 +141,12 @@ fn shared(sandbox: &Sandbox) -> Result<&Shared, Errno> {
 
 /// Answers an ioctl of a map's descriptor.
 pub(crate) fn ioctl(
-    registry: &mut Registry,
     sandbox: &Arc<Sandbox>,
     map: &Arc<Map>,
     call: &Call,
 ) -> Result<Option<Object>, Errno> {
     if call.is(uapi::RING_OPEN) {
-        return Ring::open(registry, sandbox, map, call).map(Some);
+        return Ring::open(sandbox, map, call).map(Some);
     }
     let shared = shared(sandbox)?;
     let space = &shared.space;
@@ -158,7 +157,7 @@ pub(crate) fn ioctl(
         map: of_space,
     };
     if call.is(uapi::MAP_INFO) {
-        info(registry, sandbox, map, of_space.spec(), call)?;
+        info(sandbox, map, of_space.spec(), call)?;
     } else if call.is(uapi::MAP_LOOKUP) {
         access.lookup(&call.read()?)?;
     } else if call.is(uapi::MAP_UPDATE) {
@@ -173,13 +172,7 @@ pub(crate) fn ioctl(
     Ok(None)
 }
 
-fn info(
-    registry: &Registry,
-    sandbox: &Arc<Sandbox>,
-    map: &Arc<Map>,
-    spec: &MapSpec,
-    call: &Call,
-) -> Result<(), Errno> {
+fn info(sandbox: &Arc<Sandbox>, map: &Arc<Map>, spec: &MapSpec, call: &Call) -> Result<(), Errno> {
     let object = Object::Map(sandbox.clone(), map.clone());
     call.write(&uapi::MapInfo {
         id: map.id,
@@ -190,13 +183,18 @@ fn info(
         value_size: spec.value_size,
         max_entries: spec.max_entries,
         map_flags: spec.flags,
-        pinned: registry.is_pinned(&object).into(),
+        pinned: registry::is_pinned(&object)?.into(),
         number: map.index + 1,
     })
 }
 
+/// Bytes that are copied at a time.
+const PART: usize = 64 << 10;
+
 /// The control path's view of a map. User memory is copied before and after, never during the
-/// operation itself, which runs like a probe does (see [`cpu::quietly`]).
+/// operation itself, which runs like a probe does (see [`cpu::quietly`]) where it takes a lock that runs take, or changes what they
+/// look at. What an array has stays in its place; it is copied as programs write it, part after part, with interrupts on, for it may
+/// be large.
 struct Access<'a> {
     shared: &'a Shared,
     space: &'a Space,
@@ -219,8 +217,29 @@ impl Access<'_> {
         }
         let key = self.key(args.key)?;
         let mut value = self.value()?;
-        cpu::quietly(|_| self.map.read(self.space.memory(), &key, &mut value))?;
+        match self.map.stays(&key) {
+            Some(offset) => self.each_part(offset, value.len(), |guest, at| {
+                guest.read(&mut value[at..at + guest.len() as usize]);
+            })?,
+            None => cpu::quietly(|_| self.map.read(self.space.memory(), &key, &mut value))?,
+        }
         user::copy_out(args.value, &value)
+    }
+
+    /// Hands the parts of an array's value to `each`, with how much lies before them.
+    fn each_part(
+        &self,
+        offset: u32,
+        len: usize,
+        mut each: impl FnMut(GuestSlice<'_>, usize),
+    ) -> Result<(), Errno> {
+        for at in (0..len).step_by(PART) {
+            let size = (len - at).min(PART);
+            let part = self.space.memory().at(offset + at as u32, size as u64);
+            each(part.ok_or(Errno::EFAULT)?, at);
+            services::rest();
+        }
+        Ok(())
     }
 
     fn update(&self, args: &uapi::MapElement) -> Result<(), Errno> {
@@ -234,6 +253,14 @@ impl Access<'_> {
             let fd = value.first_chunk().map_or(0, |fd| u32::from_ne_bytes(*fd));
             let group = Cgroup::from_fd(fd).map_err(Errno)?;
             return set_cgroup(groups, key.index(), Some(group)).map(drop);
+        }
+        if let Some(offset) = self.map.stays(&key) {
+            // Nothing of a value: it is asked whether it may be one.
+            self.map
+                .update(self.space.memory(), 0, &key, Value::Host(&[]), args.flags)?;
+            return self.each_part(offset, value.len(), |guest, at| {
+                guest.write(&value[at..at + guest.len() as usize]);
+            });
         }
         cpu::quietly(|running: &Running| {
             self.space
@@ -269,7 +296,10 @@ impl Access<'_> {
             address => Some(self.key(address)?),
         };
         let mut next = user::zeroes(self.map.spec().key_size as usize)?;
-        cpu::quietly(|_| self.map.next_key(key.as_ref(), &mut next))?;
+        match self.map.is_walked_unlocked() {
+            true => self.map.next_key(key.as_ref(), &mut next)?,
+            false => cpu::quietly(|_| self.map.next_key(key.as_ref(), &mut next))?,
+        }
         user::copy_out(args.value, &next)
     }
 }

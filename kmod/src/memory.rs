@@ -29,7 +29,7 @@ unsafe impl GlobalAlloc for Kernel {
         block
     }
 
-    unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if let Some(cpu) = cpu::in_run()
             && cpu.reserve.give(block)
         {
@@ -37,6 +37,6 @@ unsafe impl GlobalAlloc for Kernel {
         }
         count_free();
         // SAFETY: not of a reserve (a run frees all it took before it ends), so from wp_alloc.
-        unsafe { services::free(block) };
+        unsafe { services::free(block, layout.size()) };
     }
 }

@@ -11,7 +11,7 @@ use wasmi::{Memory, Store, TypedFunc};
 use crate::engine::slot::{RunState, Slot};
 use crate::engine::trap::{self, Stop};
 use crate::program::{Budget, Buffer, Program};
-use crate::registry::{Object, Registry};
+use crate::registry::{self, Object};
 use crate::sandbox::Sandbox;
 use crate::user::{self, Call};
 use crate::{attach, cpu, services};
@@ -67,19 +67,18 @@ impl Origin {
 
 /// Answers an ioctl of a module's descriptor.
 pub(crate) fn ioctl(
-    registry: &mut Registry,
     sandbox: &Arc<Sandbox>,
     module: &Arc<Module>,
     call: &Call,
 ) -> Result<Option<Object>, Errno> {
     if call.is(uapi::LINK_CREATE) {
-        return attach::create(registry, sandbox, module, call).map(Some);
+        return attach::create(sandbox, module, call).map(Some);
     }
     if call.is(uapi::REPORT) {
         return module.report(call).map(|()| None);
     }
     if call.is(uapi::PROGRAM_INFO) {
-        return module.program_info(registry, module, call).map(|()| None);
+        return module.program_info(module, call).map(|()| None);
     }
     if call.is(uapi::MODULE_INFO) {
         let object = Object::Module(sandbox.clone(), module.clone());
@@ -91,8 +90,8 @@ pub(crate) fn ioctl(
             fuel: module.budget.fuel,
             trap_limit: module.budget.trap_limit,
             programs: module.programs.len() as u32,
-            links: registry.links(module).count() as u32,
-            pinned: registry.is_pinned(&object).into(),
+            links: registry::links(module)?.len() as u32,
+            pinned: registry::is_pinned(&object)?.into(),
             exclusive: module.own.is_some().into(),
             reports: module
                 .own
@@ -119,18 +118,13 @@ impl Module {
         Ok(part.len())
     }
 
-    fn program_info(
-        &self,
-        registry: &Registry,
-        this: &Arc<Self>,
-        call: &Call,
-    ) -> Result<(), Errno> {
+    fn program_info(&self, this: &Arc<Self>, call: &Call) -> Result<(), Errno> {
         let args: uapi::ProgramInfo = call.read()?;
         let index = args.index as usize;
         let program = self.programs.get(index).ok_or(Errno::ENOENT)?;
         let totals = program.stats.totals();
-        let missed: u64 = registry
-            .links(this)
+        let missed: u64 = registry::links(this)?
+            .iter()
             .filter(|link| link.is_of_program(index))
             .map(|link| link.missed())
             .sum();

@@ -4,7 +4,7 @@
 //!
 //! A sandbox lives while a descriptor, a pin or a link holds it or one of its children; its maps and
 //! modules live exactly as long. The registry itself holds no sandbox, link, ring or timing, unless pinned.
-//! Everything here runs in the control path, one request at a time.
+//! Nothing is dropped under its lock: what goes may have to wait.
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -12,7 +12,8 @@ use alloc::vec::Vec;
 use abi::uapi::Kind;
 use helpers::host::Errno;
 
-use crate::attach::Link;
+use crate::attach::{Holder, Link};
+use crate::locks::{Locked, Only};
 use crate::map::Map;
 use crate::module::Module;
 use crate::ring::Ring;
@@ -26,7 +27,7 @@ pub(crate) enum Object {
     Sandbox(Arc<Sandbox>),
     Map(Arc<Sandbox>, Arc<Map>),
     Module(Arc<Sandbox>, Arc<Module>),
-    Link(Arc<Link>),
+    Link(Holder),
     Ring(Arc<Ring>),
     Timing(Arc<Timing>),
 }
@@ -61,7 +62,7 @@ impl Object {
             Self::Module(sandbox, module) => {
                 Listed::Module(Arc::downgrade(sandbox), module.clone())
             }
-            Self::Link(link) => Listed::Link(Arc::downgrade(link)),
+            Self::Link(link) => Listed::Link(Arc::downgrade(link.link())),
             Self::Ring(ring) => Listed::Ring(Arc::downgrade(ring)),
             Self::Timing(timing) => Listed::Timing(Arc::downgrade(timing)),
         }
@@ -84,7 +85,7 @@ impl Listed {
             Self::Sandbox(sandbox) => Object::Sandbox(sandbox.upgrade()?),
             Self::Map(sandbox, map) => Object::Map(sandbox.upgrade()?, map.clone()),
             Self::Module(sandbox, module) => Object::Module(sandbox.upgrade()?, module.clone()),
-            Self::Link(link) => Object::Link(link.upgrade()?),
+            Self::Link(link) => Object::Link(Holder::again(link.upgrade()?)?),
             Self::Ring(ring) => Object::Ring(ring.upgrade()?),
             Self::Timing(timing) => Object::Timing(timing.upgrade()?),
         })
@@ -95,7 +96,8 @@ impl Listed {
             Self::Sandbox(owner) | Self::Map(owner, _) | Self::Module(owner, _) => {
                 owner.strong_count() > 0
             }
-            Self::Link(link) => link.strong_count() > 0,
+            // Until it is detached: who looks at it does not keep it.
+            Self::Link(link) => link.upgrade().is_some_and(|link| link.is_held()),
             Self::Ring(ring) => ring.strong_count() > 0,
             Self::Timing(timing) => timing.strong_count() > 0,
         }
@@ -110,76 +112,32 @@ struct Entry {
 }
 
 /// Every object, and the ids given so far.
-pub(crate) struct Registry {
+struct Registry {
     entries: Vec<Entry>,
     last_ids: [u32; Kind::Timing as usize],
 }
 
+static REGISTRY: Locked<Registry> = Locked::new(
+    Only::Registry,
+    Registry {
+        entries: Vec::new(),
+        last_ids: [0; Kind::Timing as usize],
+    },
+);
+
 impl Registry {
-    pub(crate) const fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-            last_ids: [0; Kind::Timing as usize],
-        }
-    }
-
-    /// A fresh id. Ids are not used twice.
-    pub(crate) fn new_id(&mut self, kind: Kind) -> u32 {
-        let last = &mut self.last_ids[kind as usize - 1];
-        *last += 1;
-        *last
-    }
-
-    pub(crate) fn add(&mut self, object: &Object) {
-        self.entries.push(Entry {
-            kind: object.kind(),
-            id: object.id(),
-            listed: object.listed(),
-            pin: None,
-        });
-    }
-
-    /// The smallest id of `kind` above `id`.
-    pub(crate) fn next(&self, kind: u32, id: u32) -> Option<u32> {
-        self.entries
-            .iter()
-            .filter(|e| e.kind as u32 == kind && e.id > id && e.listed.is_alive())
-            .map(|e| e.id)
-            .min()
-    }
-
-    pub(crate) fn open(&self, kind: u32, id: u32) -> Option<Object> {
-        self.entries
-            .iter()
-            .find(|e| e.kind as u32 == kind && e.id == id)?
-            .listed
-            .object()
-    }
-
     fn entry(&self, object: &Object) -> Option<&Entry> {
         let (kind, id) = (object.kind(), object.id());
         self.entries.iter().find(|e| e.kind == kind && e.id == id)
     }
 
-    pub(crate) fn is_pinned(&self, object: &Object) -> bool {
-        self.entry(object).is_some_and(|entry| entry.pin.is_some())
-    }
-
-    /// Keeps `object` alive without a descriptor; it then also keeps this kernel module loaded.
-    pub(crate) fn pin(&mut self, object: &Object) -> Result<(), Errno> {
-        self.set_pin(object, Some(object.clone()), Errno::EEXIST)?;
-        services::hold_module();
-        Ok(())
-    }
-
-    /// Takes [`Registry::pin`] back.
-    pub(crate) fn unpin(&mut self, object: &Object) -> Result<(), Errno> {
-        self.set_pin(object, None, Errno::ENOENT)?;
-        services::drop_module();
-        Ok(())
-    }
-
-    fn set_pin(&mut self, object: &Object, pin: Option<Object>, same: Errno) -> Result<(), Errno> {
+    /// Sets an object's pin; what was there before, to be dropped without the lock.
+    fn set_pin(
+        &mut self,
+        object: &Object,
+        pin: Option<Object>,
+        same: Errno,
+    ) -> Result<Option<Object>, Errno> {
         let (kind, id) = (object.kind(), object.id());
         let entry = self
             .entries
@@ -189,44 +147,107 @@ impl Registry {
         if entry.pin.is_some() == pin.is_some() {
             return Err(same);
         }
-        entry.pin = pin;
-        Ok(())
+        Ok(core::mem::replace(&mut entry.pin, pin))
     }
+}
 
-    /// How many maps and modules a sandbox has.
-    pub(crate) fn children(&self, sandbox: &Arc<Sandbox>) -> (u32, u32) {
-        let (mut maps, mut modules) = (0, 0);
-        for entry in &self.entries {
-            match &entry.listed {
-                Listed::Map(owner, _) if owner.as_ptr() == Arc::as_ptr(sandbox) => maps += 1,
-                Listed::Module(owner, _) if owner.as_ptr() == Arc::as_ptr(sandbox) => modules += 1,
-                _ => {}
-            }
+/// A fresh id. Ids are not used twice.
+pub(crate) fn new_id(kind: Kind) -> Result<u32, Errno> {
+    let mut registry = REGISTRY.lock()?;
+    let last = &mut registry.last_ids[kind as usize - 1];
+    *last += 1;
+    Ok(*last)
+}
+
+/// Lists `object`, which it gives back.
+pub(crate) fn add(object: Object) -> Result<Object, Errno> {
+    let entry = Entry {
+        kind: object.kind(),
+        id: object.id(),
+        listed: object.listed(),
+        pin: None,
+    };
+    REGISTRY.lock()?.entries.push(entry);
+    Ok(object)
+}
+
+/// The smallest id of `kind` above `id`; `ENOENT` if there is none.
+pub(crate) fn next(kind: u32, id: u32) -> Result<u32, Errno> {
+    let registry = REGISTRY.lock()?;
+    let alive = registry.entries.iter();
+    let ids = alive.filter(|e| e.kind as u32 == kind && e.id > id && e.listed.is_alive());
+    ids.map(|e| e.id).min().ok_or(Errno::ENOENT)
+}
+
+/// The object of that kind and id; `ENOENT` if there is none.
+pub(crate) fn open(kind: u32, id: u32) -> Result<Object, Errno> {
+    let registry = REGISTRY.lock()?;
+    let mut entries = registry.entries.iter();
+    let entry = entries.find(|e| e.kind as u32 == kind && e.id == id);
+    entry
+        .and_then(|entry| entry.listed.object())
+        .ok_or(Errno::ENOENT)
+}
+
+/// Whether `object` is pinned.
+pub(crate) fn is_pinned(object: &Object) -> Result<bool, Errno> {
+    let registry = REGISTRY.lock()?;
+    Ok(registry
+        .entry(object)
+        .is_some_and(|entry| entry.pin.is_some()))
+}
+
+/// Keeps `object` alive without a descriptor; it then also keeps this kernel module loaded.
+pub(crate) fn pin(object: &Object) -> Result<(), Errno> {
+    let pin = Some(object.clone());
+    REGISTRY.lock()?.set_pin(object, pin, Errno::EEXIST)?;
+    services::hold_module();
+    Ok(())
+}
+
+/// Takes [`pin`] back.
+pub(crate) fn unpin(object: &Object) -> Result<(), Errno> {
+    let pinned = REGISTRY.lock()?.set_pin(object, None, Errno::ENOENT)?;
+    drop(pinned);
+    services::drop_module();
+    Ok(())
+}
+
+/// How many maps and modules a sandbox has.
+pub(crate) fn children(sandbox: &Arc<Sandbox>) -> Result<(u32, u32), Errno> {
+    let (mut maps, mut modules) = (0, 0);
+    for entry in &REGISTRY.lock()?.entries {
+        match &entry.listed {
+            Listed::Map(owner, _) if owner.as_ptr() == Arc::as_ptr(sandbox) => maps += 1,
+            Listed::Module(owner, _) if owner.as_ptr() == Arc::as_ptr(sandbox) => modules += 1,
+            _ => {}
         }
-        (maps, modules)
     }
+    Ok((maps, modules))
+}
 
-    /// The links of `module`'s programs.
-    pub(crate) fn links(&self, module: &Arc<Module>) -> impl Iterator<Item = Arc<Link>> {
-        self.entries.iter().filter_map(move |e| match &e.listed {
-            Listed::Link(link) => link.upgrade().filter(|l| l.is_of(module)),
-            _ => None,
-        })
-    }
+/// The links of `module`'s programs.
+pub(crate) fn links(module: &Arc<Module>) -> Result<Vec<Arc<Link>>, Errno> {
+    let registry = REGISTRY.lock()?;
+    let links = registry.entries.iter().filter_map(|e| match &e.listed {
+        Listed::Link(link) => link.upgrade(),
+        _ => None,
+    });
+    // One that goes meanwhile is dropped by who gets it, or, being detached, frees itself here.
+    Ok(links
+        .filter(|link| link.is_of(module) && link.is_held())
+        .collect())
+}
 
-    /// Whether `map` has a ring at `index`.
-    pub(crate) fn has_ring(&self, map: &Arc<Map>, index: u32) -> bool {
-        self.entries.iter().any(|e| match &e.listed {
-            Listed::Ring(ring) => ring.upgrade().is_some_and(|ring| ring.is_at(map, index)),
-            _ => false,
-        })
-    }
-
-    /// Forgets objects that nothing holds any more.
-    pub(crate) fn purge(&mut self) {
-        self.entries.retain(|entry| entry.listed.is_alive());
-        if self.entries.is_empty() {
-            self.entries = Vec::new();
-        }
-    }
+/// Forgets objects that nothing holds any more.
+pub(crate) fn purge() {
+    // Without the lock, which only a panic denies, all stays.
+    let Ok(mut registry) = REGISTRY.lock() else {
+        return;
+    };
+    let entries = core::mem::take(&mut registry.entries);
+    let (alive, gone): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| e.listed.is_alive());
+    registry.entries = alive;
+    drop(registry);
+    drop(gone);
 }

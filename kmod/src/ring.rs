@@ -3,10 +3,11 @@
 //!
 //! # Invariants
 //!
-//! A ring is in its map from [`Ring::open`] until it is dropped; its pages are freed only when no run can see them
+//! A ring is in its map from [`Ring::open`] until it is dropped; its pages are freed [later], when no run can see them
 //! any more. Mappings hold the descriptor, and so the ring.
+//!
+//! [later]: crate::later
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
@@ -18,30 +19,48 @@ use helpers::maps::{PerfEventArray, PerfRing, Ringbuf};
 use helpers::space::Space;
 
 use crate::cpu;
+use crate::later::Later;
 use crate::map::{self, Map};
-use crate::registry::{Object, Registry};
+use crate::registry::{self, Object};
 use crate::sandbox::{GuestPages, Sandbox};
-use crate::services::{self, RawWindow, Window};
+use crate::services::{RawWindow, Window};
 use crate::user::{Call, Log, refused};
 
 const PAGE: u64 = 4096;
 
-/// One CPU's ring of a perf event array. The fields are dropped in this order: pages last.
+/// One CPU's ring of a perf event array.
 pub(crate) struct Ring {
     pub(crate) id: u32,
     index: u32,
-    perf: Box<PerfRing>,
+    parts: Later<Parts>,
+}
+
+/// What a ring is made of. The fields are dropped in this order: pages last, but for the sandbox whose memory they are.
+struct Parts {
+    perf: PerfRing,
     window: Window,
+    _pages: Charged,
     map: Arc<Map>,
     sandbox: Arc<Sandbox>,
+}
+
+/// Pages, and what they are charged to.
+struct Charged {
+    pages: GuestPages,
     bytes: u64,
-    _pages: GuestPages,
+    sandbox: Arc<Sandbox>,
+}
+
+impl Drop for Charged {
+    fn drop(&mut self) {
+        // A moment before they are free.
+        self.sandbox.account.give_back(Resource::Memory, self.bytes);
+    }
 }
 
 impl Ring {
     /// `RING_OPEN`.
     pub(crate) fn open(
-        registry: &mut Registry,
         sandbox: &Arc<Sandbox>,
         map: &Arc<Map>,
         call: &Call,
@@ -52,52 +71,47 @@ impl Ring {
             return Err(Errno::EINVAL);
         }
         let array = array(sandbox, map)?;
-        if registry.has_ring(map, args.index) {
-            return Err(Errno::EBUSY);
-        }
         let charge = sandbox
             .account
             .charge(Resource::Memory, bytes)
             .map_err(|exceeded| refused(Log::new(args.log, args.log_size), &exceeded))?;
         let size = u32::try_from(bytes).map_err(|_| Errno::E2BIG)?;
         let pages = GuestPages::new(size)?;
+        charge.keep();
+        let pages = Charged {
+            pages,
+            bytes,
+            sandbox: sandbox.clone(),
+        };
+        let base = pages.pages.base();
         // SAFETY: the pages are the ring's own, which keeps them longer than the window.
-        let window = unsafe { Window::new(pages.base(), args.pages + 1, false) };
+        let window = unsafe { Window::new(base, args.pages + 1, false) };
         let window = window.ok_or(Errno::ENOMEM)?;
         // SAFETY: page-aligned, valid for `size` bytes as long as `pages`, and nobody makes references to them.
-        let memory = unsafe { GuestMemory::new(pages.base(), size) };
-        let perf = Box::new(PerfRing::new(memory, args.cpu, window.waker())?);
-        // SAFETY: it is taken out again, and waited for, before it is dropped.
-        unsafe { array.set(args.index, Some(NonNull::from(&*perf))) }?;
-        charge.keep();
-        let ring = Object::Ring(Arc::new(Self {
-            id: registry.new_id(Kind::Ring),
-            index: args.index,
-            perf,
+        let memory = unsafe { GuestMemory::new(base, size) };
+        let parts = Later::new(Parts {
+            perf: PerfRing::new(memory, args.cpu, window.waker())?,
             window,
+            _pages: pages,
             map: map.clone(),
             sandbox: sandbox.clone(),
-            bytes,
-            _pages: pages,
-        }));
-        registry.add(&ring);
-        Ok(ring)
-    }
-
-    /// Whether it is `map`'s at `index`.
-    pub(crate) fn is_at(&self, map: &Arc<Map>, index: u32) -> bool {
-        self.index == index && Arc::ptr_eq(&self.map, map)
+        });
+        let id = registry::new_id(Kind::Ring)?;
+        // SAFETY: it is taken out again before the parts are dropped, and they are freed when runs that saw it have ended.
+        unsafe { array.put(args.index, NonNull::from(&parts.perf)) }?;
+        registry::add(Object::Ring(Arc::new(Self {
+            id,
+            index: args.index,
+            parts,
+        })))
     }
 }
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        if let Ok(array) = array(&self.sandbox, &self.map) {
-            // SAFETY: takes away what `open` put there.
-            let _ = unsafe { array.set(self.index, None) };
+        if let Ok(array) = array(&self.parts.sandbox, &self.parts.map) {
+            array.remove(self.index, NonNull::from(&self.parts.perf));
         }
-        services::wait_for_runs();
-        self.sandbox.account.give_back(Resource::Memory, self.bytes);
     }
 }
 
@@ -128,7 +142,7 @@ unsafe extern "C" fn wprobe_rs_window(object: *const c_void) -> *const RawWindow
     // SAFETY: the caller's promise. What is read never changes.
     match unsafe { object.cast::<Object>().as_ref() } {
         Some(Object::Map(_, map)) => map.window.as_ref().map_or(ptr::null(), Window::raw),
-        Some(Object::Ring(ring)) => ring.window.raw(),
+        Some(Object::Ring(ring)) => ring.parts.window.raw(),
         _ => ptr::null(),
     }
 }
@@ -143,7 +157,7 @@ unsafe extern "C" fn wprobe_rs_readable(object: *const c_void) -> bool {
     // SAFETY: the caller's promise.
     match unsafe { object.cast::<Object>().as_ref() } {
         Some(Object::Map(sandbox, map)) => is_readable(sandbox, map).unwrap_or(false),
-        Some(Object::Ring(ring)) => ring.perf.is_readable(),
+        Some(Object::Ring(ring)) => ring.parts.perf.is_readable(),
         _ => false,
     }
 }

@@ -14,6 +14,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -29,11 +30,14 @@ use crate::cpu;
 use crate::engine::config::{Start, engine};
 use crate::engine::slot::Slot;
 use crate::engine::{Function, native};
-use crate::limits::Account;
+use crate::later::Later;
+use crate::limits::{Account, Charge};
 use crate::load;
+use crate::locks::Mutex;
 use crate::map::{self, Map};
-use crate::registry::{Object, Registry};
+use crate::registry::{self, Object};
 use crate::services;
+use crate::stack;
 use crate::user::{self, Call, Log, refused};
 
 /// Modules that may be loaded into one sandbox, failed ones included: a store never shrinks.
@@ -157,46 +161,92 @@ fn cpu_slot(
     Ok(CpuSlot { slot, memory })
 }
 
-/// A sandbox.
+/// A sandbox. What it has is freed later.
 pub(crate) struct Sandbox {
     pub(crate) id: u32,
+    body: Later<Body>,
+}
+
+/// What a sandbox has.
+pub(crate) struct Body {
     name: String,
     pub(crate) size: u32,
     /// None where its modules bring their own memory.
     pub(crate) shared: Option<Shared>,
     /// Modules loaded so far, failed ones included.
     loads: AtomicU32,
+    /// Held by who changes its stores: one module is loaded at a time.
+    pub(crate) loading: Mutex,
     /// What it has. Dropped last.
     pub(crate) account: Account,
 }
 
+impl Deref for Sandbox {
+    type Target = Body;
+
+    fn deref(&self) -> &Body {
+        &self.body
+    }
+}
+
+/// Bytes of kernel memory that a sandbox has before there is anything in it, and in addition each CPU's store, about: what is asked
+/// for before. What it is then, is charged.
+const EMPTY: u64 = 16 << 10;
+const STORE: u64 = 288 << 10;
+
 impl Sandbox {
     /// `SANDBOX_CREATE`.
-    pub(crate) fn create(registry: &mut Registry, call: &Call) -> Result<Object, Errno> {
+    pub(crate) fn create(call: &Call) -> Result<Object, Errno> {
         let args: uapi::SandboxCreate = call.read()?;
         let page = u64::from(layout::WASM_PAGE);
         if args.flags != 0 || !args.memory.is_multiple_of(page) {
             return Err(Errno::EINVAL);
         }
+        let name = user::text(&args.name)?;
         let account = Account::default();
+        let (host, shared) = Self::fill(&account, &args)?;
         account
-            .charge(Resource::Memory, args.memory)
-            .map_err(|exceeded| refused(Log::new(args.log, args.log_size), &exceeded))?
-            .keep();
+            .owe(Resource::Host, host)
+            .map_err(|exceeded| refused(Log::new(args.log, args.log_size), &exceeded))?;
+        let body = Body {
+            name,
+            size: args.memory as u32,
+            shared,
+            loads: AtomicU32::new(0),
+            loading: Mutex::new()?,
+            account,
+        };
+        registry::add(Object::Sandbox(Arc::new(Self {
+            id: registry::new_id(Kind::Sandbox)?,
+            body: Later::new(body),
+        })))
+    }
+
+    /// Charges what a sandbox takes, and makes its memory and stores, if it has any; with them, the bytes of kernel memory that
+    /// they took.
+    fn fill(account: &Account, args: &uapi::SandboxCreate) -> Result<(u64, Option<Shared>), Errno> {
+        let log = Log::new(args.log, args.log_size);
+        let charge = |resource, amount| {
+            let charged = account.charge(resource, amount);
+            charged.map_err(|exceeded| refused(log, &exceeded))
+        };
+        charge(Resource::Sandboxes, 1)?.keep();
+        charge(Resource::Memory, args.memory)?.keep();
+        let stores = match args.memory {
+            0 => 0,
+            _ => STORE * u64::from(cpu::count()),
+        };
+        let host = charge(Resource::Host, EMPTY + stores)?;
         let size = u32::try_from(args.memory).map_err(|_| Errno::E2BIG)?;
-        if size != 0 && size < layout::values_base(cpu::count()) {
+        if size == 0 {
+            return Ok((EMPTY, None));
+        }
+        if size < layout::values_base(cpu::count()) {
             return Err(Errno::EINVAL);
         }
-        let sandbox = Object::Sandbox(Arc::new(Self {
-            name: user::text(&args.name)?,
-            size,
-            shared: (size != 0).then(|| Shared::new(size)).transpose()?,
-            loads: AtomicU32::new(0),
-            account,
-            id: registry.new_id(Kind::Sandbox),
-        }));
-        registry.add(&sandbox);
-        Ok(sandbox)
+        let (shared, allocated) = stack::larger(|| Shared::new(size))?;
+        drop::<Charge<'_>>(host);
+        Ok((EMPTY + allocated, Some(shared?)))
     }
 
     /// Counts a load; whether there may be one more.
@@ -206,23 +256,19 @@ impl Sandbox {
 }
 
 /// Answers an ioctl of a sandbox's descriptor.
-pub(crate) fn ioctl(
-    registry: &mut Registry,
-    sandbox: &Arc<Sandbox>,
-    call: &Call,
-) -> Result<Option<Object>, Errno> {
+pub(crate) fn ioctl(sandbox: &Arc<Sandbox>, call: &Call) -> Result<Option<Object>, Errno> {
     if call.is(uapi::MAP_CREATE) {
-        return Map::create(registry, sandbox, call).map(Some);
+        return Map::create(sandbox, call).map(Some);
     }
     if call.is(uapi::MODULE_LOAD) {
-        return load::load(registry, sandbox, call).map(Some);
+        return load::load(sandbox, call).map(Some);
     }
     if call.is(uapi::SANDBOX_INFO) {
-        let (maps, modules) = registry.children(sandbox);
+        let (maps, modules) = registry::children(sandbox)?;
         let shared = sandbox.shared.as_ref();
         call.write(&uapi::SandboxInfo {
             id: sandbox.id,
-            pinned: registry.is_pinned(&Object::Sandbox(sandbox.clone())).into(),
+            pinned: registry::is_pinned(&Object::Sandbox(sandbox.clone()))?.into(),
             name: user::field(&sandbox.name),
             memory: sandbox.size.into(),
             used: shared.map_or(0, |s| s.space.used()).into(),

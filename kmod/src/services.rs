@@ -1,5 +1,5 @@
 //! The C half's functions, declared once (`shim/{services,device,ring}.c`; for probes see
-//! [`crate::attach::shim`]).
+//! [`crate::attach::shim`], for requests [`crate::locks`], [`crate::later`] and [`crate::stack`]).
 //!
 //! The safe wrappers say in their types what C cannot. What is marked *probe* may run inside a probe:
 //! it neither sleeps nor allocates nor faults.
@@ -9,6 +9,7 @@ use core::fmt::{self, Write as _};
 use core::ptr::NonNull;
 
 use abi::uapi::Resource;
+use helpers::host::Errno;
 
 use crate::allocations;
 
@@ -44,13 +45,14 @@ unsafe extern "C" {
     safe fn wp_drop_module();
     fn wp_log(text: *const u8, length: usize);
     safe fn wp_alloc(size: usize, align: usize) -> *mut u8;
-    fn wp_free(block: *mut u8);
+    fn wp_free(block: *mut u8, size: usize);
     safe fn wp_alloc_guest(size: usize) -> *mut u8;
     fn wp_free_guest(memory: *mut u8);
     fn wp_copy_in(to: *mut u8, from: u64, size: usize) -> bool;
     fn wp_copy_out(to: u64, from: *const u8, size: usize) -> bool;
     fn wp_abort_control(result: i64);
     fn wp_attempt(attempt: *mut c_void) -> i64;
+    safe fn wp_is_attempt() -> bool;
     fn wp_abort_hit(cpu: u32);
     safe fn wp_cpu() -> u32;
     safe fn wp_irqs_off() -> bool;
@@ -75,6 +77,9 @@ unsafe extern "C" {
     fn wp_window_free(window: *mut RawWindow);
     fn wp_wake(window: *mut RawWindow);
     safe fn wp_wait_for_runs();
+    safe fn wp_rest();
+    safe fn wp_may_trace() -> i32;
+    safe fn wp_may_attach(sampled: bool) -> i32;
     safe fn wp_native_text() -> u64;
     safe fn wp_may_load_code() -> bool;
     fn wp_native_write(offset: usize, code: *const u8, size: usize) -> i64;
@@ -151,10 +156,10 @@ pub(crate) fn alloc(size: usize, align: usize) -> *mut u8 {
 
 /// # Safety
 ///
-/// `block` came from [`alloc`] and is not used any more.
-pub(crate) unsafe fn free(block: *mut u8) {
+/// `block` came from [`alloc`], of `size`, and is not used any more.
+pub(crate) unsafe fn free(block: *mut u8, size: usize) {
     // SAFETY: the caller's promise.
-    unsafe { wp_free(block) };
+    unsafe { wp_free(block, size) };
 }
 
 /// Zeroed pages for a guest. Sleeps.
@@ -202,6 +207,11 @@ pub(crate) unsafe fn abort_control(errno: i32) -> ! {
 pub(crate) unsafe fn attempt(attempt: *mut c_void) -> bool {
     // SAFETY: the caller's promise.
     unsafe { wp_attempt(attempt) == 0 }
+}
+
+/// Whether this thread is in an [`attempt`].
+pub(crate) fn is_attempt() -> bool {
+    wp_is_attempt()
 }
 
 /// Ends the hit that is being served on this CPU.
@@ -417,6 +427,28 @@ pub(crate) unsafe fn wake(waker: usize) {
 /// Returns when every run that was under way has ended. Sleeps.
 pub(crate) fn wait_for_runs() {
     wp_wait_for_runs();
+}
+
+/// Lets others have the CPU, between parts of what takes long.
+pub(crate) fn rest() {
+    wp_rest();
+}
+
+/// Whether the caller may trace the kernel; `EPERM` if not.
+pub(crate) fn may_trace() -> Result<(), Errno> {
+    allowed(wp_may_trace())
+}
+
+/// Whether nobody has locked the kernel down against probes, or against samples; `EPERM` if so.
+pub(crate) fn may_attach(sampled: bool) -> Result<(), Errno> {
+    allowed(wp_may_attach(sampled))
+}
+
+fn allowed(error: i32) -> Result<(), Errno> {
+    match error {
+        0 => Ok(()),
+        error => Err(Errno(-error)),
+    }
 }
 
 /// Address of the room for native code.

@@ -1,7 +1,8 @@
 //! What a program has done: counters that each CPU writes on its own cache line.
 
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use abi::traps::Trap;
 
@@ -21,8 +22,8 @@ pub(crate) struct Timing {
 
 impl Timing {
     pub(crate) fn new(id: u32) -> Self {
-        TIMINGS.0.fetch_add(1, Relaxed);
-        cpu::time(true);
+        TIMINGS.0.fetch_add(1, SeqCst);
+        tell();
         Self { id }
     }
 
@@ -44,8 +45,18 @@ impl Timing {
 
 impl Drop for Timing {
     fn drop(&mut self) {
-        if TIMINGS.0.fetch_sub(1, Relaxed) == 1 {
-            cpu::time(false);
+        TIMINGS.0.fetch_sub(1, SeqCst);
+        tell();
+    }
+}
+
+/// Tells C whether there is a timing. Whoever told it what has changed meanwhile tells it again.
+fn tell() {
+    loop {
+        let wanted = TIMINGS.0.load(SeqCst) != 0;
+        cpu::time(wanted);
+        if wanted == (TIMINGS.0.load(SeqCst) != 0) {
+            return;
         }
     }
 }

@@ -149,10 +149,10 @@ fn header() -> String {
         line(&mut h, &format!("}}; /* {} bytes */", item.size));
     }
     h.push('\n');
-    for (name, value, descriptor, argument) in uapi::IOCTLS {
-        let number = value & 0xff;
+    for ioctl in uapi::IOCTLS {
+        let number = ioctl.number & 0xff;
         let magic = char::from(uapi::MAGIC);
-        let code = match *argument {
+        let code = match ioctl.argument {
             "" => format!("_IO('{magic}', {number})"),
             argument => format!(
                 "_IOWR('{magic}', {number}, struct wprobe_{})",
@@ -161,7 +161,12 @@ fn header() -> String {
         };
         line(
             &mut h,
-            &format!("#define WPROBE_IOC_{name} {code} /* on: {descriptor} */"),
+            &format!(
+                "#define WPROBE_IOC_{} {code} /* on: {}; asks for: {} */",
+                ioctl.name,
+                ioctl.descriptor,
+                ioctl.needs.text()
+            ),
         );
     }
     h.push_str("\n#endif\n");
@@ -234,10 +239,11 @@ mod tests {
             );
             line(&mut source, &check);
         }
-        for (name, value, ..) in uapi::IOCTLS {
+        for ioctl in uapi::IOCTLS {
+            let uapi::Ioctl { name, number, .. } = ioctl;
             line(
                 &mut source,
-                &format!("_Static_assert(WPROBE_IOC_{name} == {value}u, \"\");"),
+                &format!("_Static_assert(WPROBE_IOC_{name} == {number}u, \"\");"),
             );
         }
         let file = std::env::temp_dir().join(format!("wprobe_uapi-{}.c", std::process::id()));

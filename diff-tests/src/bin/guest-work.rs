@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use diff_tests::workload::{files, memory, processes, sockets, system};
+use diff_tests::workload::{files, fuzz, memory, processes, sockets, system};
 
 fn main() -> Result<()> {
     let usage =
-        "usage: guest-work files|processes|far|turns|waits|sockets|signals|mounts|stats COUNT";
+        "usage: guest-work files|processes|far|turns|waits|sockets|signals|mounts|stats|fuzz COUNT";
     let args: Vec<String> = env::args().skip(1).collect();
     let [what, count] = &args[..] else {
         bail!("{usage}");
@@ -25,6 +25,7 @@ fn main() -> Result<()> {
         "sockets" => sockets::run(count)?,
         "signals" => system::signals(count)?,
         "mounts" => system::mounts(here, count)?,
+        "fuzz" => fuzz::run(count as u64)?,
         "stats" => system::stats(here, count)?,
         _ => bail!("{usage}"),
     }

@@ -9,18 +9,19 @@ use abi::uapi::Kind;
 use anyhow::{Context, Result, ensure};
 use loader::device::PATH;
 
-use super::Case;
+use super::{Case, rights};
 use crate::wasm::Wasm;
 use crate::workload::syscalls;
 use crate::{corpus, guest};
 
-/// The tests of this area. The last one leaves the kernel module loaded, and new.
+/// The tests of this area. The last but one leaves the kernel module loaded, and new; after the last nothing works.
 pub const CASES: &[Case] = &[
     ("lifecycle::unload_while_events_fire", unload_under_load),
     ("lifecycle::names_fit_readers_of_kallsyms", names),
     ("lifecycle::a_killed_loader_leaves_nothing", killed),
     ("lifecycle::a_busy_module_cannot_be_removed", busy),
     ("lifecycle::rmmod_and_insmod_again", rmmod),
+    rights::LOCKDOWN,
 ];
 
 /// Times that a module is unloaded under load.

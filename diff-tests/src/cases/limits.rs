@@ -3,15 +3,17 @@
 use std::fs;
 use std::process::Command;
 
-use abi::uapi::Resource;
+use abi::map_types::MapType;
+use abi::uapi::{AttachPoint, Resource};
 use anyhow::{Context, Result, bail, ensure};
 use loader::attach::Choice;
-use loader::device::{Device, MapSpec, PerfRing};
+use loader::device::{Device, MapSpec, Object, PerfRing};
 use loader::load::{Engine, Options};
 use loader::open::Input;
 use serde_json::Value;
 
 use super::Case;
+use super::plain::{self, Plain};
 use crate::wasm::Wasm;
 use crate::{corpus, guest};
 
@@ -19,6 +21,9 @@ use crate::{corpus, guest};
 pub const CASES: &[Case] = &[
     ("limits::every_resource_of_one_and_of_all", every_resource),
     ("limits::memory_of_modules_and_rings_counts", memory),
+    ("limits::kernel_memory_counts", host),
+    ("limits::links_and_sandboxes_have_limits", links),
+    ("limits::memory_is_the_cgroups_of_who_asks", cgroup),
     ("limits::budget_and_size_of_a_module", module),
     ("limits::many_loads_leave_nothing", many_loads),
     ("limits::are_shown_and_set", command),
@@ -26,13 +31,13 @@ pub const CASES: &[Case] = &[
 ];
 
 /// A parameter that is put back.
-struct Parameter {
+pub(super) struct Parameter {
     path: String,
     before: String,
 }
 
 impl Parameter {
-    fn set(name: &str, value: u64) -> Result<Self> {
+    pub(super) fn set(name: &str, value: u64) -> Result<Self> {
         let path = format!("/sys/module/wprobe/parameters/{name}");
         let before = fs::read_to_string(&path).with_context(|| path.clone())?;
         fs::write(&path, value.to_string()).with_context(|| path.clone())?;
@@ -52,7 +57,9 @@ fn wprobe(args: &[&str]) -> Result<Value> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
+/// What is used of a resource, when all that is gone is freed.
 fn used(device: &Device, resource: Resource) -> Result<u64> {
+    device.flush()?;
     Ok(device.limit(resource)?.used)
 }
 
@@ -83,10 +90,20 @@ fn refused<T>(result: Result<T>, expected: &str) -> Result<()> {
     }
 }
 
+/// What a module that is loaded takes of.
+const OF_A_MODULE: &[Resource] = &[
+    Resource::Memory,
+    Resource::Maps,
+    Resource::Entries,
+    Resource::Programs,
+    Resource::Instances,
+    Resource::Native,
+];
+
 /// With room for two but one piece a second module is refused, and is not when the first is gone.
 fn every_resource() -> Result<()> {
     let device = guest::device()?;
-    for &resource in Resource::ALL {
+    for &resource in OF_A_MODULE {
         let name = resource.name();
         ensure!(used(&device, resource)? == 0, "{name}: not 0 at first");
         let load = |device: &Device| load_with(device, resource);
@@ -163,6 +180,122 @@ fn memory() -> Result<()> {
     refused(ring.map_err(Into::into), expected)
 }
 
+/// Stores, maps' host side, what becomes of modules, and links: each is charged, refused in words, and given back.
+fn host() -> Result<()> {
+    let device = guest::device()?;
+    let used = || used(&device, Resource::Host);
+    ensure!(used()? == 0, "{} at first", used()?);
+    let cpus = u64::from(device.about()?.cpus);
+    let plain = Plain::new(&device)?;
+    let stores = used()?;
+    ensure!(stores > cpus * (128 << 10), "{stores} with {cpus} stores");
+    let map = plain::create(&plain.sandbox, MapType::Hash, (8, 8, 10_000))?;
+    let entries = used()? - stores;
+    ensure!((240_000..480_000).contains(&entries), "{entries} of a hash");
+    drop(map);
+    let before = used()?;
+    let function = format!(
+        "(func (result i64) {} i64.const 0)",
+        "i64.const 1 drop ".repeat(5000)
+    );
+    drop(plain::load(&plain.sandbox, &plain::of(&function))?);
+    let module = used()? - before;
+    ensure!(module > cpus * 5000, "{module} of a module");
+    let before = used()?;
+    let link = plain
+        .module
+        .attach(&plain::at("__x64_sys_getpgrp", AttachPoint::Kretprobe))?;
+    let of_link = used()? - before;
+    ensure!(of_link > 128 << 10, "{of_link} of a kretprobe");
+    drop(link);
+    ensure!(used()? == before, "a link's is not given back");
+    println!("{stores} of stores, {entries} of entries, {module} of a module, {of_link} of a link");
+    let limit = Parameter::set("max_host", before + 1000)?;
+    let expected = "limit max_host: ";
+    refused(
+        plain::load(&plain.sandbox, &plain::of(&function)).map_err(Into::into),
+        expected,
+    )?;
+    let map = plain::create(&plain.sandbox, MapType::Hash, (8, 8, 1000));
+    refused(map.map_err(Into::into), expected)?;
+    refused(
+        plain.module.attach(&plain::kprobe()).map_err(Into::into),
+        expected,
+    )?;
+    drop(limit);
+    let _limit = Parameter::set("total_host", before)?;
+    let sandbox = device.create_sandbox("one more", 1 << 20);
+    refused(sandbox.map_err(Into::into), "limit total_host: ")?;
+    drop(plain);
+    ensure!(used()? == 0, "{} left", used()?);
+    Ok(())
+}
+
+fn links() -> Result<()> {
+    let device = guest::device()?;
+    let plain = Plain::new(&device)?;
+    let attach = || plain.module.attach(&plain::kprobe()).map_err(Into::into);
+    let limit = Parameter::set("max_links", 2)?;
+    let second = attach()?;
+    refused(attach(), "limit max_links: 1 asked for, 0 left of 2")?;
+    drop(second);
+    drop(attach()?);
+    drop(limit);
+    let limit = Parameter::set("total_links", 1)?;
+    refused(attach(), "limit total_links: 1 asked for, 0 left of 1")?;
+    drop(limit);
+    let _limit = Parameter::set("total_sandboxes", 3)?;
+    let empty = || device.create_sandbox("empty", 0).map_err(Into::into);
+    // Pinned ones count, and those that go while nobody waits for it.
+    for _ in 0..20 {
+        let pair = [empty()?, empty()?];
+        pair[0].pin()?;
+        refused(empty(), "limit total_sandboxes: 1 asked for, 0 left of 3")?;
+        pair[0].unpin()?;
+    }
+    Ok(())
+}
+
+/// Memory of a sandbox, and of its maps, is its maker's.
+fn cgroup() -> Result<()> {
+    const GROUP: &str = "/sys/fs/cgroup/wprobe-limits";
+    const SIZE: u64 = 32 << 20;
+    fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+memory")?;
+    fs::create_dir(GROUP)?;
+    let own = std::process::id().to_string();
+    let device = guest::device()?;
+    let charged = || {
+        let text = fs::read_to_string(format!("{GROUP}/memory.current"))?;
+        Ok::<u64, anyhow::Error>(text.trim().parse()?)
+    };
+    let within = || {
+        let before = charged()?;
+        let sandbox = device.create_sandbox("charged", SIZE)?;
+        let memory = charged()?.saturating_sub(before);
+        let map = plain::create(&sandbox, MapType::Hash, (8, 8, 200_000))?;
+        let both = charged()?.saturating_sub(before);
+        drop((map, sandbox));
+        // Beyond the group's limit it is an error, and nobody is killed.
+        fs::write(
+            format!("{GROUP}/memory.max"),
+            (charged()? + SIZE / 2).to_string(),
+        )?;
+        let beyond = device.create_sandbox("beyond", SIZE).err();
+        fs::write(format!("{GROUP}/memory.max"), "max")?;
+        Ok::<_, anyhow::Error>((memory, both, beyond.and_then(|e| e.errno())))
+    };
+    fs::write(format!("{GROUP}/cgroup.procs"), &own)?;
+    let result = within();
+    fs::write("/sys/fs/cgroup/cgroup.procs", own)?;
+    fs::remove_dir(GROUP)?;
+    let (memory, both, beyond) = result?;
+    println!("{memory} bytes for {SIZE} of memory, {both} with a map");
+    ensure!(memory >= SIZE, "{memory} bytes were charged for {SIZE}");
+    ensure!(both - memory > 200_000 * 20, "{memory}, with a map {both}");
+    ensure!(beyond == Some(libc::ENOMEM), "{beyond:?} beyond the limit");
+    Ok(())
+}
+
 /// What a module may ask for, and is given if it does not ask.
 fn module() -> Result<()> {
     let file = guest::scratch("limits")?.join("fork.wasm");
@@ -194,7 +327,7 @@ fn module() -> Result<()> {
 fn many_loads() -> Result<()> {
     let device = guest::device()?;
     for round in 0..30 {
-        let resource = Resource::ALL[round % Resource::ALL.len()];
+        let resource = OF_A_MODULE[round % OF_A_MODULE.len()];
         let good = load_with(&device, resource)?;
         let _ring = PerfRing::open(good.map("samples")?, 1, 4)?;
         let _own = Wasm::load(&device, corpus::module("fork")?, "fork", &[])?;

@@ -12,6 +12,7 @@ pub mod compared;
 pub mod core_values;
 pub mod counters;
 pub mod diff;
+pub mod fuzz;
 pub mod hammer;
 pub mod hostile;
 pub mod hotplug;
@@ -22,9 +23,13 @@ pub mod limits;
 pub mod native;
 pub mod objects;
 pub mod options;
+mod plain;
 pub mod privileges;
 pub mod proxy;
 pub mod references;
+pub mod refusals;
+pub mod requests;
+pub mod rights;
 pub mod rings;
 pub mod rings_load;
 pub mod run;
@@ -59,8 +64,12 @@ pub fn all() -> Vec<Case> {
         attach_user::CASES,
         attach_load::CASES,
         hammer::CASES,
+        fuzz::CASES,
         hostile::CASES,
         privileges::CASES,
+        rights::CASES,
+        requests::CASES,
+        refusals::CASES,
         proxy::CASES,
         references::CASES,
         callbacks::CASES,

@@ -27,4 +27,4 @@ pub const MAKERS: &[(&str, Maker)] = &[
 ];
 
 /// The export that is fired.
-const PROGRAM: &str = "kprobe:__x64_sys_getpgrp:pre";
+pub const PROGRAM: &str = "kprobe:__x64_sys_getpgrp:pre";

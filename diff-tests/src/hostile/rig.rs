@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use abi::imports::{ENV, MAP, MAP_APART, MAP_ENTRIES, MAP_VALUE, MEMORY, VALUE_MODULES};
+use abi::layout::map_handle;
 use abi::map_types::MapType;
 use abi::uapi::AttachPoint;
 use anyhow::Result;
@@ -215,6 +216,16 @@ impl<'a> Rig<'a> {
         let imports = imports(wasm);
         let values = imports.filter(|i| VALUE_MODULES.contains(&i.module));
         values.map(|import| value(&import)).collect()
+    }
+}
+
+/// A module with a map's handle for each value that it imports; as it is, if it takes none.
+pub fn with_handles(wasm: Vec<u8>) -> Vec<u8> {
+    let values = imports(&wasm).filter(|i| VALUE_MODULES.contains(&i.module));
+    let handles: Vec<u64> = (0..).map(map_handle).take(values.count()).collect();
+    match handles.is_empty() {
+        true => wasm,
+        false => put_in(&wasm, &handles).unwrap_or(wasm),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Activity that makes probes fire.
 
 pub mod files;
+pub mod fuzz;
 pub mod memory;
 pub mod nginx;
 pub mod paths;

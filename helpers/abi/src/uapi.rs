@@ -19,7 +19,14 @@
 //! Sizes are checked as bpf(2) does: the ioctl number carries the caller's struct size; a shorter struct
 //! is extended by zeros, a longer one is accepted only if the unknown tail is zero.
 //!
-//! Opening the device needs `CAP_BPF` and `CAP_PERFMON`, or `CAP_SYS_ADMIN`.
+//! Opening the device needs the rights to trace: `CAP_BPF` and `CAP_PERFMON`, or `CAP_SYS_ADMIN`, and a kernel that is not locked
+//! down for confidentiality. A descriptor may be handed on, so each request asks its caller anew for what [`Ioctl::needs`] says of it.
+//! What it says nothing of takes the descriptor alone: all that only reads (read(2), poll(2) and mmap(2), too), and changes of a map's
+//! elements, as with bpf(2). `LINK_CREATE` asks in addition whether lockdown forbids such a probe, `MODULE_LOAD` with native code
+//! for the rights to load kernel modules.
+//!
+//! Closing a descriptor waits for nobody. When close(2) of the last one of a link returns, its program has run for the last time;
+//! what the kernel has of closed objects is freed a little later ([`FLUSH`] waits for it).
 //!
 //! The C header (`kmod/include/wprobe_uapi.h`) is generated from this file; a test fails when it is stale.
 
@@ -463,6 +470,12 @@ resources! {
     Instances 5 "instances";
     /// Bytes of native code.
     Native 6 "native";
+    /// Bytes of kernel memory besides: keys and chains of maps, stores, what the engine makes of modules, links.
+    Host 7 "host";
+    /// Links.
+    Links 8 "links";
+    /// Sandboxes.
+    Sandboxes 9 "sandboxes";
 }
 
 macro_rules! attach_points {
@@ -531,13 +544,52 @@ const fn ioc(direction: u32, number: u32, size: usize) -> u32 {
     direction << 30 | (size as u32) << 16 | (MAGIC as u32) << 8 | number
 }
 
+/// What a request asks for besides its descriptor, of who makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// No rights.
+    Nothing,
+    /// `CAP_BPF` and `CAP_PERFMON`, or `CAP_SYS_ADMIN`, and no lockdown of confidentiality.
+    Tracing,
+}
+
+impl Needs {
+    /// The same, for people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Needs::Nothing => "nothing",
+            Needs::Tracing => "CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; no lockdown",
+        }
+    }
+}
+
+/// An ioctl of this interface.
+#[derive(Clone, Copy, Debug)]
+pub struct Ioctl {
+    /// Its name.
+    pub name: &'static str,
+    /// Its number, with the size of its struct.
+    pub number: u32,
+    /// The descriptor it is for.
+    pub descriptor: &'static str,
+    /// What it asks for.
+    pub needs: Needs,
+    /// Its struct's name; empty if it has none.
+    pub argument: &'static str,
+}
+
 macro_rules! ioctls {
-    ($($(#[doc = $doc:literal])* $name:ident $number:literal $target:literal $($arg:ident)?;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident $number:literal $target:literal $needs:ident $($arg:ident)?;)*) => {
         $($(#[doc = $doc])* pub const $name: u32 = ioctls!(@number $number $($arg)?);)*
 
-        /// Every ioctl: name, value, the descriptor it is for, its struct's name.
-        pub const IOCTLS: &[(&str, u32, &str, &str)] =
-            &[$((stringify!($name), $name, $target, concat!($(stringify!($arg))?))),*];
+        /// Every ioctl.
+        pub const IOCTLS: &[Ioctl] = &[$(Ioctl {
+            name: stringify!($name),
+            number: $name,
+            descriptor: $target,
+            needs: Needs::$needs,
+            argument: concat!($(stringify!($arg))?),
+        }),*];
     };
     (@number $number:literal) => { ioc(0, $number, 0) };
     (@number $number:literal $arg:ident) => { ioc(3, $number, core::mem::size_of::<$arg>()) };
@@ -545,49 +597,51 @@ macro_rules! ioctls {
 
 ioctls! {
     /// See [`About`].
-    ABOUT 0 "device" About;
+    ABOUT 0 "device" Nothing About;
     /// Returns a sandbox descriptor.
-    SANDBOX_CREATE 1 "device" SandboxCreate;
+    SANDBOX_CREATE 1 "device" Tracing SandboxCreate;
     /// `ENOENT` after the last one.
-    NEXT_ID 2 "device" NextId;
+    NEXT_ID 2 "device" Tracing NextId;
     /// Returns a descriptor.
-    OPEN_ID 3 "device" OpenId;
+    OPEN_ID 3 "device" Tracing OpenId;
     /// `ENOENT` after the last resource.
-    LIMIT 4 "device" Limit;
+    LIMIT 4 "device" Nothing Limit;
     /// Returns a descriptor; while it, or a pin, is held, the time of every run is measured.
-    TIME_RUNS 5 "device";
+    TIME_RUNS 5 "device" Tracing;
+    /// Returns when all that was closed before is freed: then [`About::allocations`] equals [`About::frees`] but for what is open.
+    FLUSH 6 "device" Nothing;
     /// Returns a map descriptor.
-    MAP_CREATE 16 "sandbox" MapCreate;
+    MAP_CREATE 16 "sandbox" Tracing MapCreate;
     /// Returns a module descriptor.
-    MODULE_LOAD 17 "sandbox" ModuleLoad;
+    MODULE_LOAD 17 "sandbox" Tracing ModuleLoad;
     /// See [`SandboxInfo`].
-    SANDBOX_INFO 18 "sandbox" SandboxInfo;
+    SANDBOX_INFO 18 "sandbox" Nothing SandboxInfo;
     /// Returns a link descriptor.
-    LINK_CREATE 32 "module" LinkCreate;
+    LINK_CREATE 32 "module" Tracing LinkCreate;
     /// See [`Report`].
-    REPORT 33 "module" Report;
+    REPORT 33 "module" Tracing Report;
     /// `ENOENT` after the last program.
-    PROGRAM_INFO 34 "module" ProgramInfo;
+    PROGRAM_INFO 34 "module" Nothing ProgramInfo;
     /// See [`ModuleInfo`].
-    MODULE_INFO 35 "module" ModuleInfo;
+    MODULE_INFO 35 "module" Nothing ModuleInfo;
     /// See [`LinkInfo`].
-    LINK_INFO 48 "link" LinkInfo;
+    LINK_INFO 48 "link" Nothing LinkInfo;
     /// See [`MapInfo`].
-    MAP_INFO 64 "map" MapInfo;
+    MAP_INFO 64 "map" Nothing MapInfo;
     /// `ENOENT` if the key is not there.
-    MAP_LOOKUP 65 "map" MapElement;
+    MAP_LOOKUP 65 "map" Nothing MapElement;
     /// Errors as the kernel's map type has them.
-    MAP_UPDATE 66 "map" MapElement;
+    MAP_UPDATE 66 "map" Nothing MapElement;
     /// Errors as the kernel's map type has them.
-    MAP_DELETE 67 "map" MapElement;
+    MAP_DELETE 67 "map" Nothing MapElement;
     /// `ENOENT` after the last key.
-    MAP_NEXT_KEY 68 "map" MapElement;
+    MAP_NEXT_KEY 68 "map" Nothing MapElement;
     /// Returns a ring descriptor; of a perf event array only. `EBUSY` if there is one at the index.
-    RING_OPEN 69 "map" RingOpen;
+    RING_OPEN 69 "map" Tracing RingOpen;
     /// Keeps the object alive without a descriptor.
-    PIN 80 "any object";
+    PIN 80 "any object" Tracing;
     /// Takes [`PIN`] back.
-    UNPIN 81 "any object";
+    UNPIN 81 "any object" Tracing;
 }
 
 #[cfg(test)]
@@ -618,9 +672,11 @@ mod tests {
     fn ioctl_numbers_are_unique() {
         for (i, a) in IOCTLS.iter().enumerate() {
             assert!(
-                IOCTLS[i + 1..].iter().all(|b| a.1 & 0xff != b.1 & 0xff),
+                IOCTLS[i + 1..]
+                    .iter()
+                    .all(|b| a.number & 0xff != b.number & 0xff),
                 "{}",
-                a.0
+                a.name
             );
         }
     }

@@ -34,12 +34,21 @@ pub(super) struct BloomFilter {
     mask: u64,
 }
 
+/// Its bits: n * k / ln 2, as the kernel's, rounded up to a power of two.
+fn bits(spec: &MapSpec) -> u64 {
+    let bits = u64::from(spec.max_entries) * u64::from(HASHES) * 7 / 5;
+    bits.next_power_of_two().max(64)
+}
+
+/// Bytes of host memory that it takes besides itself.
+pub(super) fn host_bytes(spec: &MapSpec) -> u64 {
+    bits(spec) / 8
+}
+
 impl BloomFilter {
     /// `spec` has passed [`area_bytes`].
     pub(super) fn new(spec: &MapSpec) -> Result<Self, Errno> {
-        // n * k / ln 2, as the kernel, rounded up to a power of two.
-        let bits = u64::from(spec.max_entries) * u64::from(HASHES) * 7 / 5;
-        let bits = bits.next_power_of_two().max(64);
+        let bits = bits(spec);
         let count = (bits / 64) as usize;
         let mut words = host_vec(count)?;
         words.extend((0..count).map(|_| AtomicU64::new(0)));

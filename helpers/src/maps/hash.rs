@@ -20,7 +20,7 @@ use abi::map_types::MapType;
 use abi::traps::Trap;
 
 use super::elements::Elements;
-use super::freelist::FreeList;
+use super::freelist::{self, FreeList};
 use super::{EXIST, Key, MAX_KEY, MAX_PERCPU_VALUE, MapSpec, NOEXIST, Value, host_vec};
 use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::Errno;
@@ -81,6 +81,16 @@ fn slots(spec: &MapSpec, cpus: u32) -> Result<u32, Errno> {
         cpus
     };
     spec.max_entries.checked_add(spares).ok_or(Errno::E2BIG)
+}
+
+/// Bytes of host memory that it takes besides itself. `spec` has passed [`area_bytes`].
+pub(super) fn host_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
+    let count = slots(spec, cpus)?;
+    let buckets = u64::from(spec.max_entries).next_power_of_two() * size_of::<Bucket>() as u64;
+    let key = u64::from(spec.key_size).next_multiple_of(8);
+    let slots = u64::from(count) * (size_of::<Slot>() as u64 + key);
+    let spares = u64::from(cpus) * size_of::<Line<SpinLock<u32>>>() as u64;
+    Ok(buckets + slots + spares + freelist::host_bytes(spec.max_entries, cpus))
 }
 
 fn is_lru(spec: &MapSpec) -> bool {

@@ -42,6 +42,13 @@ pub(super) fn area_bytes(spec: &MapSpec) -> Result<u64, Errno> {
     Ok(Elements::bytes(spec.value_size, 1, spec.max_entries + 1))
 }
 
+/// Bytes of host memory that it takes besides itself. `spec` has passed [`area_bytes`].
+pub(super) fn host_bytes(spec: &MapSpec) -> u64 {
+    let number = size_of::<u32>() as u64;
+    let nodes = 2 * u64::from(spec.max_entries) * (size_of::<Node>() as u64 + number);
+    nodes + (u64::from(spec.max_entries) + 1) * number
+}
+
 #[derive(Debug)]
 pub(super) struct LpmTrie {
     elements: Elements,

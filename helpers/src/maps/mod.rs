@@ -86,6 +86,33 @@ pub fn area_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
     }
 }
 
+/// Bytes of host memory that a map takes: itself, its keys, chains and free lists.
+///
+/// # Errors
+///
+/// As [`area_bytes`].
+pub fn host_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
+    area_bytes(spec, cpus)?;
+    let apart = match spec.map_type {
+        MapType::Hash
+        | MapType::PercpuHash
+        | MapType::LruHash
+        | MapType::LruPercpuHash
+        | MapType::HashOfMaps => hash::host_bytes(spec, cpus)?,
+        MapType::LpmTrie => lpm_trie::host_bytes(spec),
+        MapType::BloomFilter => bloom_filter::host_bytes(spec),
+        MapType::StackTrace => stack_trace::host_bytes(spec, cpus)?,
+        MapType::TaskStorage => task_storage::host_bytes(spec, cpus)?,
+        // A number for each thing.
+        MapType::ArrayOfMaps
+        | MapType::ProgArray
+        | MapType::CgroupArray
+        | MapType::PerfEventArray => u64::from(spec.max_entries) * size_of::<u64>() as u64,
+        _ => 0,
+    };
+    Ok(size_of::<Map>() as u64 + apart)
+}
+
 /// A map.
 #[derive(Debug)]
 pub struct Map {
@@ -255,6 +282,21 @@ impl Map {
             _ => return Ok(None),
         };
         Ok(element.map(|element| (elements, element)))
+    }
+
+    /// Offset of the value under `key`, if it is a single one that is there as long as the map: an array's.
+    pub fn stays(&self, key: &Key) -> Option<u32> {
+        match &self.kind {
+            Kind::Array(array) if !self.spec.is_percpu() => {
+                Some(array.elements().offset(array.find(key.index())?, 0))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether [`Self::next_key`] takes no lock that runs take.
+    pub fn is_walked_unlocked(&self) -> bool {
+        !matches!(self.kind, Kind::LpmTrie(_))
     }
 
     /// Stores `value` under `key`: for `cpu` if it comes from a guest, for all CPUs if from the host.

@@ -200,24 +200,32 @@ impl PerfEventArray {
         Ok(Self { rings })
     }
 
-    /// Puts a ring at `index`, or takes it away; the one that was there.
+    /// Puts a ring at `index`, where there is none.
     ///
     /// # Safety
     ///
-    /// The ring outlives its stay, and a ring taken away is freed only when no run that may have
+    /// The ring outlives its stay, and after it is [taken away](Self::remove) it is freed only when no run that may have
     /// seen it is left.
     ///
     /// # Errors
     ///
-    /// `E2BIG` if there is no such index.
-    pub unsafe fn set(
-        &self,
-        index: u32,
-        ring: Option<NonNull<PerfRing>>,
-    ) -> Result<Option<NonNull<PerfRing>>, Errno> {
+    /// `E2BIG` if there is no such index, `EBUSY` if there is a ring.
+    pub unsafe fn put(&self, index: u32, ring: NonNull<PerfRing>) -> Result<(), Errno> {
         let slot = self.rings.get(index as usize).ok_or(Errno::E2BIG)?;
-        let ring = ring.map_or(ptr::null_mut(), NonNull::as_ptr);
-        Ok(NonNull::new(slot.swap(ring, Ordering::AcqRel)))
+        let empty = ptr::null_mut();
+        slot.compare_exchange(empty, ring.as_ptr(), Ordering::AcqRel, Ordering::Relaxed)
+            .map(drop)
+            .map_err(|_| Errno::EBUSY)
+    }
+
+    /// Takes `ring` away from `index`, if it is there.
+    pub fn remove(&self, index: u32, ring: NonNull<PerfRing>) {
+        if let Some(slot) = self.rings.get(index as usize) {
+            let empty = ptr::null_mut();
+            // Another one's ring stays.
+            let _ =
+                slot.compare_exchange(ring.as_ptr(), empty, Ordering::AcqRel, Ordering::Relaxed);
+        }
     }
 
     /// `bpf_perf_event_output`.
@@ -232,7 +240,7 @@ impl PerfEventArray {
             flags as u32
         };
         let slot = self.rings.get(index as usize).ok_or(Errno::E2BIG)?;
-        // SAFETY: whoever set it keeps it until no run can see it any more; see `set`.
+        // SAFETY: whoever set it keeps it until no run can see it any more; see `put`.
         let ring = unsafe { slot.load(Ordering::Acquire).as_ref() }.ok_or(Errno::ENOENT)?;
         if ring.cpu != cpu {
             return Err(Errno::EOPNOTSUPP);

@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering::{self, Relaxed};
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::elements::Elements;
-use super::freelist::FreeList;
+use super::freelist::{self, FreeList};
 use super::{MapSpec, host_vec};
 use crate::guest::{GuestMemory, GuestSlice};
 use crate::host::Errno;
@@ -80,6 +80,14 @@ struct Slot {
     hash: AtomicU32,
     /// How many addresses.
     depth: AtomicU32,
+}
+
+/// Bytes of host memory that it takes besides itself. `spec` has passed [`area_bytes`].
+pub(super) fn host_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
+    let buckets = u64::from(spec.max_entries).next_power_of_two() * size_of::<AtomicU32>() as u64;
+    let slots = u64::from(slots(spec, cpus)?) * size_of::<Slot>() as u64;
+    let spares = u64::from(cpus) * size_of::<Line<SpinLock<u32>>>() as u64;
+    Ok(buckets + slots + spares + freelist::host_bytes(spec.max_entries, cpus))
 }
 
 impl StackTrace {

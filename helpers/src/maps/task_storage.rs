@@ -50,6 +50,11 @@ pub(super) fn area_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
     hash::area_bytes(&table(spec), cpus, 1)
 }
 
+/// Bytes of host memory that it takes besides itself. `spec` has passed [`area_bytes`].
+pub(super) fn host_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
+    hash::host_bytes(&table(spec), cpus)
+}
+
 /// Values of tasks.
 #[derive(Debug)]
 pub struct TaskStorage {

@@ -94,6 +94,7 @@ fn kernel_error(attach: AttachPoint, errno: i32) -> &'static str {
         (Uprobe | Uretprobe, 2) => "no such file",
         (Uprobe | Uretprobe, 22) => "no regular file, or no instruction can be probed there",
         (PerfEvent, 2 | 95) => "this machine has no such event",
+        (PerfEvent, 34) => "more samples than kernel.perf_event_max_sample_rate allows",
         (PerfEvent, 22) => "the event cannot be sampled like this",
         (_, 2) => "no such symbol",
         (_, 12) => "out of memory",

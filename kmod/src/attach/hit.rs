@@ -103,7 +103,7 @@ pub(crate) struct Attachment {
     /// Which of a syscall's arguments is a string, and where it goes.
     string: Option<(usize, Buffer)>,
     pub(super) cookie: u64,
-    _sandbox: Arc<Sandbox>,
+    pub(super) sandbox: Arc<Sandbox>,
     pub(super) module: Arc<Module>,
     /// Index of the program in the module.
     pub(super) program: usize,
@@ -158,7 +158,7 @@ impl Attachment {
             masks,
             string,
             cookie,
-            _sandbox: sandbox,
+            sandbox,
             module,
             program,
         }

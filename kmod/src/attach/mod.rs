@@ -4,8 +4,9 @@
 //!
 //! # Invariants
 //!
-//! An [`Attachment`] does not move and outlives its probe: a link unregisters the probe, which waits for
-//! handlers that run, before anything of it is freed.
+//! An [`Attachment`] does not move and outlives its probe: a link is detached, which waits for handlers that run, before anything of
+//! it is freed. It is detached when its last [`Holder`] goes, so when close(2) returns its program has run for the last time, whoever
+//! else still looks at the link.
 
 mod error;
 mod hit;
@@ -17,14 +18,17 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::ffi::c_void;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use abi::uapi::{self, AttachPoint, Kind, LinkCreate};
+use abi::uapi::{self, AttachPoint, Kind, LinkCreate, Resource};
 use helpers::host::Errno;
 
+use crate::limits::Charge;
 use crate::module::Module;
 use crate::program::Entry;
-use crate::registry::{Object, Registry};
+use crate::registry::{self, Object};
 use crate::sandbox::Sandbox;
+use crate::services;
 use crate::user::{self, Call, Log, refused};
 use error::LinkError;
 use hit::How;
@@ -35,6 +39,8 @@ use shim::Probe;
 
 /// A link. The probe is the first to be dropped: it points to names and attachment.
 pub(crate) struct Link {
+    /// Descriptors and pins that hold it; 0: it is detached, or is being so.
+    holders: AtomicU32,
     probe: Probe,
     attachment: Box<Attachment>,
     _names: Names,
@@ -42,11 +48,56 @@ pub(crate) struct Link {
     target: String,
     attach: AttachPoint,
     offset: u64,
+    /// Bytes of kernel memory.
+    host: u64,
+}
+
+/// What keeps a link attached: a descriptor's or a pin's.
+pub(crate) struct Holder(Arc<Link>);
+
+impl Holder {
+    /// One more of a link that is held; `None` if it is not, any more.
+    pub(crate) fn again(link: Arc<Link>) -> Option<Self> {
+        let one_more = |holders: u32| (holders != 0).then_some(holders + 1);
+        match link.holders.fetch_update(Relaxed, Relaxed, one_more) {
+            Ok(_) => Some(Self(link)),
+            Err(_) => None,
+        }
+    }
+
+    /// The link itself.
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.0
+    }
+}
+
+impl core::ops::Deref for Holder {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.0
+    }
+}
+
+impl Clone for Holder {
+    fn clone(&self) -> Self {
+        self.0.holders.fetch_add(1, Relaxed);
+        Self(self.0.clone())
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        if self.0.holders.fetch_sub(1, Relaxed) == 1 {
+            self.0.probe.detach();
+            let program = self.0.attachment.program();
+            program.stats.add_missed(self.0.probe.missed());
+        }
+    }
 }
 
 /// `LINK_CREATE`.
 pub(crate) fn create(
-    registry: &mut Registry,
     sandbox: &Arc<Sandbox>,
     module: &Arc<Module>,
     call: &Call,
@@ -59,13 +110,32 @@ pub(crate) fn create(
     if args.flags & !uapi::LINK_PERIOD != 0 {
         return Err(Errno::EINVAL);
     }
-    let id = registry.new_id(Kind::Link);
+    may_attach(attach)?;
+    let account = &sandbox.account;
+    let host = place::host_bytes(attach);
+    let charge = |resource, amount| {
+        let charged = account.charge(resource, amount);
+        charged.map_err(|exceeded| refused(log, &exceeded))
+    };
+    let charges = [charge(Resource::Links, 1)?, charge(Resource::Host, host)?];
+    let id = registry::new_id(Kind::Link)?;
     let link = prepare(sandbox, module, &args, attach, (&program, &target))
         .and_then(|attachment| Link::attach(id, attachment, attach, target, &args))
         .map_err(|error| refused(log, &error))?;
-    let link = Object::Link(Arc::new(link));
-    registry.add(&link);
-    Ok(link)
+    charges.into_iter().for_each(Charge::keep);
+    let link = Object::Link(Holder(Arc::new(link)));
+    registry::add(link)
+}
+
+/// Whether lockdown lets a probe be put there, which is asked as the kernel's own interfaces do.
+fn may_attach(attach: AttachPoint) -> Result<(), Errno> {
+    use AttachPoint::{Fentry, Fexit, FmodRet, Kprobe, Kretprobe, PerfEvent};
+    match attach {
+        PerfEvent => services::may_attach(true),
+        Kprobe | Kretprobe | Fentry | Fexit | FmodRet => services::may_attach(false),
+        AttachPoint::SyscallPre | AttachPoint::SyscallPost => services::may_attach(false),
+        _ => Ok(()),
+    }
 }
 
 /// Checks that `program` can run at `attach` of `target`.
@@ -129,14 +199,21 @@ impl Link {
                 errno,
             })?;
         Ok(Self {
+            holders: AtomicU32::new(1),
             id,
             target,
             _names: names,
             attach,
             offset: args.offset,
+            host: place::host_bytes(attach),
             attachment,
             probe,
         })
+    }
+
+    /// Whether a descriptor or a pin holds it, and so it is attached.
+    pub(crate) fn is_held(&self) -> bool {
+        self.holders.load(Relaxed) != 0
     }
 
     /// Whether it attaches a program of `module`.
@@ -157,13 +234,14 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        let missed = self.probe.missed();
-        self.attachment.program().stats.add_missed(missed);
+        let account = &self.attachment.sandbox.account;
+        account.give_back(Resource::Links, 1);
+        account.give_back(Resource::Host, self.host);
     }
 }
 
 /// Answers an ioctl of a link's descriptor.
-pub(crate) fn ioctl(registry: &Registry, link: &Arc<Link>, call: &Call) -> Result<(), Errno> {
+pub(crate) fn ioctl(link: &Holder, call: &Call) -> Result<(), Errno> {
     if call.is(uapi::LINK_INFO) {
         return call.write(&uapi::LinkInfo {
             id: link.id,
@@ -171,7 +249,7 @@ pub(crate) fn ioctl(registry: &Registry, link: &Arc<Link>, call: &Call) -> Resul
             program: user::field(&link.attachment.program().name),
             target: user::field(&link.target),
             attach: link.attach as u32,
-            pinned: registry.is_pinned(&Object::Link(link.clone())).into(),
+            pinned: registry::is_pinned(&Object::Link(link.clone()))?.into(),
             offset: link.offset,
             cookie: link.attachment.cookie,
         });

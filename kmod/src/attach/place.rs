@@ -9,8 +9,9 @@ use abi::layout;
 use abi::uapi::{self, AttachPoint, LINK_ARGS, LinkCreate};
 
 use super::error::LinkError;
-use super::hit::How;
+use super::hit::{How, Ready};
 use super::shim::{self, Place};
+use crate::cpu;
 
 /// `PERF_MAX_TRACE_SIZE`: bytes of the buffer a tracepoint's record is built in, all of them readable.
 const MAX_RECORD: usize = 8192;
@@ -75,7 +76,7 @@ pub(super) fn context(
         | AttachPoint::SyscallPre
         | AttachPoint::SyscallPost => whole(shim::regs_size()),
         AttachPoint::PerfEvent => whole(shim::regs_size() + SAMPLE),
-        AttachPoint::Tracepoint if target.starts_with(SYSCALLS) => whole(SYSCALL_RECORD),
+        AttachPoint::Tracepoint if is_syscall(target) => whole(SYSCALL_RECORD),
         AttachPoint::Tracepoint => whole(MAX_RECORD),
         AttachPoint::RawTracepoint => {
             let sizes = sizes(&args.args, 0)?;
@@ -95,6 +96,25 @@ pub(super) fn context(
             })
         }
     }
+}
+
+/// Whether an event's `SYSTEM/NAME` is, by its system, a system call's.
+fn is_syscall(target: &str) -> bool {
+    target
+        .split_once('/')
+        .is_some_and(|(system, _)| system == SYSCALLS)
+}
+
+/// Bytes of kernel memory that a link at `attach` takes, about: what each CPU's hits need, and the calls that a kretprobe keeps in
+/// flight (`MAX_ACTIVE` in attach_kprobe.c).
+pub(super) fn host_bytes(attach: AttachPoint) -> u64 {
+    const CALLS: u64 = 2048 * 128;
+    let each = 2 * size_of::<Ready>() as u64 * u64::from(cpu::count());
+    let calls = match attach {
+        AttachPoint::Kretprobe | AttachPoint::Fexit => CALLS,
+        _ => 0,
+    };
+    2048 + each + calls
 }
 
 /// Words of a context of `asked` bytes where there are `has`.

@@ -2,6 +2,7 @@
 
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::Attachment;
 
@@ -59,6 +60,7 @@ unsafe extern "C" {
     fn wp_probe_missed(probe: *const RawProbe) -> u64;
     fn wp_function(hit: *const Hit) -> u64;
     fn wp_probe_detach(probe: *mut RawProbe);
+    fn wp_probe_free(probe: *mut RawProbe);
     fn wp_kprobe_attach(symbol: *const c_char, offset: u32, to: *mut c_void, made: Made) -> i32;
     fn wp_kretprobe_attach(symbol: *const c_char, to: *mut c_void, made: Made) -> i32;
     fn wp_raw_tracepoint_attach(name: *const c_char, args: u32, to: *mut c_void, made: Made)
@@ -136,9 +138,10 @@ pub(super) enum Place<'a> {
     },
 }
 
-/// A registered probe; dropping it unregisters it and waits for its handlers.
+/// A probe, registered until it is detached.
 pub(super) struct Probe {
     raw: NonNull<RawProbe>,
+    attached: AtomicBool,
 }
 
 // SAFETY: the C half's object may be used from any thread.
@@ -198,20 +201,33 @@ impl Probe {
                 ),
             }
         };
-        NonNull::new(raw).map(|raw| Self { raw }).ok_or(-error)
+        let attached = AtomicBool::new(true);
+        NonNull::new(raw)
+            .map(|raw| Self { raw, attached })
+            .ok_or(-error)
     }
 
     /// Hits the kernel could not hand over.
     pub(super) fn missed(&self) -> u64 {
-        // SAFETY: registered.
+        // SAFETY: there until it is freed, attached or not.
         unsafe { wp_probe_missed(self.raw.as_ptr()) }
+    }
+
+    /// Unregisters it and waits for its handlers: when this returns it has fired for the last time, unless another thread has
+    /// begun the same before.
+    pub(super) fn detach(&self) {
+        if self.attached.swap(false, Relaxed) {
+            // SAFETY: registered, and not any more after this, of which the swap makes one.
+            unsafe { wp_probe_detach(self.raw.as_ptr()) };
+        }
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        // SAFETY: registered, and gone after this.
-        unsafe { wp_probe_detach(self.raw.as_ptr()) };
+        self.detach();
+        // SAFETY: detached, and gone after this; who detached it has let go of it.
+        unsafe { wp_probe_free(self.raw.as_ptr()) };
     }
 }
 

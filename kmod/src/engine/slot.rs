@@ -220,6 +220,8 @@ const _: () = {
     assert!(FREE == 0 && HELD == 1);
 };
 
+// SAFETY: the pointer is into the store, which goes where the slot goes, and is the slot's alone.
+unsafe impl Send for Slot {}
 // SAFETY: store and state are only used by who holds the slot: a guard, of which there is one at a time, or C's run.
 unsafe impl Sync for Slot {}
 

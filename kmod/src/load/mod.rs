@@ -35,9 +35,10 @@ use crate::engine::trap::{self, Stop};
 use crate::limits::{Account, Charge, Exceeded};
 use crate::module::{Module, Origin, Own};
 use crate::program::{Budget, Buffer, Entry, Program};
-use crate::registry::{Object, Registry};
+use crate::registry::{self, Object};
 use crate::sandbox::{CpuSlot, MAX_LOADS, NamedPrograms, Sandbox, Shared};
 use crate::services::{self, Limits};
+use crate::stack;
 use crate::stats::Stats;
 use crate::user::{self, Call, Log, Refusal, refused};
 
@@ -129,11 +130,7 @@ impl Refusal for LoadError {
 }
 
 /// `MODULE_LOAD`.
-pub(crate) fn load(
-    registry: &mut Registry,
-    sandbox: &Arc<Sandbox>,
-    call: &Call,
-) -> Result<Object, Errno> {
+pub(crate) fn load(sandbox: &Arc<Sandbox>, call: &Call) -> Result<Object, Errno> {
     let args: uapi::ModuleLoad = call.read()?;
     let name = user::text(&args.name)?;
     let compiles = args.flags == uapi::MODULE_COMPILE;
@@ -149,33 +146,72 @@ pub(crate) fn load(
         }
     }
     let wasm = user::bytes(args.wasm, args.wasm_size as usize)?;
+    let code = user::bytes(args.native, args.native_size as usize)?;
     let budget = Budget {
         fuel: fuel(args.fuel, &limits).map_err(|e| refused(log, &e))?,
         trap_limit: args.trap_limit,
     };
-    let built = match args.native_size {
+    // All is here: from now on nothing waits for what is the caller's.
+    let loading = sandbox.loading.hold()?;
+    let (built, _) = stack::larger(|| match code.len() {
         0 if compiles => native::compile(sandbox, &wasm),
         0 => build(sandbox, &wasm, budget.fuel),
-        size => native::build(sandbox, &wasm, &user::bytes(args.native, size as usize)?),
-    };
+        _ => native::build(sandbox, &wasm, &code),
+    })?;
+    drop(loading);
     let built = built.map_err(|e| refused(log, &e))?;
     if !built.missing.is_empty() {
         log.write(&format!("calls trap: {}", built.missing.join(", ")));
     }
-    let module = Arc::new(Module {
-        id: registry.new_id(Kind::Module),
-        name,
-        wasm,
-        native: built.native,
-        budget,
-        first_program: built.first_program,
-        programs: built.programs,
-        own: built.own,
-        origin: Origin::here(),
-    });
-    let module = Object::Module(sandbox.clone(), module);
-    registry.add(&module);
-    Ok(module)
+    registry::add(Object::Module(
+        sandbox.clone(),
+        Arc::new(Module {
+            id: registry::new_id(Kind::Module)?,
+            name,
+            wasm,
+            native: built.native,
+            budget,
+            first_program: built.first_program,
+            programs: built.programs,
+            own: built.own,
+            origin: Origin::here(),
+        }),
+    ))
+}
+
+/// Charges a sandbox what the engine makes of its modules, as it grows: that is known afterwards only.
+struct Meter<'a> {
+    account: &'a Account,
+    seen: i64,
+}
+
+impl<'a> Meter<'a> {
+    /// Begins with the bytes of a module, which are kept, and asks whether there is room for as much for each instance.
+    fn begin(account: &'a Account, kept: usize, instances: usize) -> Result<Self, LoadError> {
+        let kept = kept as u64;
+        let needed = kept.saturating_mul(1 + instances as u64);
+        drop(
+            account
+                .charge(Resource::Host, needed)
+                .map_err(LoadError::Limit)?,
+        );
+        account
+            .owe(Resource::Host, kept)
+            .map_err(LoadError::Limit)?;
+        let seen = stack::allocated();
+        Ok(Self { account, seen })
+    }
+
+    /// Charges what has come since, but for `own` bytes that are charged otherwise. More than there is room for is one instance at most.
+    fn read(&mut self, own: usize) -> Result<(), LoadError> {
+        let now = stack::allocated();
+        let grown = now - self.seen - own as i64;
+        self.seen = now;
+        let grown = u64::try_from(grown).unwrap_or(0);
+        self.account
+            .owe(Resource::Host, grown)
+            .map_err(LoadError::Limit)
+    }
 }
 
 /// The budget asked for. It is the time that interrupts may be off, so it has a limit.
@@ -274,6 +310,7 @@ fn build_shared(
 ) -> Result<Built, LoadError> {
     licensed(wasm, first.imports().map(|i| (i.module(), i.name())))?;
     let missing = imports::missing(&first);
+    let mut meter = Meter::begin(account, wasm.len(), shared.cpus.len())?;
     let mut first = Some(first);
     let mut funcs: Vec<NamedPrograms> = Vec::new();
     for (index, cpu) in (0..).zip(&shared.cpus) {
@@ -299,6 +336,9 @@ fn build_shared(
             }
             place += 1;
         }
+        drop(code);
+        drop(store);
+        meter.read(0)?;
     }
     let first_program = shared.add_programs(&funcs).ok_or(LoadError::Poisoned)?;
     Ok(Built {
@@ -376,6 +416,7 @@ fn why(account: &Account, state: &mut RunState, error: Error) -> LoadError {
 }
 
 fn build_exclusive(account: &Account, wasm: &[u8], fuel: u64) -> Result<Built, LoadError> {
+    let mut meter = Meter::begin(account, wasm.len(), 1)?;
     let engine = engine(Start::Allowed);
     let limit = account.left(Resource::Memory) as usize;
     let slot = Slot::new(&engine, None, limit, Vm::default()).map_err(LoadError::Instantiate)?;
@@ -402,6 +443,8 @@ fn build_exclusive(account: &Account, wasm: &[u8], fuel: u64) -> Result<Built, L
             instance.get_typed_func(&*store, "report").ok(),
         )
     };
+    let memory_bytes = slot.lock().map_or(0, |store| store.data().limiter.used());
+    meter.read(memory_bytes)?;
     Ok(Built {
         first_program: 0,
         programs,

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use abi::uapi::Resource;
 
-use super::{Built, LoadError, MAX_IMPORTS, is_attachable, licensed, lock, program};
+use super::{Built, LoadError, MAX_IMPORTS, Meter, is_attachable, licensed, lock, program};
 use crate::control;
 use crate::engine::native::code::{self, Code, NativeError};
 use crate::engine::slot::Callbacks;
@@ -59,9 +59,11 @@ pub(super) fn build(sandbox: &Sandbox, wasm: &[u8], bytes: &[u8]) -> Result<Buil
         image.text.len(),
     )?;
     let (code, missing) = code::place(&image).map_err(LoadError::Native)?;
-    // From here on only a damaged sandbox refuses, and what it has got it keeps.
+    // From here on only a damaged sandbox refuses, or kernel memory that is at its end; what it has got it keeps.
     charges.into_iter().for_each(Charge::keep);
+    let mut meter = Meter::begin(&sandbox.account, wasm.len(), 0)?;
     let (programs, contexts) = add(shared, code)?;
+    meter.read(0)?;
     let first_program = shared.add_programs(&programs).ok_or(LoadError::Poisoned)?;
     Ok(Built {
         first_program,

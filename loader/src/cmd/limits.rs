@@ -38,8 +38,14 @@ fn setting(text: &str) -> Result<(String, u64), String> {
 }
 
 /// The parameters for a resource: of one sandbox, of all.
-fn names(resource: Resource) -> [String; 2] {
-    ["max", "total"].map(|scope| format!("{scope}_{}", resource.name()))
+fn names(resource: Resource) -> Vec<String> {
+    let scopes: &[_] = match resource {
+        // A sandbox has one of.
+        Resource::Sandboxes => &["total"],
+        _ => &["max", "total"],
+    };
+    let name = |scope| format!("{scope}_{}", resource.name());
+    scopes.iter().map(name).collect()
 }
 
 fn number(text: &str) -> Result<u64, String> {
@@ -74,12 +80,14 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
             limit.used, limit.total, limit.each
         );
         let used = format!("used_{name}");
-        let [each, total] = names(*resource);
-        json.extend([
-            (used, json!(limit.used)),
-            (total, json!(limit.total)),
-            (each, json!(limit.each)),
-        ]);
+        json.insert(used, json!(limit.used));
+        for parameter in names(*resource) {
+            let value = match parameter.starts_with("max_") {
+                true => limit.each,
+                false => limit.total,
+            };
+            json.insert(parameter, json!(value));
+        }
     }
     let about = device.about()?;
     text += &format!(

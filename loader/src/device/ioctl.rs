@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-use abi::uapi;
+use abi::uapi::{self, Needs};
 
 use super::{Error, Result};
 
@@ -64,8 +64,12 @@ fn checked(result: i32, ioctl: &'static str, about: &str) -> Result<i32> {
     Err(Error::Request {
         ioctl,
         about: about.to_owned(),
+        log: match source.raw_os_error() {
+            // Unless the device has words of its own.
+            Some(libc::EPERM) => format!("it needs {}", Needs::Tracing.text()),
+            _ => String::new(),
+        },
         source,
-        log: String::new(),
     })
 }
 
@@ -108,12 +112,15 @@ impl Log {
                 ioctl,
                 about,
                 source,
-                ..
+                log,
             } => Error::Request {
                 ioctl,
                 about,
                 source,
-                log: text(&self.0),
+                log: match text(&self.0) {
+                    words if words.is_empty() => log,
+                    words => words,
+                },
             },
             other => other,
         })

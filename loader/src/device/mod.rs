@@ -106,6 +106,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug)]
 pub struct Device(OwnedFd);
 
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl Device {
     /// Opens `/dev/wprobe` and checks the version of its interface.
     pub fn open() -> Result<Self> {
@@ -157,6 +163,11 @@ impl Device {
         };
         call(&self.0, "LIMIT", uapi::LIMIT, &mut limit, PATH)?;
         Ok(limit)
+    }
+
+    /// Waits until what was closed before is freed.
+    pub fn flush(&self) -> Result<()> {
+        call_bare(&self.0, "FLUSH", uapi::FLUSH).map(drop)
     }
 
     /// Has the time of every run measured while the result is held.

@@ -93,9 +93,14 @@ const RECORD_SAMPLE: u32 = 9;
 impl PerfRing {
     /// Opens the ring for `cpu`, at that index of `map`.
     pub fn open(map: &Map, cpu: u32, pages: u32) -> Result<Self> {
+        PerfRing::open_at(map, cpu, cpu, pages)
+    }
+
+    /// Opens a ring for `cpu` at another index.
+    pub fn open_at(map: &Map, index: u32, cpu: u32, pages: u32) -> Result<Self> {
         let mut log = Log::new();
         let mut arg = RingOpen {
-            index: cpu,
+            index,
             cpu,
             pages,
             reserved: 0,

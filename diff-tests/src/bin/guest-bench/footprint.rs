@@ -271,6 +271,7 @@ fn bpftool(what: &str) -> Result<f64> {
 /// Bytes that our module has charged.
 fn ours() -> Result<f64> {
     let device = guest::device()?;
+    device.flush()?;
     let memory = device.limit(Resource::Memory)?.used;
     Ok((memory + device.limit(Resource::Native)?.used) as f64)
 }

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use helpers::host::Errno;
 
+use crate::locks::Only;
 use crate::services;
 
 /// Bytes of the room (`WPROBE_NATIVE_TEXT`).
@@ -16,7 +17,7 @@ const WORD: usize = u64::BITS as usize;
 /// Fills what nobody has: a trap.
 const FILLER: u8 = 0xcc;
 
-/// Which granules are taken, a bit each. Only the control path touches it.
+/// Which granules are taken, a bit each. They are taken under [`Only::Text`], and given back without.
 static TAKEN: [AtomicU64; ROOM / GRANULE / WORD] = [const { AtomicU64::new(0) }; _];
 
 fn is_taken(granule: usize) -> bool {
@@ -55,6 +56,7 @@ pub(crate) struct Text {
 impl Text {
     /// Room for `size` bytes.
     pub(super) fn new(size: usize) -> Result<Self, Errno> {
+        let _held = Only::Text.hold()?;
         let granule = find(size.div_ceil(GRANULE).max(1)).ok_or(Errno::ENOSPC)?;
         let text = Self { granule, size };
         mark(text.granules(), true);
