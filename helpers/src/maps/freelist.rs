@@ -46,7 +46,7 @@ impl FreeList {
 
     /// Pays for [`Self::take`], which looks at all lists where there is none.
     pub(super) fn pay(&self, work: &Work) -> Result<(), Trap> {
-        work.units(self.lists.len() as u64 * price::FREE_LIST)
+        work.units(self.heads.len() as u64 * price::FREE_LIST)
     }
 
     /// A free slot, `cpu`'s own first.
