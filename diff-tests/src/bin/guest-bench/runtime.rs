@@ -17,7 +17,7 @@ pub(crate) enum Runtime {
 }
 
 /// Every one, native eBPF first.
-pub(crate) const RUNTIMES: [Runtime; 3] = [
+pub(crate) const RUNTIMES: [Runtime; 4] = [
     Runtime::Native,
     Runtime::Wasm(Engine::Wasmi),
     Runtime::Wasm(Engine::Aot),
