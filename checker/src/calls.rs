@@ -101,7 +101,7 @@ impl Walk {
         self.used(self.state.register(RDI)).map(drop)
     }
 
-    pub(crate) fn call_import(&mut self, import: Import, credit: i64) -> Proof<()> {
+    pub(crate) fn call_import(&mut self, import: Import) -> Proof<()> {
         self.convention(true)?;
         self.is_entered()?;
         for argument in ARGUMENTS.into_iter().take(import.params.into()) {
@@ -110,8 +110,6 @@ impl Walk {
         if !import.is_reading {
             self.is_stored()?;
             self.state.replace(Value::Fuel, Value::Undefined);
-            // It pays for itself.
-            self.state.credit = self.state.credit.saturating_add(credit);
         }
         self.called(&KEPT)
     }

@@ -6,8 +6,6 @@
 
 use alloc::vec::Vec;
 
-use abi::native::CALL;
-
 use crate::calls::{ARGUMENTS, Import, OwnCall};
 use crate::decode::decode;
 use crate::graph::Graph;
@@ -23,6 +21,8 @@ use crate::value::{Id, Number, Value};
 pub const RATE: i64 = 64;
 /// Instructions of a called function that are not paid for.
 pub const ENTRY: i64 = 256;
+/// Units that a function does not pay which only the runtime calls, once a run: the hit does.
+pub const UNPAID: i64 = 256;
 /// How often a function is walked through at most.
 pub const PASSES: u32 = 16;
 /// Cells, all states of a function together, that wait to be walked on from.
@@ -135,10 +135,9 @@ impl<'f, 'i> Flow<'f, 'i> {
             number.arguments = 1 << bit;
             set(register, Value::Number(number));
         }
-        // A function that only the runtime calls runs through its straight parts once.
         let credit = match self.span.is_called {
             true => ENTRY,
-            false => (self.span.end - self.span.start).into(),
+            false => UNPAID * RATE,
         };
         State::entry(registers, credit)
     }
@@ -238,7 +237,7 @@ impl<'f, 'i> Flow<'f, 'i> {
             (Way::Call, Callee::Import(import)) => {
                 let import = self.image.imports.get(import as usize).copied();
                 let import = import.ok_or(Rule::Call.broken("a call of no import"))?;
-                walk.call_import(import, CALL as i64 * RATE)?;
+                walk.call_import(import)?;
                 Ok(true)
             }
             _ => Rule::Call.refuse("a callee that is not reached this way"),

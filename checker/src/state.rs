@@ -167,9 +167,9 @@ impl State {
     }
 
     fn compared(&mut self, condition: Cc, a: Value, b: Value, wide: bool) -> bool {
-        if let (Value::Const(x), Value::Const(y), E | NE) = (a, b, condition) {
-            let differ = if wide { x ^ y } else { (x ^ y) & LOW };
-            return (differ == 0) == (condition == E);
+        if let (Value::Const(x), Value::Const(y)) = (a, b) {
+            let cut = |value: u64| if wide { value } else { value & LOW };
+            return holds(condition, cut(x), cut(y));
         }
         let (Some(most_a), Some(most_b)) = (a.most(wide), b.most(wide)) else {
             return true;
@@ -243,6 +243,19 @@ impl State {
                 *number = number.settled();
             }
         }
+    }
+}
+
+/// Whether `condition` may hold of two numbers that are known.
+const fn holds(condition: Cc, a: u64, b: u64) -> bool {
+    match condition {
+        B => a < b,
+        AE => a >= b,
+        BE => a <= b,
+        A => a > b,
+        E => a == b,
+        NE => a != b,
+        _ => true,
     }
 }
 

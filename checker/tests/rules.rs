@@ -643,15 +643,6 @@ fn callees_find_what_is_left() {
 }
 
 #[test]
-fn a_loop_of_calls_is_paid_by_what_it_calls() {
-    let turn = |call: &str| {
-        format!("again: mov rdi, r15; mov esi, 1; mov edx, 1; {call}; test rax, rax; jne again")
-    };
-    proves(&turn("call i0"));
-    refuses(&turn("call i1"), Rule::Budget, LOOP);
-}
-
-#[test]
 fn called_functions_pay_and_look_at_the_limit() {
     let tables = Tables::default();
     let caller = program("mov [rbp-8], r15; call f1; mov r15, [rbp-8]");
