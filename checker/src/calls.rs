@@ -74,8 +74,7 @@ impl Walk {
         }
         let limited = self.state.limited;
         let is_limited = limited.is_some_and(|limited| limited <= self.state.sp());
-        Rule::Stack.demand(is_limited, "the stack's limit was not looked at")?;
-        Rule::Budget.demand(self.state.paid, "a called function has not paid")
+        Rule::Stack.demand(is_limited, "the stack's limit was not looked at")
     }
 
     fn is_stored(&self) -> Proof<()> {

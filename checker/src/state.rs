@@ -40,8 +40,6 @@ pub(crate) struct State {
     pub(crate) sign: Option<bool>,
     /// From here up, the stack pointer is not below its limit.
     pub(crate) limited: Option<i32>,
-    /// Something was paid.
-    pub(crate) paid: bool,
     /// How many instructions are paid for.
     pub(crate) credit: i64,
 }
@@ -58,7 +56,6 @@ impl State {
             stored: true,
             sign: None,
             limited: None,
-            paid: false,
             credit,
         })
     }
@@ -157,7 +154,6 @@ impl State {
     fn paid(&mut self, is_paid: bool, credit: i64) {
         if is_paid {
             self.replace(Value::Paying, Value::Fuel);
-            self.paid = true;
             self.credit = self.credit.saturating_add(credit);
         } else {
             self.replace(Value::Paying, Value::Undefined);

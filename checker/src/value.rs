@@ -250,7 +250,8 @@ fn untagged(op: Alu, wide: bool, a: Value, b: Value) -> Option<Value> {
         }
         _ => return None,
     };
-    let is_pointer = wide && constant == UNTAG && number.form == Form::Whole;
+    // A lower half has no tag to take off: whatever follows if it had is true.
+    let is_pointer = wide && constant == UNTAG && !matches!(number.form, Form::Untagged(_));
     is_pointer.then(|| {
         let mut untagged = Number::new(number.id);
         untagged.form = Form::Untagged(0);

@@ -59,7 +59,7 @@ impl Emitter<'_, '_, '_> {
                 self.claim(RAX)?;
             }
         }
-        let (cold, m) = self.atomic_address(&mut pointer, bytes)?;
+        let (mut cold, m) = self.atomic_address(&mut pointer, bytes)?;
         let wide = bytes == 8;
         let result = match new {
             Some(new) => Some(self.compare_and_exchange(wide, m, &operand, &new)?),
@@ -67,10 +67,11 @@ impl Emitter<'_, '_, '_> {
                 self.change(wide, op, m, &operand)?;
                 None
             }
-            None => Some(self.fetch(wide, op, m, &operand)?),
+            None => Some(self.fetch(wide, op, m, &operand, &mut cold)?),
         };
         if let Some(from) = cold {
-            self.note_cold(index, from, [Some(pointer), Some(operand), new], result)?;
+            let args = [Some(pointer), Some(operand), new];
+            self.note_cold(index, from, args, result, wide)?;
         }
         for value in [Some(pointer), Some(operand), new].iter().flatten() {
             if result.is_none_or(|r| value.source != Source::Reg(r)) {
@@ -150,8 +151,16 @@ impl Emitter<'_, '_, '_> {
         Ok(())
     }
 
-    /// An operation that gives what was there; the register of that.
-    fn fetch(&mut self, wide: Wide, op: AtomicOp, m: Mem, operand: &Value) -> Made<Reg> {
+    /// An operation that gives what was there; the register of that. Where another CPU came in between, the runtime does it:
+    /// nobody pays for a loop here.
+    fn fetch(
+        &mut self,
+        wide: Wide,
+        op: AtomicOp,
+        m: Mem,
+        operand: &Value,
+        cold: &mut Option<Label>,
+    ) -> Made<Reg> {
         let alu = match alu(op) {
             Some(alu) if alu != Alu::Add => alu,
             other => {
@@ -174,12 +183,11 @@ impl Emitter<'_, '_, '_> {
         let operand = operand.ok_or(Refused::Compiler("atomics"))?;
         let changed = self.temp()?;
         self.code.load(wide, RAX, m);
-        let again = self.code.label();
-        self.code.bind(again);
         self.code.mov(wide, changed, RAX);
         self.code.alu(alu, wide, changed, operand);
         self.code.compare_exchange(wide, m, changed);
-        self.code.jump_if(Flag::of(Condition::NotEqual), again);
+        let lost = *cold.get_or_insert_with(|| self.code.label());
+        self.code.jump_if(Flag::of(Condition::NotEqual), lost);
         self.free.insert(changed);
         Ok(RAX)
     }
@@ -209,6 +217,7 @@ impl Emitter<'_, '_, '_> {
         from: Label,
         args: [Option<Value>; 3],
         result: Option<Reg>,
+        wide: Wide,
     ) -> Made<()> {
         let back = self.code.label();
         self.code.bind(back);
@@ -245,6 +254,7 @@ impl Emitter<'_, '_, '_> {
             import,
             args,
             result,
+            wide,
         });
         Ok(())
     }
