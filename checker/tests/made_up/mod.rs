@@ -53,8 +53,8 @@ struct Writer<'r> {
     out: String,
     functions: &'r [Function],
     locals: Vec<Type>,
-    /// Of open blocks, the innermost last, whether a branch goes back to them.
-    labels: usize,
+    /// Of open blocks, the innermost last, whether a branch to them takes no number along.
+    labels: Vec<bool>,
     left: usize,
 }
 
@@ -193,14 +193,14 @@ impl Writer<'_> {
             12 => {
                 write!(self.out, "(if (result {ty}) ").unwrap();
                 self.expression("i32");
-                self.labels += 1;
+                self.labels.push(false);
                 for part in ["then", "else"] {
                     write!(self.out, "({part} ").unwrap();
                     self.statement();
                     self.expression(ty);
                     self.out.push_str(") ");
                 }
-                self.labels -= 1;
+                self.labels.pop();
                 self.out.push_str(") ");
             }
             13 if ty == "i64" => match self.random.below(3) {
@@ -227,6 +227,22 @@ impl Writer<'_> {
                 }
                 self.out.push_str(") ");
             }
+        }
+    }
+
+    /// How far out a block is that a branch takes nothing along to; there is one.
+    fn target(&mut self) -> usize {
+        let labels = self.labels.iter().rev().enumerate();
+        let fitting: Vec<usize> = labels.filter(|(_, fits)| **fits).map(|(at, _)| at).collect();
+        self.random.of(&fitting)
+    }
+
+    fn branch(&mut self) {
+        if self.labels.contains(&true) {
+            let to = self.target();
+            write!(self.out, "(br_if {to} ").unwrap();
+            self.expression("i32");
+            self.out.push_str(") ");
         }
     }
 
@@ -259,7 +275,7 @@ impl Writer<'_> {
             5 => {
                 self.out.push_str("(if ");
                 self.expression("i32");
-                self.labels += 1;
+                self.labels.push(true);
                 self.out.push_str("(then ");
                 self.statement();
                 self.statement();
@@ -269,40 +285,34 @@ impl Writer<'_> {
                     self.statement();
                     self.out.push_str(") ");
                 }
-                self.labels -= 1;
+                self.labels.pop();
                 self.out.push_str(") ");
             }
             6 => {
                 let kind = self.random.of(&["block", "loop"]);
                 write!(self.out, "({kind} ").unwrap();
-                self.labels += 1;
+                self.labels.push(true);
                 for _ in 0..=self.random.below(4) {
                     self.statement();
                 }
-                if self.labels > 0 && self.random.below(3) > 0 {
-                    let to = self.random.below(self.labels);
-                    write!(self.out, "(br_if {to} ").unwrap();
-                    self.expression("i32");
-                    self.out.push_str(") ");
+                if self.random.below(3) > 0 {
+                    self.branch();
                 }
-                self.labels -= 1;
+                self.labels.pop();
                 self.out.push_str(") ");
             }
-            7 if self.labels > 0 => {
-                let to = self.random.below(self.labels);
-                write!(self.out, "(br_if {to} ").unwrap();
-                self.expression("i32");
-                self.out.push_str(") ");
-            }
-            8 if self.labels > 0 => {
+            7 => self.branch(),
+            8 => {
                 self.out.push_str("(if ");
                 self.expression("i32");
+                self.labels.push(true);
                 self.out.push_str("(then (br_table ");
                 for _ in 0..=self.random.below(9) {
-                    let to = self.random.below(self.labels + 1);
+                    let to = self.target();
                     write!(self.out, "{to} ").unwrap();
                 }
                 self.expression("i32");
+                self.labels.pop();
                 self.out.push_str("))) ");
             }
             9 if self.random.below(8) == 0 => {
@@ -360,7 +370,7 @@ pub(crate) fn module(random: &mut Random) -> Vec<u8> {
             out: String::new(),
             functions: &functions,
             locals: if all.is_empty() { vec!["i64"] } else { all.clone() },
-            labels: 0,
+            labels: Vec::new(),
             left,
         };
         if all.is_empty() {
