@@ -16,7 +16,7 @@ out=$(cd "$2" && pwd)
 target=${WPROBE_KMOD_TARGET_DIR:-$kmod/../target/kmod}
 headers=${WPROBE_KERNEL_HEADERS:-/lib/modules/$release/build}
 # What C calls in Rust; everything else in the archive stays local.
-entries=(wprobe_rs_control wprobe_rs_hit wprobe_rs_left wprobe_rs_window wprobe_rs_readable)
+entries=(wprobe_rs_control wprobe_rs_attempt wprobe_rs_hit wprobe_rs_left wprobe_rs_window wprobe_rs_readable)
 
 if [ ! -e "$headers/Makefile" ]; then
     echo "$0: no headers for kernel $release ($headers)" >&2

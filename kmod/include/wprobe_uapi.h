@@ -13,6 +13,7 @@
 #define WPROBE_FUNCTION_ARGS 12
 #define WPROBE_ARG_STACKED 128
 #define WPROBE_LINK_ARGS 16
+#define WPROBE_MODULE_COMPILE 1
 #define WPROBE_LINK_PERIOD 1
 
 /* Kinds of objects. */

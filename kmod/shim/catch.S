@@ -40,6 +40,22 @@ SYM_FUNC_END(wprobe_catch_control)
 STACK_FRAME_NON_STANDARD wprobe_catch_control
 
 /*
+ * long wprobe_catch_attempt(attempt, resume)
+ *
+ * A part of a request that fails alone: a panic in it leads back here, and no further. On the stack it is called on.
+ */
+SYM_FUNC_START(wprobe_catch_attempt)
+	SAVE
+	ENTER %rsi
+	andq $-16, %rsp
+	call wprobe_rs_attempt
+	xorl %eax, %eax
+	movq (%rbx), %rsp
+	LEAVE
+SYM_FUNC_END(wprobe_catch_attempt)
+STACK_FRAME_NON_STANDARD wprobe_catch_attempt
+
+/*
  * void wprobe_catch_hit(attachment, hit, words, cpu, resume)
  * void wprobe_catch_left(attachment, cpu, resume)
  *

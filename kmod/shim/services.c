@@ -31,6 +31,12 @@ void wp_abort_control(long result)
 	wprobe_abort(&wprobe_control_resume, result);
 }
 
+/* 0, or what it was aborted with */
+long wp_attempt(void *attempt)
+{
+	return wprobe_catch_attempt(attempt, &wprobe_control_resume);
+}
+
 void wp_log(const char *text, size_t length)
 {
 	pr_err("wprobe: %.*s\n", (int)length, text);

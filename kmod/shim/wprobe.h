@@ -70,6 +70,7 @@ void wprobe_catch_hit(struct wprobe_attachment *attachment, const struct wprobe_
 		      u64 cpu, u64 *resume);
 void wprobe_catch_left(struct wprobe_attachment *attachment, u64 cpu, u64 *resume);
 /* Does not return; not declared so, for objtool keeps its own list of what does not. */
+long wprobe_catch_attempt(void *attempt, u64 *resume);
 void wprobe_abort(u64 *resume, long result);
 
 /* Entries that neither panic nor wait for the control path. */
@@ -96,6 +97,7 @@ int wprobe_window_mmap(struct file *file, struct vm_area_struct *vma);
 
 /* services.c */
 void wp_abort_control(long result);
+long wp_attempt(void *attempt);
 void wp_log(const char *text, size_t length);
 void *wp_alloc(size_t size, size_t align);
 void wp_free(void *block);

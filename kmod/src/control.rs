@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use abi::uapi::{self, Kind, Resource};
 use helpers::host::Errno;
@@ -92,9 +93,41 @@ unsafe extern "C" fn wprobe_rs_control(request: *const Request) -> i64 {
 /// "Input/output error": a panic left the control path in an unknown state.
 const EIO: i32 = 5;
 
+/// Whether what is under way fails alone.
+static IS_ATTEMPT: AtomicBool = AtomicBool::new(false);
+
+/// A part of a request.
+type Attempt<'a> = &'a mut dyn FnMut();
+
+/// Does a part of the request that changes nothing but what it makes, and fails alone: a panic in it, be it because of an
+/// allocation that failed, ends it and nothing else. What it has allocated then stays so.
+pub(crate) fn attempt<T>(run: impl FnOnce() -> T) -> Option<T> {
+    let (mut run, mut result) = (Some(run), None);
+    let mut call = || result = run.take().map(|run| run());
+    let mut attempt: Attempt<'_> = &mut call;
+    IS_ATTEMPT.store(true, Relaxed);
+    // SAFETY: what `wprobe_rs_attempt` expects; this is the control path.
+    let came_back = unsafe { services::attempt((&raw mut attempt).cast()) };
+    IS_ATTEMPT.store(false, Relaxed);
+    result.filter(|_| came_back)
+}
+
+/// # Safety
+///
+/// Called by C only, for [`attempt`], with what that gave it.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn wprobe_rs_attempt(attempt: *mut c_void) {
+    // SAFETY: the caller's promise.
+    unsafe { (*attempt.cast::<Attempt<'_>>())() }
+}
+
 /// Ends the request under way, from the panic handler. Nothing is answered any more after it, and the
-/// kernel module stays loaded: what the request was changing may still be in use.
+/// kernel module stays loaded: what the request was changing may still be in use. An [`attempt`] only ends that.
 pub(crate) fn abandon() -> ! {
+    if IS_ATTEMPT.swap(false, Relaxed) {
+        // SAFETY: only the attempt runs in the control path, and nobody uses what it was making.
+        unsafe { services::abort_control(EIO) }
+    }
     services::hold_module();
     // SAFETY: only the request under way runs in the control path, and it panicked.
     unsafe {

@@ -50,6 +50,7 @@ unsafe extern "C" {
     fn wp_copy_in(to: *mut u8, from: u64, size: usize) -> bool;
     fn wp_copy_out(to: u64, from: *const u8, size: usize) -> bool;
     fn wp_abort_control(result: i64);
+    fn wp_attempt(attempt: *mut c_void) -> i64;
     fn wp_abort_hit(cpu: u32);
     safe fn wp_cpu() -> u32;
     safe fn wp_irqs_off() -> bool;
@@ -190,6 +191,17 @@ pub(crate) unsafe fn abort_control(errno: i32) -> ! {
     // SAFETY: the catch below this frame is the caller's promise.
     unsafe { wp_abort_control(-i64::from(errno)) };
     never()
+}
+
+/// Has `wprobe_rs_attempt` called with `attempt`; whether that came back by itself, and was not
+/// [ended](abort_control).
+///
+/// # Safety
+///
+/// `attempt` is what that function expects; a control request is being served, by this thread.
+pub(crate) unsafe fn attempt(attempt: *mut c_void) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { wp_attempt(attempt) == 0 }
 }
 
 /// Ends the hit that is being served on this CPU.

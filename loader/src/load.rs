@@ -13,7 +13,7 @@ use helpers::maps;
 
 use crate::cache::Cache;
 use crate::constants;
-use crate::device::{self, Device, MapSpec, Module, ModuleSpec, Sandbox};
+use crate::device::{self, Code, Device, MapSpec, Module, ModuleSpec, Sandbox};
 use crate::native;
 use crate::open::Input;
 use crate::settings::{self, Settings};
@@ -43,14 +43,17 @@ pub enum Engine {
     Wasmi,
     /// Native code, compiled here; asks for CAP_SYS_MODULE.
     Aot,
+    /// Native code, compiled in the kernel; asks for CAP_SYS_MODULE.
+    Jit,
 }
 
 impl Engine {
     /// What `$WPROBE_ENGINE` says, else wasmi.
     pub fn preferred() -> Self {
-        match std::env::var("WPROBE_ENGINE").is_ok_and(|name| name == "aot") {
-            true => Self::Aot,
-            false => Self::Wasmi,
+        match std::env::var("WPROBE_ENGINE").as_deref() {
+            Ok("aot") => Self::Aot,
+            Ok("jit") => Self::Jit,
+            _ => Self::Wasmi,
         }
     }
 }
@@ -170,16 +173,21 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
         None => Ok(Cow::Borrowed(&input.wasm[..])),
     };
     let wasm = wasm.map_err(Error::Constant)?;
+    let image;
     let native = match options.engine(input) {
-        Engine::Wasmi => Vec::new(),
-        Engine::Aot => native(&wasm, memory, &mut notes)?,
+        Engine::Wasmi => Code::Interpreted,
+        Engine::Aot => {
+            image = native(&wasm, memory, &mut notes)?;
+            Code::Image(&image)
+        }
+        Engine::Jit => Code::Compile,
     };
     let module = sandbox.load(&ModuleSpec {
         name: &input.name,
         wasm: &wasm,
         trap_limit: options.trap_limit,
         fuel: options.fuel,
-        native: &native,
+        native,
     })?;
     fill(input, &maps, &described, &module, &mut notes)?;
     Ok(Loaded {

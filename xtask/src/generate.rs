@@ -100,6 +100,7 @@ fn header() -> String {
         ("FUNCTION_ARGS", uapi::FUNCTION_ARGS),
         ("ARG_STACKED", usize::from(uapi::ARG_STACKED)),
         ("LINK_ARGS", uapi::LINK_ARGS),
+        ("MODULE_COMPILE", uapi::MODULE_COMPILE as usize),
         ("LINK_PERIOD", uapi::LINK_PERIOD as usize),
     ];
     for (name, value) in constants {

@@ -2,7 +2,7 @@
 
 use abi::uapi::AttachPoint;
 use anyhow::{Context, Result, ensure};
-use loader::device::{Device, LinkSpec, ModuleSpec, text};
+use loader::device::{Code, Device, LinkSpec, ModuleSpec, text};
 use loader::load::Engine;
 use loader::native::compile;
 use loader::resident::trap;
@@ -61,12 +61,14 @@ fn hostile() -> Result<()> {
     let device: Device = guest::device()?;
     let sandbox = device.create_sandbox("callbacks", 1 << 20)?;
     let wasm = corpus::module("callbacks")?;
+    let image = compile(wasm, 1 << 20)?;
     let native = match Engine::preferred() {
-        Engine::Aot => compile(wasm, 1 << 20)?,
-        Engine::Wasmi => Vec::new(),
+        Engine::Aot => Code::Image(&image),
+        Engine::Jit => Code::Compile,
+        Engine::Wasmi => Code::Interpreted,
     };
     let module = sandbox.load(&ModuleSpec {
-        native: &native,
+        native,
         name: "callbacks",
         wasm,
         trap_limit: 0,

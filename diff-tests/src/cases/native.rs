@@ -5,7 +5,7 @@ use std::process::Command;
 use abi::native::{HEADER, MAGIC, VERSION};
 use abi::uapi::AttachPoint;
 use anyhow::{Context, Result, bail, ensure};
-use loader::device::{LinkSpec, ModuleSpec};
+use loader::device::{Code, LinkSpec, ModuleSpec};
 use loader::load::Engine;
 use loader::native::compile;
 
@@ -31,7 +31,7 @@ fn refusal(wasm: &[u8], image: &[u8]) -> Result<String> {
         wasm,
         trap_limit: 0,
         fuel: 0,
-        native: image,
+        native: Code::Image(image),
     });
     match loaded {
         Ok(_) => bail!("it was loaded"),
@@ -67,21 +67,29 @@ fn refused() -> Result<()> {
 }
 
 fn privilege() -> Result<()> {
-    let load = ["load", "/usr/sbin/vfsstat", "--engine", "aot"];
-    let (success, error) = as_nobody(",+bpf,+perfmon", &load)?;
-    ensure!(
-        !success && error.contains("CAP_SYS_MODULE"),
-        "success {success}: {error}"
-    );
-    let (success, error) = as_nobody(",+bpf,+perfmon,+sys_module", &load)?;
-    ensure!(success, "refused: {error}");
-    guest::succeed(Command::new(guest::wprobe()?).args(["unload", "vfsstat"])).map(drop)
+    for engine in ["aot", "jit"] {
+        let load = ["load", "/usr/sbin/vfsstat", "--engine", engine];
+        let (success, error) = as_nobody(",+bpf,+perfmon", &load)?;
+        ensure!(
+            !success && error.contains("CAP_SYS_MODULE"),
+            "{engine}: success {success}: {error}"
+        );
+        let (success, error) = as_nobody(",+bpf,+perfmon,+sys_module", &load)?;
+        ensure!(success, "{engine}: refused: {error}");
+        guest::succeed(Command::new(guest::wprobe()?).args(["unload", "vfsstat"]))?;
+    }
+    Ok(())
 }
 
 fn equal() -> Result<()> {
-    let table = vfsstat::measure_on(Some(Engine::Aot), 10_000)?;
-    ensure!(table.equal(), "counters differ:\n{table}");
-    ensure!(table.events() >= 10_000, "too few events:\n{table}");
+    for engine in [Engine::Aot, Engine::Jit] {
+        let table = vfsstat::measure_on(Some(engine), 10_000)?;
+        ensure!(table.equal(), "{engine:?}: counters differ:\n{table}");
+        ensure!(
+            table.events() >= 10_000,
+            "{engine:?}: too few events:\n{table}"
+        );
+    }
     Ok(())
 }
 
@@ -96,7 +104,7 @@ fn shown() -> Result<()> {
         wasm,
         trap_limit: 0,
         fuel: 0,
-        native: &image,
+        native: Code::Image(&image),
     })?;
     let link = LinkSpec::new("kprobe:null:", "__x64_sys_getpgrp", AttachPoint::Kprobe);
     let _link = module.attach(&link)?;

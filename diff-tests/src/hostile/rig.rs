@@ -10,7 +10,7 @@ use helpers::maps::Inner;
 use loader::attach::{Choice, Plan};
 use loader::constants::put_in;
 use loader::device::{
-    self, Device, Link, LinkSpec, Map, MapSpec, Module, ModuleSpec, Program, Sandbox, text,
+    self, Code, Device, Link, LinkSpec, Map, MapSpec, Module, ModuleSpec, Program, Sandbox, text,
 };
 use loader::load::Engine;
 use loader::native::compile;
@@ -133,13 +133,18 @@ impl<'a> Rig<'a> {
             false => None,
         };
         let wasm = with_values.as_deref().unwrap_or(wasm);
-        let native = match Engine::preferred() {
-            // What the compiler does not take is left to the interpreter, or to the device to refuse.
-            Engine::Aot if is_shared(wasm) => compile(wasm, SIZE as u32).unwrap_or_default(),
-            _ => Vec::new(),
+        // What the compiler does not take is left to the interpreter, or to the device to refuse.
+        let image = match Engine::preferred() {
+            Engine::Aot if is_shared(wasm) => compile(wasm, SIZE as u32).ok(),
+            _ => None,
+        };
+        let native = match (Engine::preferred(), &image) {
+            (_, Some(image)) => Code::Image(image),
+            (Engine::Jit, _) if is_shared(wasm) => Code::Compile,
+            _ => Code::Interpreted,
         };
         let loaded = sandbox.load(&ModuleSpec {
-            native: &native,
+            native,
             name: "hostile",
             wasm,
             trap_limit: 0,

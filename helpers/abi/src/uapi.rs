@@ -40,6 +40,8 @@ pub const FUNCTION_ARGS: usize = 12;
 pub const ARG_STACKED: u8 = 0x80;
 /// Bytes of `LinkCreate::args`.
 pub const LINK_ARGS: usize = 16;
+/// `ModuleLoad::flags`: the wasm is compiled here, and run as native code; that asks for CAP_SYS_MODULE.
+pub const MODULE_COMPILE: u32 = 1;
 /// `LinkCreate::flags`: `sample` is a period.
 pub const LINK_PERIOD: u64 = 1;
 
@@ -199,7 +201,7 @@ uapi! {
         wasm_size: u64,
         #[doc = "in: traps of one program after which it is disabled; 0: never"]
         trap_limit: u32,
-        #[doc = "in: 0"]
+        #[doc = "in: MODULE_COMPILE or 0"]
         flags: u32,
         #[doc = "in: execution budget of one run; 0: the default"]
         fuel: u64,

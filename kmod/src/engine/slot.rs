@@ -14,9 +14,9 @@ use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use abi::layout;
+use abi::native::Vm;
 use abi::traps::Trap;
 use helpers::calls::Nested;
-use abi::native::Vm;
 use helpers::space::Space;
 use wasmi::{Engine, Error, ResourceLimiter, Store, TypedFunc};
 use wasmi_core::LimiterError;

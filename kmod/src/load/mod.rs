@@ -15,10 +15,10 @@ use core::fmt;
 use abi::helpers::{is_gpl_compatible, is_gpl_only};
 use abi::imports::CALLBACKS;
 use abi::layout;
+use abi::native::Vm;
 use abi::traps::Trap;
 use abi::uapi::{self, Kind, Resource, SYSCALL_ARGS};
 use helpers::host::Errno;
-use abi::native::Vm;
 use wasmi::errors::ErrorKind;
 use wasmi::{
     Error, ExternType, Instance, Memory, Module as Code, Nullable, Ref, Store, Val, ValType,
@@ -70,6 +70,8 @@ pub(crate) enum LoadError {
     Poisoned,
     /// Its native code is not accepted.
     Native(NativeError),
+    /// It is not compiled: why.
+    Compiler(String),
 }
 
 impl fmt::Display for LoadError {
@@ -99,6 +101,7 @@ impl fmt::Display for LoadError {
             ),
             Self::Poisoned => write!(f, "the sandbox was damaged by an engine failure"),
             Self::Native(error) => error.fmt(f),
+            Self::Compiler(why) => f.write_str(why),
         }
     }
 }
@@ -127,7 +130,8 @@ pub(crate) fn load(
 ) -> Result<Object, Errno> {
     let args: uapi::ModuleLoad = call.read()?;
     let name = user::text(&args.name)?;
-    if args.flags != 0 {
+    let compiles = args.flags == uapi::MODULE_COMPILE;
+    if args.flags & !uapi::MODULE_COMPILE != 0 || (compiles && args.native_size != 0) {
         return Err(Errno::EINVAL);
     }
     let log = Log::new(args.log, args.log_size);
@@ -144,6 +148,7 @@ pub(crate) fn load(
         trap_limit: args.trap_limit,
     };
     let built = match args.native_size {
+        0 if compiles => native::compile(sandbox, &wasm),
         0 => build(sandbox, &wasm, budget.fuel),
         size => native::build(sandbox, &wasm, &user::bytes(args.native, size as usize)?),
     };

@@ -1,10 +1,12 @@
 //! Loading native code in place of wasm.
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use abi::uapi::Resource;
 
 use super::{Built, LoadError, MAX_IMPORTS, is_attachable, licensed, lock, program};
+use crate::control;
 use crate::engine::native::code::{self, Code, NativeError};
 use crate::engine::slot::Callbacks;
 use crate::engine::{Function, native};
@@ -12,6 +14,22 @@ use crate::limits::{Account, Charge};
 use crate::program::{Entry, Program};
 use crate::sandbox::{NamedPrograms, Sandbox, Shared};
 use crate::services;
+
+/// Compiles `wasm` and puts it into `sandbox`.
+pub(super) fn compile(sandbox: &Sandbox, wasm: &[u8]) -> Result<Built, LoadError> {
+    // Nothing but the compiler vouches for what it makes, so only who may load code may have it made.
+    if !services::may_load_code() {
+        return Err(LoadError::Native(NativeError::Privilege));
+    }
+    let compiled = control::attempt(|| {
+        let image = compiler::compile(wasm, sandbox.size, services::sha256);
+        image.map_err(|refused| refused.to_string())
+    });
+    let failed = || "the compiler failed: see the kernel's log".to_string();
+    let image = compiled.ok_or_else(failed).flatten();
+    let image = image.map_err(LoadError::Compiler)?;
+    build(sandbox, wasm, &image)
+}
 
 /// Puts the native code in `bytes`, which was compiled of `wasm`, into `sandbox`.
 pub(super) fn build(sandbox: &Sandbox, wasm: &[u8], bytes: &[u8]) -> Result<Built, LoadError> {

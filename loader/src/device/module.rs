@@ -22,8 +22,19 @@ pub struct ModuleSpec<'a> {
     pub trap_limit: u32,
     /// Execution budget of one run; 0: the device's default.
     pub fuel: u64,
-    /// Native code to run in place of the wasm; empty: none.
-    pub native: &'a [u8],
+    /// What runs it.
+    pub native: Code<'a>,
+}
+
+/// What runs a module in place of the interpreter.
+#[derive(Clone, Copy, Debug)]
+pub enum Code<'a> {
+    /// Nothing: it is interpreted.
+    Interpreted,
+    /// This native code of it.
+    Image(&'a [u8]),
+    /// What the device makes of it.
+    Compile,
 }
 
 /// What to attach.

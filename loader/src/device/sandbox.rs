@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use abi::uapi::{self, MapCreate, ModuleLoad, SandboxInfo};
 
 use super::ioctl::{Log, bytes, call, zeroed};
-use super::{Map, MapSpec, Module, ModuleSpec, Result, owned};
+use super::{Code, Map, MapSpec, Module, ModuleSpec, Result, owned};
 
 /// A sandbox.
 #[derive(Debug)]
@@ -43,6 +43,14 @@ impl Sandbox {
     /// Loads a module; it lives as long as the sandbox.
     pub fn load(&self, spec: &ModuleSpec<'_>) -> Result<Module> {
         let mut log = Log::new();
+        let image = match spec.native {
+            Code::Image(image) => image,
+            Code::Interpreted | Code::Compile => &[],
+        };
+        let flags = match spec.native {
+            Code::Compile => uapi::MODULE_COMPILE,
+            Code::Interpreted | Code::Image(_) => 0,
+        };
         let mut arg = ModuleLoad {
             name: bytes(spec.name)?,
             wasm: spec.wasm.as_ptr() as u64,
@@ -51,8 +59,9 @@ impl Sandbox {
             fuel: spec.fuel,
             log: log.address(),
             log_size: log.size(),
-            native: spec.native.as_ptr() as u64,
-            native_size: spec.native.len() as u64,
+            flags,
+            native: image.as_ptr() as u64,
+            native_size: image.len() as u64,
             ..zeroed()
         };
         let about = format!("module {}", spec.name);

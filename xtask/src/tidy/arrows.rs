@@ -15,7 +15,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wprobe-checker", &["wprobe-abi"]),
     (
         "wprobe-kmod",
-        &["wprobe-abi", "wprobe-cost", "wprobe-helpers"],
+        &[
+            "wprobe-abi",
+            "wprobe-compiler",
+            "wprobe-cost",
+            "wprobe-helpers",
+        ],
     ),
     (
         "wprobe-loader",

@@ -323,6 +323,8 @@ pub(crate) enum Engine {
     Wasmi,
     /// Native code.
     Aot,
+    /// Native code that the kernel module compiles.
+    Jit,
 }
 
 impl Engine {
@@ -330,6 +332,7 @@ impl Engine {
         match self {
             Engine::Wasmi => "wasmi",
             Engine::Aot => "aot",
+            Engine::Jit => "jit",
         }
     }
 }

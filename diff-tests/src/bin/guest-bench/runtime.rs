@@ -17,10 +17,11 @@ pub(crate) enum Runtime {
 }
 
 /// Every one, native eBPF first.
-pub(crate) const RUNTIMES: [Runtime; 3] = [
+pub(crate) const RUNTIMES: [Runtime; 4] = [
     Runtime::Native,
     Runtime::Wasm(Engine::Wasmi),
     Runtime::Wasm(Engine::Aot),
+    Runtime::Wasm(Engine::Jit),
 ];
 
 impl Runtime {
@@ -29,6 +30,7 @@ impl Runtime {
             Runtime::Native => "native",
             Runtime::Wasm(Engine::Wasmi) => "wasmi",
             Runtime::Wasm(Engine::Aot) => "aot",
+            Runtime::Wasm(Engine::Jit) => "jit",
         }
     }
 }

@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use abi::imports::{ENV, TRAP as TRAP_IMPORT};
+use abi::native::{self, IMPORTS, Image, Invalid, NONE, RETURN, TRAP};
 use helpers::host::Errno;
 use helpers::imports::take_host_function;
-use abi::native::{self, IMPORTS, Image, Invalid, NONE, RETURN, TRAP};
 
 use super::glue::{self, AsGlue, Glue};
 use super::text::Text;

@@ -1,10 +1,10 @@
 //! The functions that native code calls: one for each import, compiled for it alone, so that no call is indirect.
 
 use abi::layout::CALLBACK_DEPTH;
+use abi::native::Vm;
 use abi::traps::Trap;
 use helpers::calls::{self, Callback, Nested, Run, Take, Within, Work, only};
 use helpers::host::{Errno, Result0};
-use abi::native::Vm;
 
 use super::{end, enter, enter_within, somewhere};
 use crate::engine::Function;
@@ -72,10 +72,7 @@ unsafe fn result(state: *mut RunState, result: Result0) -> u64 {
 ///
 /// `state` is the state of the run that native code is in.
 #[inline(always)]
-unsafe fn paid(
-    state: *mut RunState,
-    action: impl FnOnce(&Run<'_, Kernel>) -> Result0,
-) -> Result0 {
+unsafe fn paid(state: *mut RunState, action: impl FnOnce(&Run<'_, Kernel>) -> Result0) -> Result0 {
     // SAFETY: the caller's promise; no reference to the state is kept over the action, which may run functions. Stores that
     // have native code have a space (`load::native`).
     let (space, work, run) = unsafe {
@@ -109,12 +106,7 @@ where
 {
     let state = vm.cast::<RunState>();
     // SAFETY: the caller's promise; there is such a function, for `AsGlue` was given it.
-    unsafe {
-        result(
-            state,
-            paid(state, |run| only::<F>()(run, [a, b, c, d, e])),
-        )
-    }
+    unsafe { result(state, paid(state, |run| only::<F>()(run, [a, b, c, d, e]))) }
 }
 
 /// Native code has paid for it (`abi::native::READING`).

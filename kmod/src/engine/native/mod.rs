@@ -12,8 +12,8 @@ pub(crate) mod glue;
 pub(crate) mod text;
 
 use abi::layout;
-use abi::traps::Trap;
 use abi::native::Vm;
+use abi::traps::Trap;
 use wasmi::Store;
 
 use super::slot::RunState;
