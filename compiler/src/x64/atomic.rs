@@ -120,6 +120,9 @@ impl Emitter<'_, '_, '_> {
             Some(m) => Err(m),
             None => Ok(self.reg(pointer)?),
         };
+        // One that the operation may want: what it is taken from has to be elsewhere on both ways.
+        let spare = self.temp()?;
+        self.free.insert(spare);
         self.code.imm(SCRATCH, layout::guest_ptr(0).wrapping_neg());
         match from {
             Ok(r) => self.code.alu(Alu::Add, true, SCRATCH, r),
@@ -230,6 +233,11 @@ impl Emitter<'_, '_, '_> {
             }
         }
         for value in self.stack.get(self.settled..).unwrap_or_default() {
+            // What is placed may be made of a local that is not read again itself.
+            let place = value.via.map_or(Place::None, |via| self.place_of(via));
+            if let Place::Reg(r) = place {
+                lives.insert(r);
+            }
             if let Some(r) = self.register_of(value) {
                 lives.insert(r);
             }
