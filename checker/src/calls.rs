@@ -74,8 +74,7 @@ impl Walk {
         }
         let limited = self.state.limited;
         let is_limited = limited.is_some_and(|limited| limited <= self.state.sp());
-        Rule::Stack.demand(is_limited, "the stack's limit was not looked at")?;
-        Rule::Budget.demand(self.state.paid, "a called function has not paid")
+        Rule::Stack.demand(is_limited, "the stack's limit was not looked at")
     }
 
     fn is_stored(&self) -> Proof<()> {
@@ -101,7 +100,7 @@ impl Walk {
         self.used(self.state.register(RDI)).map(drop)
     }
 
-    pub(crate) fn call_import(&mut self, import: Import, credit: i64) -> Proof<()> {
+    pub(crate) fn call_import(&mut self, import: Import) -> Proof<()> {
         self.convention(true)?;
         self.is_entered()?;
         for argument in ARGUMENTS.into_iter().take(import.params.into()) {
@@ -110,8 +109,6 @@ impl Walk {
         if !import.is_reading {
             self.is_stored()?;
             self.state.replace(Value::Fuel, Value::Undefined);
-            // It pays for itself.
-            self.state.credit = self.state.credit.saturating_add(credit);
         }
         self.called(&KEPT)
     }

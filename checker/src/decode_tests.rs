@@ -1,5 +1,9 @@
 //! What the decoder makes of bytes, beside what is refused (tests/rules.rs).
-#![allow(clippy::indexing_slicing, clippy::expect_used, reason = "tests may panic")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "tests may panic"
+)]
 
 use super::*;
 use crate::insn::{A, B, RAX, RBP, RCX, RDI, RDX};

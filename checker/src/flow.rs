@@ -6,8 +6,6 @@
 
 use alloc::vec::Vec;
 
-use abi::native::CALL;
-
 use crate::calls::{ARGUMENTS, Import, OwnCall};
 use crate::decode::decode;
 use crate::graph::Graph;
@@ -20,9 +18,11 @@ use crate::step::Walk;
 use crate::value::{Id, Number, Value};
 
 /// Machine instructions that a unit of the budget pays for.
-pub const RATE: i64 = 64;
-/// Instructions of a called function that are not paid for.
-pub const ENTRY: i64 = 256;
+pub const RATE: i64 = 16;
+/// Units that a call takes off its caller, whoever is called; a function of the text begins with what they pay for.
+pub const CALL: i64 = 16;
+/// Units that a function does not pay which only the runtime calls, once a run: the hit does.
+pub const UNPAID: i64 = 256;
 /// How often a function is walked through at most.
 pub const PASSES: u32 = 16;
 /// Cells, all states of a function together, that wait to be walked on from.
@@ -135,10 +135,9 @@ impl<'f, 'i> Flow<'f, 'i> {
             number.arguments = 1 << bit;
             set(register, Value::Number(number));
         }
-        // A function that only the runtime calls runs through its straight parts once.
         let credit = match self.span.is_called {
-            true => ENTRY,
-            false => (self.span.end - self.span.start).into(),
+            true => CALL * RATE,
+            false => UNPAID * RATE,
         };
         State::entry(registers, credit)
     }
@@ -207,9 +206,6 @@ impl<'f, 'i> Flow<'f, 'i> {
         let end = at + insn.length;
         self.work(1).map_err(refused)?;
         walk.state.credit -= 1;
-        let is_paid = walk.state.credit >= 0;
-        let more = "it runs further than it has paid for";
-        Rule::Budget.demand(is_paid, more).map_err(refused)?;
         let goes_on = match insn.op {
             Op::Go { flow, by, far } => {
                 let outside = self.image.layout.outside(end, far);
@@ -221,7 +217,11 @@ impl<'f, 'i> Flow<'f, 'i> {
             }
             op => walk.step(op).map(|()| true),
         };
-        Ok(goes_on.map_err(refused)?.then_some(end))
+        let goes_on = goes_on.map_err(refused)?;
+        let is_paid = walk.state.credit >= 0;
+        let more = "it runs further than it has paid for";
+        Rule::Budget.demand(is_paid, more).map_err(refused)?;
+        Ok(goes_on.then_some(end))
     }
 
     /// Goes to a function of the runtime; whether it comes back.
@@ -238,7 +238,8 @@ impl<'f, 'i> Flow<'f, 'i> {
             (Way::Call, Callee::Import(import)) => {
                 let import = self.image.imports.get(import as usize).copied();
                 let import = import.ok_or(Rule::Call.broken("a call of no import"))?;
-                walk.call_import(import, CALL as i64 * RATE)?;
+                walk.state.credit -= CALL * RATE;
+                walk.call_import(import)?;
                 Ok(true)
             }
             _ => Rule::Call.refuse("a callee that is not reached this way"),
@@ -249,6 +250,7 @@ impl<'f, 'i> Flow<'f, 'i> {
     fn inside(&mut self, walk: &mut Walk, way: Way, at: u32, to: u32) -> Proof<bool> {
         match way {
             Way::Call => {
+                walk.state.credit -= CALL * RATE;
                 let call = walk.call_own(at, to)?;
                 push(&mut self.image.calls, call)?;
                 Ok(true)

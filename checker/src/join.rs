@@ -31,7 +31,6 @@ pub(crate) fn join(known: &mut State, other: &State, id: &mut Id) -> Proof<()> {
     known.limited = known
         .limited
         .filter(|limited| other.limited == Some(*limited));
-    known.paid &= other.paid;
     known.credit = known.credit.min(other.credit);
     Ok(())
 }
@@ -53,10 +52,9 @@ struct Less {
 pub(crate) struct Assumed {
     state: State,
     less: Vec<Less>,
-    /// Nothing of these three.
+    /// Neither of these.
     is_unstored: bool,
     is_unlimited: bool,
-    is_unpaid: bool,
     /// In this pass its block was come to.
     is_open: bool,
     /// In this pass some edge brought less.
@@ -80,7 +78,6 @@ impl Assumed {
         }
         state.stored &= !assumed.is_unstored;
         state.limited = state.limited.filter(|_| !assumed.is_unlimited);
-        state.paid &= !assumed.is_unpaid;
         assumed.state = state.copy()?;
         assumed.is_open = true;
         *place = Some(assumed);
@@ -98,7 +95,6 @@ impl Assumed {
             // Whoever has it in a register takes some of it off.
             is_unstored: state.cells().contains(&Value::Fuel),
             is_unlimited: false,
-            is_unpaid: false,
             is_open: false,
             is_less: false,
         })
@@ -125,7 +121,6 @@ impl Assumed {
                 &mut self.is_unlimited,
                 self.state.limited.is_none() || self.state.limited == state.limited,
             ),
-            (&mut self.is_unpaid, !self.state.paid || state.paid),
         ] {
             if !holds {
                 *less = true;

@@ -36,7 +36,7 @@ mod value;
 
 use abi::native::Image;
 
-pub use flow::{ENTRY, PASSES, RATE};
+pub use flow::{CALL, PASSES, RATE, UNPAID};
 pub use refusal::{Refusal, Rule};
 pub use state::MOST_STACK;
 

@@ -40,8 +40,6 @@ pub(crate) struct State {
     pub(crate) sign: Option<bool>,
     /// From here up, the stack pointer is not below its limit.
     pub(crate) limited: Option<i32>,
-    /// Something was paid.
-    pub(crate) paid: bool,
     /// How many instructions are paid for.
     pub(crate) credit: i64,
 }
@@ -58,7 +56,6 @@ impl State {
             stored: true,
             sign: None,
             limited: None,
-            paid: false,
             credit,
         })
     }
@@ -157,7 +154,6 @@ impl State {
     fn paid(&mut self, is_paid: bool, credit: i64) {
         if is_paid {
             self.replace(Value::Paying, Value::Fuel);
-            self.paid = true;
             self.credit = self.credit.saturating_add(credit);
         } else {
             self.replace(Value::Paying, Value::Undefined);
@@ -167,9 +163,9 @@ impl State {
     }
 
     fn compared(&mut self, condition: Cc, a: Value, b: Value, wide: bool) -> bool {
-        if let (Value::Const(x), Value::Const(y), E | NE) = (a, b, condition) {
-            let differ = if wide { x ^ y } else { (x ^ y) & LOW };
-            return (differ == 0) == (condition == E);
+        if let (Value::Const(x), Value::Const(y)) = (a, b) {
+            let cut = |value: u64| if wide { value } else { value & LOW };
+            return holds(condition, cut(x), cut(y));
         }
         let (Some(most_a), Some(most_b)) = (a.most(wide), b.most(wide)) else {
             return true;
@@ -243,6 +239,19 @@ impl State {
                 *number = number.settled();
             }
         }
+    }
+}
+
+/// Whether `condition` may hold of two numbers that are known.
+const fn holds(condition: Cc, a: u64, b: u64) -> bool {
+    match condition {
+        B => a < b,
+        AE => a >= b,
+        BE => a <= b,
+        A => a > b,
+        E => a == b,
+        NE => a != b,
+        _ => true,
     }
 }
 

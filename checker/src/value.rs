@@ -250,7 +250,8 @@ fn untagged(op: Alu, wide: bool, a: Value, b: Value) -> Option<Value> {
         }
         _ => return None,
     };
-    let is_pointer = wide && constant == UNTAG && number.form == Form::Whole;
+    // A lower half has no tag to take off: whatever follows if it had is true.
+    let is_pointer = wide && constant == UNTAG && !matches!(number.form, Form::Untagged(_));
     is_pointer.then(|| {
         let mut untagged = Number::new(number.id);
         untagged.form = Form::Untagged(0);
@@ -302,11 +303,14 @@ pub(crate) fn shifted(kind: Shift, wide: bool, value: Value, by: u8, fresh: Id) 
         rotated.form = Form::Untagged(by);
         return Value::Number(rotated);
     }
+    let by = u32::from(by);
+    if let Value::Const(value) = value {
+        return Value::Const(shifted_constant(kind, wide, value, by));
+    }
     let (Some(number), Some(most)) = (value.number(fresh), value.most(wide)) else {
         return Value::Undefined;
     };
     let sign = if wide { 1 << 63 } else { 1 << 31 };
-    let by = u32::from(by);
     match kind {
         Shift::Shl => {
             let most = 1u64.checked_shl(by).and_then(|by| most.checked_mul(by));
@@ -315,6 +319,22 @@ pub(crate) fn shifted(kind: Shift, wide: bool, value: Value, by: u8, fresh: Id) 
         Shift::Shr => numbered(fresh, wide, most.checked_shr(by), 0),
         Shift::Sar if most < sign => numbered(fresh, wide, most.checked_shr(by), 0),
         _ => numbered(fresh, wide, None, 0),
+    }
+}
+
+fn shifted_constant(kind: Shift, wide: bool, value: u64, by: u32) -> u64 {
+    let low = value as u32;
+    match (kind, wide) {
+        (Shift::Rol, true) => value.rotate_left(by),
+        (Shift::Rol, false) => low.rotate_left(by).into(),
+        (Shift::Ror, true) => value.rotate_right(by),
+        (Shift::Ror, false) => low.rotate_right(by).into(),
+        (Shift::Shl, true) => value.wrapping_shl(by),
+        (Shift::Shl, false) => low.wrapping_shl(by).into(),
+        (Shift::Shr, true) => value.wrapping_shr(by),
+        (Shift::Shr, false) => low.wrapping_shr(by).into(),
+        (Shift::Sar, true) => (value as i64).wrapping_shr(by) as u64,
+        (Shift::Sar, false) => ((low as i32).wrapping_shr(by) as u32).into(),
     }
 }
 

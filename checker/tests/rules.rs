@@ -3,7 +3,7 @@
 mod asm;
 
 use asm::{Tables, assembled, checked};
-use wprobe_checker::Rule;
+use wprobe_checker::{RATE, Rule};
 
 /// A program with room for four words, the vm in r15, and `body`.
 fn program(body: &str) -> String {
@@ -587,10 +587,12 @@ fn a_turn_pays_for_all_that_it_does() {
              mov [r15+32], r12"
         )
     };
-    proves(&turn(1, 60));
-    refuses(&turn(1, 61), Rule::Budget, LOOP);
-    proves(&turn(2, 124));
-    refuses(&turn(2, 125), Rule::Budget, LOOP);
+    // Four instructions are the loop's own.
+    let rate = RATE as usize;
+    proves(&turn(1, rate - 4));
+    refuses(&turn(1, rate - 3), Rule::Budget, LOOP);
+    proves(&turn(2, 2 * rate - 4));
+    refuses(&turn(2, 2 * rate - 3), Rule::Budget, LOOP);
 }
 
 #[test]
@@ -643,22 +645,10 @@ fn callees_find_what_is_left() {
 }
 
 #[test]
-fn a_loop_of_calls_is_paid_by_what_it_calls() {
-    let turn = |call: &str| {
-        format!("again: mov rdi, r15; mov esi, 1; mov edx, 1; {call}; test rax, rax; jne again")
-    };
-    proves(&turn("call i0"));
-    refuses(&turn("call i1"), Rule::Budget, LOOP);
-}
-
-#[test]
-fn called_functions_pay_and_look_at_the_limit() {
+fn called_functions_look_at_the_stacks_limit() {
     let tables = Tables::default();
     let caller = program("mov [rbp-8], r15; call f1; mov r15, [rbp-8]");
     proves_all(&[&caller, &called("")], &tables);
-    let unpaid = called("").replace("sub r12, 3; jb fail", "");
-    let what = "a called function has not paid";
-    refuses_all(&[&caller, &unpaid], &tables, Rule::Budget, what);
     let limit = "the stack's limit was not looked at";
     for wrong in [
         "",
@@ -687,14 +677,30 @@ fn called_functions_pay_and_look_at_the_limit() {
 }
 
 #[test]
-fn a_called_function_does_not_go_far_unpaid() {
+fn no_function_goes_far_unpaid() {
     let tables = Tables::default();
     let caller = program("mov [rbp-8], r15; call f1; mov r15, [rbp-8]");
     let long = |count| called(&"add rsi, 1;".repeat(count));
-    // What it pays for, and what each may do at its entry.
-    proves_all(&[&caller, &long(3 * 64 + 200)], &tables);
+    let rate = RATE as usize;
+    // What it pays for, and what its caller did.
+    proves_all(&[&caller, &long((3 + 16) * rate - 20)], &tables);
     let far = "it runs further than it has paid for";
-    refuses_all(&[&caller, &long(3 * 64 + 256)], &tables, Rule::Budget, far);
+    refuses_all(&[&caller, &long((3 + 16) * rate)], &tables, Rule::Budget, far);
+    // What a hit pays for, by far most of it for calls.
+    proves(&"add rsi, 1;".repeat(256 * rate - 20));
+    refuses(&"add rsi, 1;".repeat(256 * rate), Rule::Budget, far);
+    proves(&"mov rdi, r15; call i1;".repeat(15));
+    refuses(&"mov rdi, r15; call i1;".repeat(16), Rule::Budget, far);
+}
+
+#[test]
+fn a_loop_pays_for_its_calls() {
+    let turn = |cost: u32| {
+        let call = "mov rdi, r15; call i1;";
+        format!("mov r12, [r15+32]; again: sub r12, {cost}; jb fail; {call} {call} test rax, rax; jne again; mov [r15+32], r12")
+    };
+    proves(&turn(2 * 16 + 1));
+    refuses(&turn(2 * 16), Rule::Budget, LOOP);
 }
 
 // ---- divisions

@@ -112,11 +112,11 @@ fn operand(text: &str) -> Operand<'_> {
 
 /// What a text is made of.
 #[derive(Default)]
-pub struct Text {
-    pub bytes: Vec<u8>,
-    pub calls: Vec<(u32, u32)>,
+pub(crate) struct Text {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) calls: Vec<(u32, u32)>,
     /// Where functions begin, behind their mark.
-    pub starts: Vec<u32>,
+    pub(crate) starts: Vec<u32>,
     own: Vec<(u32, usize)>,
     labels: HashMap<String, u32>,
     jumps: Vec<(u32, String)>,
@@ -124,7 +124,7 @@ pub struct Text {
 
 impl Text {
     /// Adds a function.
-    pub fn function(&mut self, code: &str) {
+    pub(crate) fn function(&mut self, code: &str) {
         let start = (self.bytes.len() + 4).next_multiple_of(16);
         self.bytes.resize(start - 4, 0xcc);
         self.bytes.extend([0xf3, 0x0f, 0x1e, 0xfa]);
@@ -371,12 +371,12 @@ impl Text {
 }
 
 /// What an image has besides its text.
-pub struct Tables {
-    pub memory: u32,
-    pub imports: Vec<(u32, &'static str, &'static str)>,
+pub(crate) struct Tables {
+    pub(crate) memory: u32,
+    pub(crate) imports: Vec<(u32, &'static str, &'static str)>,
     /// Functions that are programs.
-    pub programs: Vec<usize>,
-    pub callbacks: Vec<usize>,
+    pub(crate) programs: Vec<usize>,
+    pub(crate) callbacks: Vec<usize>,
 }
 
 impl Default for Tables {
@@ -399,7 +399,7 @@ fn put(bytes: &mut Vec<u8>, number: usize) {
 }
 
 /// An image of `text`, whose own calls are linked.
-pub fn image(mut text: Text, tables: &Tables) -> Vec<u8> {
+pub(crate) fn image(mut text: Text, tables: &Tables) -> Vec<u8> {
     for (at, function) in std::mem::take(&mut text.own) {
         let to = text.starts[function];
         text.patch(at, to);
@@ -438,7 +438,7 @@ pub fn image(mut text: Text, tables: &Tables) -> Vec<u8> {
 }
 
 /// An image of these functions.
-pub fn assembled(functions: &[&str], tables: &Tables) -> Vec<u8> {
+pub(crate) fn assembled(functions: &[&str], tables: &Tables) -> Vec<u8> {
     let mut text = Text::default();
     for function in functions {
         text.function(function);
@@ -447,7 +447,7 @@ pub fn assembled(functions: &[&str], tables: &Tables) -> Vec<u8> {
 }
 
 /// What the checker says of an image.
-pub fn checked(bytes: &[u8]) -> Result<wprobe_checker::Proven, wprobe_checker::Refusal> {
+pub(crate) fn checked(bytes: &[u8]) -> Result<wprobe_checker::Proven, wprobe_checker::Refusal> {
     let image = Image::read(bytes).expect("an image");
     wprobe_checker::check(&image, &mut || false)
 }

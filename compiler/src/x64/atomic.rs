@@ -59,7 +59,7 @@ impl Emitter<'_, '_, '_> {
                 self.claim(RAX)?;
             }
         }
-        let (cold, m) = match known {
+        let (mut cold, m) = match known {
             Some(address) => (None, self.resolve(address)),
             None => self.atomic_address(&mut pointer, bytes)?,
         };
@@ -70,10 +70,11 @@ impl Emitter<'_, '_, '_> {
                 self.change(wide, op, m, &operand)?;
                 None
             }
-            None => Some(self.fetch(wide, op, m, &operand)?),
+            None => Some(self.fetch(wide, op, m, &operand, &mut cold)?),
         };
         if let Some(from) = cold {
-            self.note_cold(index, from, [Some(pointer), Some(operand), new], result)?;
+            let args = [Some(pointer), Some(operand), new];
+            self.note_cold(index, from, args, result, wide)?;
         }
         for value in [Some(pointer), Some(operand), new].iter().flatten() {
             if result.is_none_or(|r| value.source != Source::Reg(r)) {
@@ -138,6 +139,9 @@ impl Emitter<'_, '_, '_> {
             Some(m) => Err(m),
             None => Ok(self.reg(pointer)?),
         };
+        // One that the operation may want: what it is taken from has to be elsewhere on both ways.
+        let spare = self.temp()?;
+        self.free.insert(spare);
         self.code.imm(SCRATCH, layout::guest_ptr(0).wrapping_neg());
         match from {
             Ok(r) => self.code.alu(Alu::Add, true, SCRATCH, r),
@@ -169,8 +173,16 @@ impl Emitter<'_, '_, '_> {
         Ok(())
     }
 
-    /// An operation that gives what was there; the register of that.
-    fn fetch(&mut self, wide: Wide, op: AtomicOp, m: Mem, operand: &Value) -> Made<Reg> {
+    /// An operation that gives what was there; the register of that. Where another CPU came in between, the runtime does it:
+    /// nobody pays for a loop here.
+    fn fetch(
+        &mut self,
+        wide: Wide,
+        op: AtomicOp,
+        m: Mem,
+        operand: &Value,
+        cold: &mut Option<Label>,
+    ) -> Made<Reg> {
         let alu = match alu(op) {
             Some(alu) if alu != Alu::Add => alu,
             other => {
@@ -193,12 +205,11 @@ impl Emitter<'_, '_, '_> {
         let operand = operand.ok_or(Refused::Compiler("atomics"))?;
         let changed = self.temp()?;
         self.code.load(wide, RAX, m);
-        let again = self.code.label();
-        self.code.bind(again);
         self.code.mov(wide, changed, RAX);
         self.code.alu(alu, wide, changed, operand);
         self.code.compare_exchange(wide, m, changed);
-        self.code.jump_if(Flag::of(Condition::NotEqual), again);
+        let lost = *cold.get_or_insert_with(|| self.code.label());
+        self.code.jump_if(Flag::of(Condition::NotEqual), lost);
         self.free.insert(changed);
         Ok(RAX)
     }
@@ -228,6 +239,7 @@ impl Emitter<'_, '_, '_> {
         from: Label,
         args: [Option<Value>; 3],
         result: Option<Reg>,
+        wide: Wide,
     ) -> Made<()> {
         let back = self.code.label();
         self.code.bind(back);
@@ -240,6 +252,11 @@ impl Emitter<'_, '_, '_> {
             }
         }
         for value in self.stack.get(self.settled..).unwrap_or_default() {
+            // What is placed may be made of a local that is not read again itself.
+            let place = value.via.map_or(Place::None, |via| self.place_of(via));
+            if let Place::Reg(r) = place {
+                lives.insert(r);
+            }
             if let Some(r) = self.register_of(value) {
                 lives.insert(r);
             }
@@ -264,6 +281,7 @@ impl Emitter<'_, '_, '_> {
             import,
             args,
             result,
+            wide,
         });
         Ok(())
     }

@@ -134,6 +134,9 @@ impl Emitter<'_, '_, '_> {
         self.load_pinned();
         if let Some(wide) = result {
             self.take(RAX);
+            if !wide {
+                self.code.mov(false, RAX, RAX);
+            }
             self.push_reg(RAX, wide, u64::MAX)?;
         }
         Ok(())

@@ -136,10 +136,12 @@ impl Emitter<'_, '_, '_> {
                     self.code.store(true, m, from);
                 }
                 Place::Reg(to) => {
+                    // Of a narrow one the upper half is zero, whatever the caller left there.
+                    let wide = self.body.locals.get(usize::from(local)) == Some(&true);
                     *entry = Some(Move {
                         to,
                         from,
-                        wide: true,
+                        wide,
                         add: 0,
                     });
                 }
@@ -245,6 +247,9 @@ impl Emitter<'_, '_, '_> {
 
     /// Pays for what is in no loop, or for a turn of one.
     pub(super) fn pay(&mut self, cost: u64) -> Made<()> {
+        if cost == 0 {
+            return Ok(());
+        }
         let cost = i32::try_from(cost);
         let cost = cost.map_err(|_| Refused::Unsupported("such a dear function"))?;
         self.code.alu_imm(Alu::Sub, true, R12, cost);
@@ -338,7 +343,7 @@ impl Emitter<'_, '_, '_> {
         let at = self.code.call();
         self.calls.push((at, IMPORTS + cold.import));
         if let Some(r) = cold.result {
-            self.code.mov(true, R11, RAX);
+            self.code.mov(cold.wide, R11, RAX);
             self.restore(cold);
             self.code.mov(true, r, R11);
         } else {

@@ -83,6 +83,8 @@ struct Cold {
     import: u32,
     args: [Option<Value>; 3],
     result: Option<Reg>,
+    /// Whether all of the register is the result.
+    wide: bool,
 }
 
 struct Emitter<'e, 'a, 'm> {

@@ -154,14 +154,13 @@ impl Emitter<'_, '_, '_> {
         self.code.jump_if(Flag::of(Condition::NotEqual), other);
         if rest {
             self.code.imm(RDX, 0);
-            self.code.jump(after);
         } else {
             // The least number is the one whose negation overflows.
-            self.code.mov(wide, RDX, RAX);
-            self.code.one(One::Negate, wide, RDX);
+            self.code.one(One::Negate, wide, RAX);
             let to = self.trap(Trap::IntegerDivision);
             self.code.jump_if(Flag::OVERFLOW, to);
         }
+        self.code.jump(after);
         self.code.bind(other);
     }
 }
