@@ -9,7 +9,7 @@ use std::io;
 
 use abi::uapi::{AttachPoint, LINK_ARGS, SYSCALL_ARGS, SyscallArg};
 
-use crate::attach::kernel::event_format;
+use crate::attach::kernel::{event_format, is_dynamic};
 use crate::device::LinkSpec;
 
 /// Why an export cannot be attached.
@@ -66,7 +66,8 @@ fn parameters(symbol: &str) -> Result<(String, [u8; LINK_ARGS]), Error> {
 fn arguments(format: &str) -> [u8; LINK_ARGS] {
     let fields = format
         .lines()
-        .filter_map(|line| line.trim().strip_prefix("field:"));
+        .filter_map(|line| line.trim().strip_prefix("field:"))
+        .filter(|field| !is_dynamic(field));
     let declarations = fields.filter_map(|field| field.split(';').next());
     let parameters = declarations
         .skip_while(|d| !d.ends_with("__syscall_nr"))
@@ -105,6 +106,10 @@ print fmt: \"dfd: 0x%08lx\"";
     #[test]
     fn strings_are_told_from_other_parameters() {
         assert_eq!(arguments(OPENAT)[..5], [1, 2, 1, 1, 0]);
+        let texts =
+            "\tfield:__data_loc char[] __filename_val;\toffset:48;\tsize:4;\tsigned:0;\n\nprint";
+        let newer = OPENAT.replace("\nprint", texts);
+        assert_eq!(arguments(&newer)[..5], [1, 2, 1, 1, 0]);
         let exec = OPENAT.replace("umode_t mode", "const char *const * argv");
         assert_eq!(arguments(&exec)[..5], [1, 2, 1, 1, 0]);
         assert_eq!(arguments(""), [0; LINK_ARGS]);

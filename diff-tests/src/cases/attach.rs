@@ -219,7 +219,7 @@ fn refusals() -> Result<()> {
         ),
         (
             "enter",
-            Some("tp/sched/sched_process_fork"),
+            Some("tp/irq/softirq_entry"),
             "reads 104 bytes, the event's record has",
         ),
         ("enter", Some("lsm/file_open"), "lsm is not supported"),

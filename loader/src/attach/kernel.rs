@@ -174,15 +174,22 @@ pub(crate) fn event_format(event: &str) -> std::io::Result<String> {
         .or_else(|e| fs::read_to_string(path(TRACEFS[1])).map_err(|_| e))
 }
 
-/// Bytes of an event's record up to the end of its last field, and whether data of no fixed size follow.
-pub(super) fn record(format: &str) -> Option<(u32, bool)> {
+/// Whether a field of an event's record says where data of no fixed size are.
+pub(crate) fn is_dynamic(field: &str) -> bool {
+    field.starts_with("__data_loc") || field.starts_with("__rel_loc")
+}
+
+/// Bytes of an event's record up to the end of its last field, and whether data of no fixed size follow; unless `data`, without
+/// the fields that say where such are.
+pub(super) fn record(format: &str, data: bool) -> Option<(u32, bool)> {
     let fields = format
         .lines()
-        .filter_map(|line| line.trim().strip_prefix("field:"));
+        .filter_map(|line| line.trim().strip_prefix("field:"))
+        .filter(|field| data || !is_dynamic(field));
     let mut end = None;
     let mut dynamic = false;
     for field in fields {
-        dynamic |= field.starts_with("__data_loc") || field.starts_with("__rel_loc");
+        dynamic |= is_dynamic(field);
         let number = |key: &str| -> Option<u32> {
             let (_, rest) = field.split_once(key)?;
             rest.split(';').next()?.parse().ok()
@@ -206,8 +213,14 @@ mod tests {
 \tfield:pid_t pid;\toffset:12;\tsize:4;\tsigned:1;
 \tfield:pid_t old_pid;\toffset:16;\tsize:4;\tsigned:1;
 ";
-        assert_eq!(record(exec), Some((20, true)));
-        assert_eq!(record(""), None);
+        assert_eq!(record(exec, true), Some((20, true)));
+        assert_eq!(record("", true), None);
+        // Since 7.3 that of a system call has the texts of its arguments behind them.
+        let open = "\tfield:const char * filename;\toffset:24;\tsize:8;\tsigned:0;
+\tfield:umode_t mode;\toffset:40;\tsize:8;\tsigned:0;
+\tfield:__data_loc char[] __filename_val;\toffset:48;\tsize:4;\tsigned:0;";
+        assert_eq!(record(open, true), Some((52, true)));
+        assert_eq!(record(open, false), Some((48, false)));
     }
 
     #[test]

@@ -253,7 +253,9 @@ fn function(
 
 fn tracepoint(program: &Program, event: &str) -> Result<LinkSpec, String> {
     let format = event_format(event).map_err(|e| format!("no trace event {event}: {e}"))?;
-    let (fixed, dynamic) = record(&format).ok_or_else(|| format!("{event}: odd format"))?;
+    // eBPF's records of system calls end with the arguments: texts that they point to are the event's own business.
+    let data = !event.starts_with("syscalls/");
+    let (fixed, dynamic) = record(&format, data).ok_or_else(|| format!("{event}: odd format"))?;
     // Data of no fixed size follow the fields; the buffer is longer than they.
     let all = if dynamic { FUNCTION_INFO } else { fixed };
     let context = program.context.unwrap_or(all);
