@@ -20,7 +20,7 @@ int enter(__u64 *ctx)
 	return 0;
 }
 
-SEC("kretprobe.multi/__x64_sys_getpg??")
+SEC("kretprobe.multi/__x64_sys_get*i*")
 int leave(__u64 *ctx)
 {
 	if (attacher()) {
@@ -30,8 +30,8 @@ int leave(__u64 *ctx)
 	return 0;
 }
 
-/* The tests give each of its places a cookie. */
-SEC("kprobe.multi/__x64_sys_getpg*")
+/* The tests give two of its places a cookie. */
+SEC("kprobe.multi/__x64_sys_getp*")
 int mark(__u64 *ctx)
 {
 	if (attacher())

@@ -44,7 +44,7 @@ int fills(void *ctx)
 	if (!record)
 		return 0;
 	record->number = 0x1234567800000001;
-	record->part = 3;
+	record->part = weight; /* no constant, or both were one store */
 	record->whole = 4;
 	bpf_ringbuf_submit(record, 0);
 	return 0;
