@@ -78,5 +78,5 @@ void wp_probe_detach(struct wprobe_probe *probe)
 /* Of one that is detached. */
 void wp_probe_free(struct wprobe_probe *probe)
 {
-	kfree(probe);
+	kvfree(probe);
 }

@@ -102,6 +102,7 @@ fn header() -> String {
         ("LINK_ARGS", uapi::LINK_ARGS),
         ("MODULE_COMPILE", uapi::MODULE_COMPILE as usize),
         ("LINK_PERIOD", uapi::LINK_PERIOD as usize),
+        ("MAX_PLACES", uapi::MAX_PLACES as usize),
     ];
     for (name, value) in constants {
         line(&mut h, &format!("#define WPROBE_{name} {value}"));

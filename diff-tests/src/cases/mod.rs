@@ -3,6 +3,7 @@
 pub mod asks;
 pub mod attach;
 pub mod attach_load;
+pub mod attach_many;
 pub mod attach_structs;
 pub mod attach_user;
 pub mod callbacks;
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Case> {
         attach_structs::CASES,
         attach_user::CASES,
         attach_load::CASES,
+        attach_many::CASES,
         hammer::CASES,
         fuzz::CASES,
         hostile::CASES,
@@ -84,6 +86,7 @@ pub fn all() -> Vec<Case> {
         diff::CASES,
         compared::CASES,
         run::CASES,
+        versions::CASES,
         inventory::CASES,
         kfuncs::CASES,
         top::CASES,

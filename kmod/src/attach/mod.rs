@@ -11,6 +11,7 @@
 mod error;
 mod hit;
 mod place;
+mod places;
 mod shim;
 mod syscall;
 
@@ -34,6 +35,7 @@ use error::LinkError;
 use hit::How;
 pub(crate) use hit::{Attachment, Ready};
 use place::Names;
+use places::Cookies;
 pub(crate) use shim::Hit;
 use shim::Probe;
 
@@ -50,6 +52,8 @@ pub(crate) struct Link {
     offset: u64,
     /// Bytes of kernel memory.
     host: u64,
+    /// How many places it has.
+    places: u64,
 }
 
 /// What keeps a link attached: a descriptor's or a pin's.
@@ -111,16 +115,17 @@ pub(crate) fn create(
         return Err(Errno::EINVAL);
     }
     may_attach(attach)?;
+    let (places, cookies) = places::of(attach, &args)?;
     let account = &sandbox.account;
-    let host = place::host_bytes(attach);
+    let host = place::host_bytes(attach, places.len().max(1));
     let charge = |resource, amount| {
         let charged = account.charge(resource, amount);
         charged.map_err(|exceeded| refused(log, &exceeded))
     };
     let charges = [charge(Resource::Links, 1)?, charge(Resource::Host, host)?];
     let id = registry::new_id(Kind::Link)?;
-    let link = prepare(sandbox, module, &args, attach, (&program, &target))
-        .and_then(|attachment| Link::attach(id, attachment, attach, target, &args))
+    let link = prepare(sandbox, module, &args, cookies, attach, (&program, &target))
+        .and_then(|attachment| Link::attach(id, attachment, attach, target, (&args, &places)))
         .map_err(|error| refused(log, &error))?;
     charges.into_iter().for_each(Charge::keep);
     let link = Object::Link(Holder(Arc::new(link)));
@@ -143,6 +148,7 @@ fn prepare(
     sandbox: &Arc<Sandbox>,
     module: &Arc<Module>,
     args: &LinkCreate,
+    cookies: Cookies,
     attach: AttachPoint,
     (program, target): (&str, &str),
 ) -> Result<Attachment, LinkError> {
@@ -171,7 +177,7 @@ fn prepare(
         }
     };
     let (sandbox, module) = (sandbox.clone(), module.clone());
-    let attachment = Attachment::new(sandbox, module, index, how, args.cookie);
+    let attachment = Attachment::new(sandbox, module, index, how, cookies);
     match attachment.is_ready() {
         true => Ok(attachment),
         false => Err(wrong("is not there for every CPU")),
@@ -184,12 +190,12 @@ impl Link {
         attachment: Attachment,
         attach: AttachPoint,
         target: String,
-        args: &LinkCreate,
+        (args, places): (&LinkCreate, &[u64]),
     ) -> Result<Self, LinkError> {
         let names = Names::of(attach, &target)?;
         let attachment = Box::new(attachment);
         let handed = (&raw const *attachment).cast_mut().cast::<c_void>();
-        let place = place::place(attach, &names, args)?;
+        let place = place::place(attach, &names, args, places)?;
         // SAFETY: names and attachment go into the link, which drops the probe before them; `prepare` made
         // the attachment for this place.
         let probe =
@@ -205,7 +211,8 @@ impl Link {
             _names: names,
             attach,
             offset: args.offset,
-            host: place::host_bytes(attach),
+            host: place::host_bytes(attach, places.len().max(1)),
+            places: args.place_count.max(1),
             attachment,
             probe,
         })
@@ -251,7 +258,8 @@ pub(crate) fn ioctl(link: &Holder, call: &Call) -> Result<(), Errno> {
             attach: link.attach as u32,
             pinned: registry::is_pinned(&Object::Link(link.clone()))?.into(),
             offset: link.offset,
-            cookie: link.attachment.cookie,
+            cookie: link.attachment.cookies.at(0),
+            places: link.places,
         });
     }
     Err(user::ENOTTY)

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::format;
 use alloc::string::String;
+use core::slice;
 
 use abi::layout;
 use abi::uapi::{self, AttachPoint, LINK_ARGS, LinkCreate};
@@ -19,6 +20,10 @@ const MAX_RECORD: usize = 8192;
 const SYSCALL_RECORD: usize = 8 * 8;
 /// Behind the registers in `struct bpf_perf_event_data`: the period, the address.
 const SAMPLE: usize = 2 * 8;
+
+/// Calls of a kretprobe in flight, as the shim has them: of all its places, and of each at least.
+const MAX_ACTIVE: u64 = 2048;
+const MIN_ACTIVE: u64 = 32;
 
 /// The system of the tracepoints that are system calls.
 const SYSCALLS: &str = "syscalls";
@@ -105,16 +110,18 @@ fn is_syscall(target: &str) -> bool {
         .is_some_and(|(system, _)| system == SYSCALLS)
 }
 
-/// Bytes of kernel memory that a link at `attach` takes, about: what each CPU's hits need, and the calls that a kretprobe keeps in
-/// flight (`MAX_ACTIVE` in attach_kprobe.c).
-pub(super) fn host_bytes(attach: AttachPoint) -> u64 {
-    const CALLS: u64 = 2048 * 128;
+/// Bytes of kernel memory that a link at `attach` of so many places takes, about: what each CPU's hits need, each place, and the
+/// calls that a kretprobe keeps in flight (`MAX_ACTIVE` and `MIN_ACTIVE` in attach_kprobe.c).
+pub(super) fn host_bytes(attach: AttachPoint, places: usize) -> u64 {
+    const CALL: u64 = 128;
+    const PLACE: u64 = 512;
+    let places = places as u64;
     let each = 2 * size_of::<Ready>() as u64 * u64::from(cpu::count());
     let calls = match attach {
-        AttachPoint::Kretprobe | AttachPoint::Fexit => CALLS,
+        AttachPoint::Kretprobe | AttachPoint::Fexit => CALL * (MIN_ACTIVE * places).max(MAX_ACTIVE),
         _ => 0,
     };
-    2048 + each + calls
+    2048 + each + places * PLACE + calls
 }
 
 /// Words of a context of `asked` bytes where there are `has`.
@@ -146,7 +153,8 @@ fn mask(size: u8) -> u64 {
 pub(super) fn place<'n>(
     attach: AttachPoint,
     names: &'n Names,
-    args: &LinkCreate,
+    args: &'n LinkCreate,
+    places: &'n [u64],
 ) -> Result<Place<'n>, LinkError> {
     let name = names.first.as_c_str();
     let has_offset = matches!(
@@ -172,18 +180,23 @@ pub(super) fn place<'n>(
         .fold(0, |all, (at, arg)| all | is_stacked(arg) << at);
     let uprobe = |returns| Place::Uprobe {
         path: name,
-        offset: args.offset,
+        offsets: match places {
+            [] => slice::from_ref(&args.offset),
+            places => places,
+        },
         semaphore: args.semaphore,
         pid: args.pid,
         returns,
     };
     Ok(match attach {
+        AttachPoint::Kprobe if !places.is_empty() => Place::Kprobes(places),
         AttachPoint::Kprobe => {
             let offset = u32::try_from(args.offset);
             Place::Kprobe(name, offset.map_err(|_| LinkError::Offset(args.offset))?)
         }
         // Before the first instruction is after it: see attach_kprobe.c.
         AttachPoint::SyscallPre | AttachPoint::SyscallPost => Place::Kprobe(name, 0),
+        AttachPoint::Kretprobe if !places.is_empty() => Place::Kretprobes(places),
         AttachPoint::Kretprobe => Place::Kretprobe(name),
         AttachPoint::RawTracepoint => Place::RawTracepoint(name, count),
         AttachPoint::Tracepoint => Place::Tracepoint(name, names.second.as_c_str()),
