@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::{op, operator};
+use crate::{PLACE, op, operator};
 
 /// What a function costs, by where it is paid.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,7 +119,10 @@ struct Open {
 pub fn function(body: &[u8]) -> Option<Costs> {
     let mut reader = Reader(body);
     reader.locals()?;
-    let mut costs = Costs::default();
+    let mut costs = Costs {
+        entry: PLACE,
+        loops: Vec::new(),
+    };
     let mut open = Vec::from([Open {
         payer: Payer::Entry,
         arms: None,
@@ -135,17 +138,20 @@ pub fn function(body: &[u8]) -> Option<Costs> {
             op::BLOCK => open.push(Open { payer, arms: None }),
             op::LOOP => {
                 let payer = Payer::Loop(costs.loops.len());
-                costs.loops.push(0);
+                costs.loops.push(PLACE);
                 open.push(Open { payer, arms: None });
             }
-            op::IF => open.push(Open {
-                payer,
-                arms: Some((so_far, 0)),
-            }),
+            op::IF => {
+                *paid = so_far.saturating_add(PLACE);
+                open.push(Open {
+                    payer,
+                    arms: Some((so_far, 0)),
+                });
+            }
             op::ELSE => {
                 let (before, first) = open.last_mut()?.arms.as_mut()?;
                 *first = so_far - *before;
-                *costs.of(payer) = *before;
+                *costs.of(payer) = before.saturating_add(PLACE);
             }
             op::END => {
                 if let Some((before, first)) = open.pop()?.arms {

@@ -11,7 +11,8 @@
 //! * what lies in no loop, where the function is entered ([`Costs::entry`]);
 //! * a loop, at each turn, where branches to it lead ([`Costs::loops`], in the order in which the loops begin).
 //!
-//! Of the arms of an `if` one is taken: the dearer one counts. Code that is never reached counts as any other.
+//! Each place where something is paid costs [`PLACE`] itself, which is what a turn of an empty loop costs, and so does an arm of an `if`. Of its arms
+//! one is taken: the dearer one counts. Code that is never reached counts as any other.
 //!
 //! Of a function that only the runtime calls, once a run or a tail call, the first [`UNPAID`] units are the hit's.
 //!
@@ -31,6 +32,8 @@ mod wasmi;
 pub use body::{Costs, function};
 pub use module::most_locals;
 
+/// What paying costs, and so the shortest turn of a loop.
+pub const PLACE: u64 = 1;
 /// What a call costs, of whatever function: the frame, the arguments, and the way back. What an imported function does, it
 /// asks for itself.
 pub const CALL: u64 = 16;
@@ -86,7 +89,9 @@ pub(crate) mod op {
 /// What the operator with this opcode costs, in units; those behind the prefix 0xfc are all [`BULK`].
 pub const fn operator(opcode: u8) -> u64 {
     match opcode {
-        op::UNREACHABLE | op::NOP | op::BLOCK | op::ELSE | op::END | op::RETURN | op::DROP => 0,
+        op::UNREACHABLE | op::NOP | op::ELSE | op::END | op::RETURN | op::DROP => 0,
+        // A turn of a loop pays for the branch back, and a block for the one out of it.
+        op::LOOP | op::BR => 0,
         op::CALL | op::CALL_INDIRECT => CALL,
         op::BR_TABLE => TABLE,
         op::MEMORY_GROW | op::PREFIX => BULK,

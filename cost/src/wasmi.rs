@@ -5,8 +5,9 @@
 macro_rules! operator_costs {
     ($costs:ident) => {
         $costs {
-            // Its own way of paying is an instruction, which who enters the loop pays.
-            loop_: 1,
+            // Its places of payment cost a unit each, as here.
+            block: 1,
+            br: 0,
             call: $crate::CALL as u8,
             call_indirect: $crate::CALL as u8,
             br_table: $crate::TABLE as u8,

@@ -30,40 +30,40 @@ fn paid(entry: u64, loops: &[u64]) -> Costs {
 
 #[test]
 fn plain_operators_are_units_and_what_leaves_nothing_is_free() {
-    assert_eq!(of(""), paid(0, &[]));
-    assert_eq!(of("nop (block nop) (drop (i32.const 1))"), paid(1, &[]));
+    assert_eq!(of(""), paid(1, &[]));
+    assert_eq!(of("nop (block nop) (drop (i32.const 1))"), paid(3, &[]));
     assert_eq!(
         of("(i32.store offset=70000 (i32.const 300000) (i32.load (local.get 0)))"),
-        paid(4, &[])
+        paid(5, &[])
     );
     assert_eq!(
         of("(drop (i64.div_u (local.get 1) (i64.const -9223372036854775808)))"),
-        paid(2 + DIVISION, &[])
+        paid(3 + DIVISION, &[])
     );
-    assert_eq!(of("(call $f)"), paid(CALL, &[]));
-    assert_eq!(of("(br_table 0 0 0 0 (local.get 0))"), paid(1 + TABLE, &[]));
+    assert_eq!(of("(call $f)"), paid(1 + CALL, &[]));
+    assert_eq!(of("(br_table 0 0 0 0 (local.get 0))"), paid(2 + TABLE, &[]));
 }
 
 #[test]
 fn a_loop_pays_for_what_is_in_it_and_its_beginning_is_paid_by_who_enters_it() {
     assert_eq!(of("(loop (br 0))"), paid(1, &[1]));
     let nested = "(loop (loop (br_if 0 (local.get 0)) (br_if 1 (local.get 0))) (call $f)) (drop (local.get 0))";
-    assert_eq!(of(nested), paid(2, &[1 + CALL, 4]));
+    assert_eq!(of(nested), paid(2, &[1 + CALL, 5]));
 }
 
 #[test]
 fn the_dearer_arm_counts() {
     let arms = |then: &str, other: &str| of(&format!("(if (local.get 0) (then {then}) {other})"));
-    assert_eq!(arms("(call $f)", ""), paid(2 + CALL, &[]));
-    assert_eq!(arms("(call $f)", "(else (call $f))"), paid(2 + CALL, &[]));
+    assert_eq!(arms("(call $f)", ""), paid(4 + CALL, &[]));
+    assert_eq!(arms("(call $f)", "(else (call $f))"), paid(4 + CALL, &[]));
     assert_eq!(
         arms("", "(else (call $f) (call $f))"),
-        paid(2 + 2 * CALL, &[])
+        paid(4 + 2 * CALL, &[])
     );
     // A loop in an arm pays for itself.
     assert_eq!(
         arms("(loop (br 0))", "(else (call $f))"),
-        paid(2 + CALL, &[1])
+        paid(4 + CALL, &[1])
     );
 }
 

@@ -29,23 +29,27 @@ pub mod price {
     pub const NODE: u64 = 16;
     /// What a trie's look-up copies first, and what a change of it copies.
     pub const PREFIX: u64 = 32;
-    /// An element of a full map that is looked at to be evicted, and not.
-    pub const SLOT: u64 = 32;
-    /// Buckets of a hash that are passed in a row for one unit.
-    pub const BUCKETS: usize = 2;
+    /// An element of a full map that is looked at to be evicted, and not: three locked instructions.
+    pub const SLOT: u64 = 96;
+    /// A dynptr that is looked at, and bytes that go through one.
+    pub const DYNPTR: u64 = 32;
+    /// A map that is asked whether a record is its own.
+    pub const OWNER: u64 = 2;
     /// Calling a function of the module.
     pub const CALLBACK: u64 = 64;
-    /// A try for a lock that another has: a wait of some 40 cycles.
-    pub const TRY: u64 = 32;
+    /// A try for a lock that another has: a wait of 40 to 140 cycles, and longer in a guest.
+    pub const TRY: u64 = 256;
     /// An event's way into a ring, with the wake of who waits for it.
     pub const RECORD: u64 = 64;
-    /// A load of kernel or user memory of up to eight bytes.
-    pub const LOAD: u64 = 8;
+    /// An access to kernel memory.
+    pub const LOAD: u64 = 16;
+    /// An access to user memory, which is opened for it and closed again.
+    pub const USER: u64 = 192;
     /// An access that faults: the exception, and the search for who handles it.
-    pub const FAULT: u64 = 512;
+    pub const FAULT: u64 = 1024;
     /// Asking the kernel for something of a task, group or namespace.
     pub const ASK: u64 = 48;
-    /// A frame of a stack, walked or skipped, stored and hashed.
+    /// A frame of a kernel stack, walked or skipped, stored and hashed. One of a user's is [`USER`].
     pub const FRAME: u64 = 64;
     /// Frames that a walk takes at least.
     pub const WALK: u64 = 16;

@@ -48,8 +48,12 @@ fn dear() -> Result<()> {
     let device = guest::device()?;
     // Where one of them reads strings.
     let _text = UserText::at(0x1000_0000)?;
+    // One that is its own caller's: a stack without end.
+    let mut frame = Box::new([0u64; 2]);
+    *frame = [frame.as_ptr() as u64, 1];
     let took = |module: &corpus::Hostile| -> Result<f64> {
         let mut rig = Rig::large(&device)?;
+        rig.frame = Some(frame.as_ptr() as u64);
         let fate = rig.fire(module.bytes)?;
         as_told(module.fate, &fate).with_context(|| format!("{}: {fate:?}", module.name))?;
         Ok(rig.took.as_secs_f64())

@@ -100,6 +100,8 @@ pub struct Rig<'a> {
     loads: u32,
     /// What the shortest of the last module's runs took, of all its programs.
     pub took: Duration,
+    /// The frame that they are fired from.
+    pub frame: Option<u64>,
 }
 
 impl<'a> Rig<'a> {
@@ -141,6 +143,7 @@ impl<'a> Rig<'a> {
             bare: device.create_sandbox("hostile", 0)?,
             loads: 0,
             took: Duration::ZERO,
+            frame: None,
         })
     }
 
@@ -189,7 +192,10 @@ impl<'a> Rig<'a> {
         };
         let run = |_| {
             let began = Instant::now();
-            syscalls::getpgrp(1);
+            match self.frame {
+                Some(frame) => syscalls::getpgrp_in_frame(frame),
+                None => syscalls::getpgrp(1),
+            }
             began.elapsed()
         };
         self.took = (0..RUNS).map(run).min().unwrap_or_default();

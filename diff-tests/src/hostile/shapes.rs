@@ -69,7 +69,7 @@ fn tame(shared: bool) -> Config {
         min_memories: 1,
         max_memory32_bytes: 1 << 20,
         memory64_enabled: false,
-        multi_value_enabled: true,
+        multi_value_enabled: false,
         allow_floats: false,
         simd_enabled: false,
         relaxed_simd_enabled: false,

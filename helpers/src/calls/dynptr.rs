@@ -11,6 +11,7 @@ use super::{Run, r0};
 use crate::guest::GuestSlice;
 use crate::host::{Errno, Host, Result0};
 use crate::maps::Commit;
+use crate::work::price;
 
 /// Bytes of `struct bpf_dynptr`.
 const DYNPTR: u64 = 16;
@@ -88,6 +89,7 @@ impl Dynptr {
 }
 
 fn place<'a, H>(run: &Run<'a, H>, pointer: u64) -> Result<GuestSlice<'a>, Trap> {
+    run.work.units(price::DYNPTR)?;
     run.slice(pointer, DYNPTR)
 }
 
@@ -178,6 +180,7 @@ pub(super) fn ringbuf_discard<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Resu
 pub(super) fn read<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let [to, length, from, offset, flags] = args;
     let length = length as u32;
+    run.work.units(price::DYNPTR)?;
     let to = run.slice(to, length.into())?;
     let from = at(run, from)?;
     if from.is_null() || flags != 0 {
@@ -193,6 +196,7 @@ pub(super) fn read<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
 pub(super) fn write<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     let [to, offset, from, length, flags] = args;
     let length = length as u32;
+    run.work.units(price::DYNPTR)?;
     let from = run.slice(from, length.into())?;
     let to = at(run, to)?;
     if to.is_null() || to.is_read_only() {

@@ -35,7 +35,7 @@ pub(super) fn ringbuf_reserve<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Resu
 pub(super) fn commit<H: Host>(run: &Run<'_, H>, record: u64, flags: u64, how: Commit) -> Result0 {
     // Each map may be asked whether it is its own.
     run.work
-        .units(price::RECORD + u64::from(run.space.map_count()))?;
+        .units(price::RECORD + u64::from(run.space.map_count()) * price::OWNER)?;
     let offset = guest_offset(record).ok_or(Trap::BadPointer)?;
     let mut rings = (0..run.space.map_count())
         .filter_map(|index| run.space.map(index))

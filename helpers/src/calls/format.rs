@@ -334,21 +334,35 @@ fn string<H: Host>(
 ) -> Result<(), Trap> {
     let mut bytes = [0; MAX_LINE];
     run.work.bytes(MAX_LINE as u64)?;
-    let mut length = 0;
-    for byte in &mut bytes {
-        match probe::byte(run, user, from.wrapping_add(length as u64))? {
-            Some(0) => break,
-            Some(value) => *byte = value,
-            None => {
-                length = 0;
-                break;
-            }
-        }
-        length += 1;
-    }
+    let length = read(run, user, from, true, &mut bytes)?.unwrap_or(0);
     sink.pay(run.work, length)?;
     text(field, &bytes[..length], sink);
     Ok(())
+}
+
+/// Fills `to` with what lies at `from`, or only up to a NUL there; how many bytes that are. `None` if not all could be read.
+fn read<H: Host>(
+    run: &Run<'_, H>,
+    user: bool,
+    from: u64,
+    text: bool,
+    to: &mut [u8],
+) -> Result<Option<usize>, Trap> {
+    let mut length = 0;
+    while length < to.len() {
+        run.work.bytes(8)?;
+        let Some((word, count)) = probe::word(run, user, from.wrapping_add(length as u64))? else {
+            return Ok(None);
+        };
+        for byte in &word.to_le_bytes()[..count.min(to.len() - length)] {
+            if text && *byte == 0 {
+                return Ok(Some(length));
+            }
+            to[length] = *byte;
+            length += 1;
+        }
+    }
+    Ok(Some(length))
 }
 
 /// What the host says of a pointer.
@@ -379,14 +393,8 @@ fn address<H: Host>(
     run.work
         .units(bytes as u64 * (price::NUMBER / 4 + 4 * price::CHARACTER))?;
     let mut address = [0; 16];
-    for (at, byte) in address[..bytes].iter_mut().enumerate() {
-        match probe::byte(run, false, from.wrapping_add(at as u64))? {
-            Some(value) => *byte = value,
-            None => {
-                address = [0; 16];
-                break;
-            }
-        }
+    if read(run, false, from, false, &mut address[..bytes])?.is_none() {
+        address = [0; 16];
     }
     let digits = |width| Field {
         zero: true,

@@ -3,6 +3,7 @@
 use abi::traps::Trap;
 
 use super::Run;
+use crate::work::price;
 
 /// Offsets of `data` and `data_end` in `struct __sk_buff`; the runtime keeps guest offsets there.
 const DATA: u32 = 76;
@@ -23,6 +24,7 @@ pub fn packet_load<H>(
     context: u64,
     offset: u64,
 ) -> Result<u64, Trap> {
+    run.work.units(price::LOAD)?;
     let memory = run.space.memory();
     let bounds = memory.slice(context, u64::from(DATA_END) + 4)?;
     let [data, end] = [DATA, DATA_END].map(|at| bounds.from(at as usize).first(4).word_at(0));

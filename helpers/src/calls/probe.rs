@@ -16,27 +16,43 @@ pub(super) fn is_user<H: Host>(run: &Run<'_, H>, address: u64) -> bool {
     address < run.host.user_end()
 }
 
-/// One byte of user memory, or of kernel memory and the guest's own.
-pub(super) fn byte<H: Host>(
+/// What an access to memory at `address` costs that is a user's, or the kernel's.
+fn price(user: bool) -> u64 {
+    match user {
+        true => price::USER,
+        false => price::LOAD,
+    }
+}
+
+/// The aligned word of memory that `address` is in, from that byte on, and how many bytes that are: user memory, or kernel memory
+/// and the guest's own. Aligned words never straddle a page, so nothing else is touched that could fault.
+pub(super) fn word<H: Host>(
     run: &Run<'_, H>,
     user: bool,
     address: u64,
-) -> Result<Option<u8>, Trap> {
-    run.work.units(price::LOAD)?;
-    let byte = match (user, layout::guest_offset(address)) {
-        (true, _) => run.work.may_fault(|| run.host.load_user(1, address))?,
+) -> Result<Option<(u64, usize)>, Trap> {
+    let skipped = address % 8;
+    let at = address - skipped;
+    run.work.units(price(user))?;
+    let word = match (user, layout::guest_offset(at)) {
+        (true, _) => run.work.may_fault(|| run.host.load_user(8, at))?,
         (false, Some(offset)) => {
-            let byte = run.space.memory().at(offset, 1);
-            byte.map(|byte| byte.word_at(0)).ok_or(Errno::EFAULT)
+            let word = run.space.memory().at(offset, 8);
+            word.map(|word| word.word_at(0)).ok_or(Errno::EFAULT)
         }
-        (false, None) => run.work.may_fault(|| run.host.load_kernel(1, address))?,
+        (false, None) => run.work.may_fault(|| run.host.load_kernel(8, at))?,
     };
-    Ok(byte.ok().map(|byte| byte as u8))
+    let rest = |word: u64| (word >> (8 * skipped), (8 - skipped) as usize);
+    Ok(word.ok().map(rest))
 }
 
 /// The destination `(r1, r2)`.
-fn destination<'a, H>(run: &Run<'a, H>, args: [u64; 5]) -> Result<GuestSlice<'a>, Trap> {
-    run.work.units(price::LOAD)?;
+fn destination<'a, H>(
+    run: &Run<'a, H>,
+    user: bool,
+    args: [u64; 5],
+) -> Result<GuestSlice<'a>, Trap> {
+    run.work.units(price(user))?;
     run.slice(args[0], u64::from(args[1] as u32))
 }
 
@@ -90,13 +106,13 @@ fn guest_str<H>(run: &Run<'_, H>, to: GuestSlice<'_>, offset: u32) -> Result<usi
 
 #[inline(always)]
 pub(super) fn read_kernel<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    let to = destination(run, args)?;
+    let to = destination(run, false, args)?;
     finish(to, kernel(run, to, args[2])?.map(|()| 0))
 }
 
 #[inline(always)]
 pub(super) fn read_user<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    let to = destination(run, args)?;
+    let to = destination(run, true, args)?;
     let read = run.work.may_fault(|| run.host.read_user(to, args[2]))?;
     finish(to, read.map(|()| 0))
 }
@@ -111,13 +127,15 @@ pub(super) fn copy_from_user<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Resul
 
 #[inline(always)]
 pub(super) fn read_kernel_str<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    let to = destination(run, args)?;
+    let to = destination(run, false, args)?;
+    // Its end is looked for first.
+    run.work.bytes(to.len() as u64)?;
     finish(to, kernel_str(run, to, args[2])?)
 }
 
 #[inline(always)]
 pub(super) fn read_user_str<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
-    let to = destination(run, args)?;
+    let to = destination(run, true, args)?;
     let read = run.work.may_fault(|| run.host.read_user_str(to, args[2]))?;
     finish(to, read)
 }

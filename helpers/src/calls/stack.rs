@@ -40,8 +40,12 @@ pub(super) fn get_stackid<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 
 /// Pays for a walk that stores `depth` addresses at most. Those that are skipped are walked, too.
 fn pay<H>(run: &Run<'_, H>, walk: Walk, depth: u64) -> Result<(), Trap> {
     let frames = (u64::from(walk.skip) + depth).min(MAX_DEPTH.into());
+    let frame = match walk.user {
+        true => price::USER,
+        false => price::FRAME,
+    };
     run.work
-        .units((frames + price::WALK) * price::FRAME + price::FAULT)
+        .units((frames + price::WALK) * frame + price::FAULT)
 }
 
 /// Fills the guest's buffer `(to, size)`; what is not filled becomes zero. Gives the bytes that were.

@@ -26,7 +26,7 @@ pub(super) fn strncmp<H: Host>(run: &Run<'_, H>, args: [u64; 5]) -> Result0 {
     for at in 0..left.len() {
         // Strings are mostly shorter than they may be.
         if at % PART == 0 {
-            run.work.units(PART as u64 * price::CHARACTER)?;
+            run.work.units(PART as u64 * 2 * price::CHARACTER)?;
         }
         let (a, b) = (left.byte(at), right.byte(at));
         match a.cmp(&b) {

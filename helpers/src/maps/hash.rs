@@ -401,7 +401,7 @@ impl Hash {
         for (number, bucket) in self.buckets.iter().enumerate() {
             // Empty ones are passed over without a call.
             if number % PASSED == 0 {
-                work.units((PASSED / price::BUCKETS) as u64)?;
+                work.units(PASSED as u64)?;
             }
             let mut link = bucket.head.load(Ordering::Acquire);
             while link & END == 0 && (seen as usize) < self.slots.len() {

@@ -1,7 +1,7 @@
 //! Dynptrs: pointers whose length is checked at each use.
 
 use super::iter::kfunc;
-use wprobe_helpers::work::price::BYTES;
+use wprobe_helpers::work::price::{BYTES, DYNPTR};
 
 use super::*;
 
@@ -294,7 +294,7 @@ fn what_a_dynptr_copies_is_paid_for() {
         };
         implementation::<KnownHost>(row.id).unwrap()(&run, args)
     };
-    let price = (4096 + 16 + 4096) / BYTES;
+    let price = (4096 + 16 + 4096) / BYTES + 2 * DYNPTR;
     assert_eq!(read(price - 1), Err(Trap::Budget));
     assert_eq!(read(price), Ok(0));
 }

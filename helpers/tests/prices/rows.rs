@@ -26,14 +26,14 @@ const TEXT_AT: u64 = guest_ptr(TEXT);
 /// An address of a user.
 const USER: u64 = 0x1000;
 /// Bytes of what is copied, to and from addresses that are aligned otherwise.
-const MUCH: u64 = 4096;
+const MUCH: u64 = 512;
 
 fn plain(_: &Place) -> [u64; 5] {
     [KEY_AT, 0, 0, 0, 0]
 }
 
 /// Nodes of the deepest trie here.
-const DEPTH: u32 = 1024;
+const DEPTH: u32 = 64;
 
 /// A trie of prefixes each of which is the next one's, and a key that all of them fit.
 fn trie(place: &Place) -> [u64; 5] {
@@ -85,7 +85,7 @@ fn no_room(place: &Place, map_type: MapType) -> [u64; 5] {
 }
 
 const LOOKUPS: &[Row] = &[
-    row("a trie of 1,024 nodes on the way", trie),
+    row("a trie of 64 nodes on the way", trie),
     row("a hash, key of 512 bytes", |p| {
         long_keys(p, MapType::Hash, 8)
     }),
@@ -106,14 +106,14 @@ const LOOKUPS: &[Row] = &[
 ];
 
 const CHANGES: &[Row] = &[
-    row("a trie of 1,024 nodes on the way", trie),
-    row("a hash, key of 512 and value of 4,096 bytes", |p| {
-        long_keys(p, MapType::Hash, 4096)
+    row("a trie of 64 nodes on the way", trie),
+    row("a hash, key of 512 and value of 512 bytes", |p| {
+        long_keys(p, MapType::Hash, 512)
     }),
     row("a hash, full", |p| no_room(p, MapType::Hash)),
     row("a per-CPU hash, full", |p| no_room(p, MapType::PercpuHash)),
-    row("a per-CPU hash, new value of 4,096 bytes", |p| {
-        let map = p.map(MapType::PercpuHash, 4, 4096, 4);
+    row("a per-CPU hash, new value of 512 bytes", |p| {
+        let map = p.map(MapType::PercpuHash, 4, 512, 4);
         [map.handle, p.key(&[1], 4), VALUE_AT, ANY, 0]
     }),
     row("an LRU hash, all in use", |p| {
@@ -122,9 +122,9 @@ const CHANGES: &[Row] = &[
     row("a per-CPU LRU hash, all in use", |p| {
         all_in_use(p, MapType::LruPercpuHash)
     }),
-    row("an array, value of 4,096 bytes", |p| {
+    row("an array, value of 512 bytes", |p| {
         [
-            p.map(MapType::Array, 4, 4096, 4).handle,
+            p.map(MapType::Array, 4, 512, 4).handle,
             p.key(&[1], 4),
             VALUE_AT,
             ANY,
@@ -134,7 +134,7 @@ const CHANGES: &[Row] = &[
 ];
 
 const DELETIONS: &[Row] = &[
-    row("a trie of 1,024 nodes on the way", |p| {
+    row("a trie of 64 nodes on the way", |p| {
         let args = trie(p);
         p.key(&DEPTH.to_ne_bytes(), 4 + 256);
         args
@@ -148,9 +148,9 @@ const DELETIONS: &[Row] = &[
 ];
 
 fn queue(place: &Place, map_type: MapType, filled: bool) -> [u64; 5] {
-    let map = place.map(map_type, 0, 4096, 2);
+    let map = place.map(map_type, 0, 512, 2);
     if filled {
-        let value = wprobe_helpers::maps::Value::Host(&[0; 4096]);
+        let value = wprobe_helpers::maps::Value::Host(&[0; 512]);
         place.of(map).push(place.space.memory(), value, 0).unwrap();
     }
     [map.handle, VALUE_AT, ANY, 0, 0]
@@ -168,79 +168,75 @@ fn bloom(place: &Place) -> [u64; 5] {
 
 /// Reads to where bytes go one by one, from where they come one by one.
 const READS: &[Row] = &[
-    row("4,096 bytes of its own, otherwise aligned", |_| {
+    row("512 bytes of its own, otherwise aligned", |_| {
         [VALUE_AT, MUCH, KEY_AT, 0, 0]
     }),
-    row("4,096 bytes of the kernel's", |_| {
+    row("512 bytes of the kernel's", |_| {
         [VALUE_AT, MUCH, KERNEL, 0, 0]
     }),
-    row("4,096 bytes of a user's, a fault", |_| {
+    row("512 bytes of a user's, a fault", |_| {
         [VALUE_AT, MUCH, USER, 0, 0]
     }),
     row("8 bytes of the kernel's", |_| [KEY_AT, 8, KERNEL, 0, 0]),
 ];
 
 const STRINGS: &[Row] = &[
-    row("4,096 bytes of its own, otherwise aligned", |p| {
+    row("512 bytes of its own, otherwise aligned", |p| {
         p.write(KEY, &[b'x'; MUCH as usize]);
         [VALUE_AT, MUCH, KEY_AT, 0, 0]
     }),
-    row("4,096 bytes of a user's, a fault", |_| {
+    row("512 bytes of a user's, a fault", |_| {
         [VALUE_AT, MUCH, USER, 0, 0]
     }),
 ];
 
 /// A format of `text` over and over, and what it writes.
 fn format(place: &Place, text: &str, address: u64) -> [u64; 5] {
-    let text = text.repeat(12);
+    let text = text.repeat(2);
     place.write(TEXT, text.as_bytes());
     place.write(TEXT + text.len() as u32, &[0]);
-    for at in 0..12 {
+    for at in 0..2 {
         place.write(KEY + 8 * at, &address.to_ne_bytes());
     }
-    [VALUE_AT, MUCH, TEXT_AT, KEY_AT, 96]
+    [VALUE_AT, MUCH, TEXT_AT, KEY_AT, 16]
 }
 
 const FORMATS: &[Row] = &[
-    row("12 %pus of 1,024 bytes", |p| format(p, "%pus,", USER)),
-    row("12 %1024d", |p| format(p, "%1024d", 1)),
-    row("12 %lld", |p| format(p, "%lld", u64::MAX)),
-    row("12 %pI6", |p| format(p, "%pI6", KERNEL)),
-    row("12 %pi4", |p| format(p, "%pi4", KERNEL)),
-    row("12 %c", |p| format(p, "%c", 1)),
-    row("12 %-20pK", |p| format(p, "%-20pK", 1)),
-    row("12 %ps", |p| format(p, "%ps", 1)),
-    row("3,000 characters", |p| {
-        p.write(TEXT, &[b'%'; 3000]);
-        p.write(TEXT + 3000, &[0]);
-        [VALUE_AT, MUCH, TEXT_AT, KEY_AT, 96]
-    }),
-    row("no end of it", |p| {
-        p.write(TEXT, &[b'x'; 0x8000]);
-        [VALUE_AT, MUCH, TEXT_AT, KEY_AT, 96]
+    row("2 %pus of 1,024 bytes", |p| format(p, "%pus,", USER)),
+    row("2 %1024d", |p| format(p, "%1024d", 1)),
+    row("2 %lld", |p| format(p, "%lld", u64::MAX)),
+    row("2 %pI6", |p| format(p, "%pI6", KERNEL)),
+    row("2 %pi4", |p| format(p, "%pi4", KERNEL)),
+    row("2 %c", |p| format(p, "%c", 1)),
+    row("2 %-20pK", |p| format(p, "%-20pK", 1)),
+    row("2 %ps", |p| format(p, "%ps", 1)),
+    row("300 characters", |p| {
+        p.write(TEXT, &[b'%'; 300]);
+        p.write(TEXT + 300, &[0]);
+        [VALUE_AT, MUCH, TEXT_AT, KEY_AT, 16]
     }),
 ];
 
 /// The same for the trace log, whose arguments come in another order.
 fn trace(place: &Place, text: &str, address: u64) -> [u64; 5] {
     format(place, text, address);
-    [TEXT_AT, 12 * text.len() as u64 + 1, KEY_AT, 96, 0]
+    [TEXT_AT, 2 * text.len() as u64 + 1, KEY_AT, 16, 0]
 }
 
 const TRACES: &[Row] = &[
-    row("12 %pus of 1,024 bytes", |p| trace(p, "%pus,", USER)),
-    row("12 %1024d", |p| trace(p, "%1024d", 1)),
-    row("12 %pI6", |p| trace(p, "%pI6", KERNEL)),
+    row("2 %pus of 1,024 bytes", |p| trace(p, "%pus,", USER)),
+    row("2 %1024d", |p| trace(p, "%1024d", 1)),
+    row("2 %pI6", |p| trace(p, "%pI6", KERNEL)),
 ];
 
 const TRACE_LINES: &[Row] = &[
-    row("3 %1024d", |p| {
-        p.write(TEXT, b"%1024d%1024d%1024d\0");
-        [TEXT_AT, 19, 1, 1, 1]
+    row("1 %1024d", |p| {
+        p.write(TEXT, b"%1024d\0");
+        [TEXT_AT, 7, 1, 1, 1]
     }),
-    row("3 %pus of 1,024 bytes", |p| {
-        p.write(TEXT, b"%pus,%pus,%pus\0");
-        [TEXT_AT, 15, USER, USER, USER]
+    row("1 %pus of 1,024 bytes", |p| {
+        p.write(TEXT, b"%pus,\0");
+        [TEXT_AT, 6, USER, 0, 0]
     }),
 ];
 
@@ -323,7 +319,7 @@ pub(crate) fn of(name: &str) -> &'static [Row] {
         "map_push_elem" => {
             &const {
                 [
-                    row("a queue, value of 4,096 bytes", |p| {
+                    row("a queue, value of 512 bytes", |p| {
                         queue(p, MapType::Queue, false)
                     }),
                     row("a bloom filter, value of 512 bytes", bloom),
@@ -332,7 +328,7 @@ pub(crate) fn of(name: &str) -> &'static [Row] {
         }
         "map_pop_elem" => {
             &const {
-                [row("a stack, value of 4,096 bytes", |p| {
+                [row("a stack, value of 512 bytes", |p| {
                     queue(p, MapType::Stack, true)
                 })]
             }
@@ -340,7 +336,7 @@ pub(crate) fn of(name: &str) -> &'static [Row] {
         "map_peek_elem" => {
             &const {
                 [
-                    row("a queue, value of 4,096 bytes", |p| {
+                    row("a queue, value of 512 bytes", |p| {
                         queue(p, MapType::Queue, true)
                     }),
                     row("an empty queue", |p| queue(p, MapType::Queue, false)),
@@ -351,20 +347,20 @@ pub(crate) fn of(name: &str) -> &'static [Row] {
         "for_each_map_elem" => {
             &const {
                 [
-                    row("a hash of 4,096, empty", |p| {
-                        [p.map(MapType::Hash, 4, 8, 4096).handle, 0, 0, 0, 0]
+                    row("a hash of 256, empty", |p| {
+                        [p.map(MapType::Hash, 4, 8, 256).handle, 0, 0, 0, 0]
                     }),
                     row("a hash of 16, keys of 512 bytes", |p| {
                         let [map, ..] = long_keys(p, MapType::Hash, 8);
                         [map, 0, 0, 0, 0]
                     }),
-                    row("an array of 100", |p| {
-                        [p.map(MapType::Array, 4, 8, 100).handle, 0, 0, 0, 0]
+                    row("an array of 20", |p| {
+                        [p.map(MapType::Array, 4, 8, 20).handle, 0, 0, 0, 0]
                     }),
                 ]
             }
         }
-        "loop" => &const { [row("100 turns", |_| [100, 0, 0, 0, 0])] },
+        "loop" => &const { [row("20 turns", |_| [20, 0, 0, 0, 0])] },
         "tail_call" => {
             &const {
                 [row("no such program", |p| {
@@ -381,10 +377,10 @@ pub(crate) fn of(name: &str) -> &'static [Row] {
         "get_stack" | "get_task_stack" => {
             &const { [row("127 frames", |_| [KERNEL, VALUE_AT, 127 * 8, 0, 0])] }
         }
-        "get_current_comm" => &const { [row("4,096 bytes", |_| [VALUE_AT, MUCH, 0, 0, 0])] },
+        "get_current_comm" => &const { [row("512 bytes", |_| [VALUE_AT, MUCH, 0, 0, 0])] },
         "strncmp" => {
             &const {
-                [row("4,096 equal bytes", |p| {
+                [row("512 equal bytes", |p| {
                     p.write(KEY, &[b'x'; MUCH as usize]);
                     p.write(VALUE, &[b'x'; MUCH as usize]);
                     [VALUE_AT, MUCH, KEY_AT, 0, 0]
@@ -394,7 +390,7 @@ pub(crate) fn of(name: &str) -> &'static [Row] {
         "strtol" | "strtoul" => {
             &const {
                 [
-                    row("4,096 spaces", |p| {
+                    row("512 spaces", |p| {
                         p.write(TEXT, &[b' '; MUCH as usize]);
                         [TEXT_AT, MUCH, 0, KEY_AT, 0]
                     }),
@@ -407,7 +403,7 @@ pub(crate) fn of(name: &str) -> &'static [Row] {
         }
         "perf_event_output" => {
             &const {
-                [row("4,096 bytes, otherwise aligned", |p| {
+                [row("512 bytes, otherwise aligned", |p| {
                     let map = p.map(MapType::PerfEventArray, 4, 4, 2);
                     p.ring(map);
                     [KERNEL, map.handle, 0xffff_ffff, VALUE_AT, MUCH]
@@ -416,7 +412,7 @@ pub(crate) fn of(name: &str) -> &'static [Row] {
         }
         "ringbuf_output" => {
             &const {
-                [row("4,096 bytes, otherwise aligned", |p| {
+                [row("512 bytes, otherwise aligned", |p| {
                     [ring(p), VALUE_AT, MUCH, 0, 0]
                 })]
             }
@@ -444,14 +440,14 @@ pub(crate) fn of(name: &str) -> &'static [Row] {
         }
         "dynptr_read" => {
             &const {
-                [row("4,096 bytes that overlap", |p| {
+                [row("512 bytes that overlap", |p| {
                     [VALUE_AT + 3, MUCH, dynptr(p, VALUE_AT, 8192, 1), 0, 0]
                 })]
             }
         }
         "dynptr_write" => {
             &const {
-                [row("4,096 bytes that overlap", |p| {
+                [row("512 bytes that overlap", |p| {
                     [dynptr(p, VALUE_AT + 3, 8192, 1), 0, VALUE_AT, MUCH, 0]
                 })]
             }
@@ -466,7 +462,7 @@ pub(crate) fn of(name: &str) -> &'static [Row] {
                 })]
             }
         }
-        "d_path" => &const { [row("names that fill 4,096 bytes", path)] },
+        "d_path" => &const { [row("names that fill 512 bytes", path)] },
         "current_task_under_cgroup" => {
             &const {
                 [row("any", |p| {

@@ -28,14 +28,19 @@ fn endless(functions: &str, body: &str) -> String {
     )
 }
 
-/// How many instructions each of `fuel` units buys in the endless module `text`; `None` if it does not run until they are gone.
+/// How many instructions each of `fuel` units buys in the endless module `text`, without what a run takes that has none; `None` if it does
+/// not run until they are gone.
 fn instructions(engine: EngineKind, text: &str, fuel: u64) -> Option<f64> {
+    let [nothing, all] = [0, fuel].map(|fuel| counted(engine, text, fuel));
+    Some(all?.saturating_sub(nothing?) as f64 / fuel as f64)
+}
+
+fn counted(engine: EngineKind, text: &str, fuel: u64) -> Option<u64> {
     let wasm = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
     let (mut sandbox, _) = UserSandbox::new(engine, fuel, &[]).unwrap();
     sandbox.load(&wasm, &[]).ok()?;
     let (ended, instructions) = step::count(|| sandbox.run("run", &[]));
-    matches!(ended, Err(ended) if ended.trap == Trap::Budget)
-        .then(|| instructions as f64 / fuel as f64)
+    matches!(ended, Err(ended) if ended.trap == Trap::Budget).then_some(instructions)
 }
 
 /// What a unit of the plainest loop buys.
