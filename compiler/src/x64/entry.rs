@@ -129,15 +129,18 @@ impl Emitter<'_, '_, '_> {
         let mut moves = [None; 5];
         let params = self.body.params as u16;
         for ((local, from), entry) in (0..params).zip(ARGUMENTS).zip(&mut moves) {
+            // Of a narrow one the upper half is zero, whatever the caller left there.
+            let wide = self.body.locals.get(usize::from(local)) == Some(&true);
             match self.place_of(local) {
                 Place::None => {}
                 Place::Slot(slot) => {
+                    if !wide {
+                        self.code.mov(false, from, from);
+                    }
                     let m = self.slot(slot);
                     self.code.store(true, m, from);
                 }
                 Place::Reg(to) => {
-                    // Of a narrow one the upper half is zero, whatever the caller left there.
-                    let wide = self.body.locals.get(usize::from(local)) == Some(&true);
                     *entry = Some(Move {
                         to,
                         from,
