@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use abi::map_types::MapType;
 use abi::uapi::{self, AttachPoint, Kind, OpenId};
 use anyhow::Result;
-use loader::device::{self, Device, Link, LinkSpec, Map, MapSpec, Module, ModuleSpec, Sandbox};
+use loader::device::{
+    self, Code, Device, Link, LinkSpec, Map, MapSpec, Module, ModuleSpec, Sandbox,
+};
 
 /// A program on its sandbox's memory, which does nothing.
 const PROGRAM: &str = "kprobe:__x64_sys_getpgrp:plain";
@@ -85,7 +87,7 @@ pub(super) fn load(sandbox: &Sandbox, wasm: &[u8]) -> device::Result<Module> {
         wasm,
         trap_limit: 0,
         fuel: 0,
-        native: &[],
+        native: Code::Interpreted,
     })
 }
 
