@@ -128,6 +128,6 @@ impl Place {
         let ring = NonNull::from(&*kept[kept.len() - 1]);
         let rings = self.of(map).as_perf_event_array().unwrap();
         // SAFETY: the ring stays in its box until the space has gone.
-        unsafe { rings.set(0, Some(ring)) }.unwrap();
+        unsafe { rings.put(0, ring) }.unwrap();
     }
 }
