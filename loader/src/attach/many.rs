@@ -208,6 +208,7 @@ mod tests {
     #[test]
     fn forbidden_places_are_ranges() {
         let text = "0xffffffff81000000-0xffffffff81000010\tf\n";
-        assert_eq!(ranges(text), [0xffff_ffff_8100_0000..0xffff_ffff_8100_0010]);
+        let range = 0xffff_ffff_8100_0000..0xffff_ffff_8100_0010;
+        assert_eq!(ranges(text), [range].to_vec());
     }
 }

@@ -62,7 +62,6 @@ impl Sandbox {
             flags,
             native: image.as_ptr() as u64,
             native_size: image.len() as u64,
-            ..zeroed()
         };
         let about = format!("module {}", spec.name);
         let fd = call(&self.0, "MODULE_LOAD", uapi::MODULE_LOAD, &mut arg, &about);
