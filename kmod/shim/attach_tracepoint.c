@@ -225,7 +225,8 @@ int wp_tracepoint_attach(const char *system, const char *name, void *attachment,
 	call = file->event_call;
 	if (!strcmp(call->class->system, "syscalls"))
 		return syscall_attach(file, attachment, made);
-	if (call->flags & TRACE_EVENT_FL_TRACEPOINT && call->class->perf_probe)
+	/* without it nobody asks for an event's programs, and a probe would see nothing */
+	if (IS_ENABLED(CONFIG_BPF_EVENTS) && call->flags & TRACE_EVENT_FL_TRACEPOINT && call->class->perf_probe)
 		return shadow_attach(file, attachment, made);
 	trace_put_event_file(file);
 	return -EOPNOTSUPP;

@@ -14,6 +14,7 @@ pub mod counters;
 pub mod diff;
 pub mod hammer;
 pub mod hostile;
+pub mod hosts;
 pub mod hotplug;
 pub mod inventory;
 pub mod kfuncs;
@@ -33,6 +34,7 @@ pub mod stacks;
 pub mod tasks;
 pub mod tools;
 pub mod top;
+pub mod values;
 pub mod verdicts;
 pub mod versions;
 pub mod vfsstat;
@@ -78,6 +80,8 @@ pub fn all() -> Vec<Case> {
         inventory::CASES,
         kfuncs::CASES,
         top::CASES,
+        values::CASES,
+        hosts::CASES,
         verdicts::CASES,
         waiting::CASES,
         options::CASES,

@@ -18,6 +18,7 @@ use abi::manifest::{Manifest, Program};
 use abi::sections;
 use abi::uapi::AttachPoint;
 
+use crate::answers::Source;
 use crate::device::{self, Link, LinkSpec, Map, Module, Sampling};
 use crate::open::Input;
 use crate::syscalls;
@@ -138,7 +139,12 @@ impl std::error::Error for Error {}
 impl Plan {
     /// Decides for `input` and the running kernel.
     pub fn new(input: &Input, choice: &Choice) -> Result<Self, Error> {
-        let kernel = Kernel::default();
+        Plan::with(input, choice, &Source::default())
+    }
+
+    /// As [`Plan::new`], with the kernel's types from elsewhere.
+    pub fn with(input: &Input, choice: &Choice, source: &Source) -> Result<Self, Error> {
+        let kernel = Kernel::of(source.clone());
         let layout;
         let candidates = match &input.manifest {
             Some(manifest) => {
