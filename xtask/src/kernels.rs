@@ -231,7 +231,7 @@ impl Kernel {
             bail!("{suite}'s {image} and {headers} are of different releases; apt-get update?");
         }
         let packages = parts(&apt, &image, &headers)?;
-        let new = self.dir().with_extension("new");
+        let new = self.dir().with_file_name(format!("{name}.new"));
         step("setup", &format!("kernel {name}: {release}"), || {
             apt.unpack(&packages, &new)?;
             modules_where_expected(&new)?;
