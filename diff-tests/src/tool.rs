@@ -156,6 +156,16 @@ impl Case {
         Ok(Verdict::Except(why.clone()))
     }
 
+    /// Compares native eBPF with the wasm runtime, where that knows the kernel's types by a file of values only.
+    pub fn run_by(&self, device: &Device, name: &str, values: &Path) -> Result<Outcome> {
+        let input = self.input(name)?;
+        let mut work = workload(&self.workload)?;
+        let mut plan = self.plan(name, work.pid())?;
+        plan.options.values = Some(values.to_owned());
+        let mut pair = Pair::attach(device, &input, plan)?;
+        pair.watch_for(0, &mut work, || workload(&self.workload))
+    }
+
     /// Loads and attaches it as wasm only.
     fn alone(&self, device: &Device, name: &str) -> Result<()> {
         let plan = self.plan(name, std::process::id())?;

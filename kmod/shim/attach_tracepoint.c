@@ -242,8 +242,12 @@ int wp_tracepoint_attach(const char *system, const char *name, void *attachment,
 	if (IS_ERR(file))
 		return PTR_ERR(file) == -EINVAL ? -ENOENT : PTR_ERR(file);
 	call = file->event_call;
-	/* the file holds the module that a tracepoint is in */
-	if (!(call->flags & MADE_LATER) && call->flags & TRACE_EVENT_FL_TRACEPOINT && call->class->perf_probe)
+	/*
+	 * The file holds the module that a tracepoint is in. Where events have no programs nobody asks for an event's, and a probe
+	 * would see nothing.
+	 */
+	if (IS_ENABLED(CONFIG_BPF_EVENTS) && !(call->flags & MADE_LATER) && call->flags & TRACE_EVENT_FL_TRACEPOINT &&
+	    call->class->perf_probe)
 		return shadow_attach(file, attachment, made);
 	if (!strcmp(call->class->system, "syscalls") && find_syscall(call, &metadata))
 		return syscall_attach(file, &metadata, attachment, made);

@@ -10,6 +10,7 @@ use abi::uapi;
 use libbpf_rs::{MapHandle, MapType};
 use serde::Serialize;
 
+use crate::answers;
 use crate::device::{self, Device};
 use crate::values::KERNEL_BTF;
 
@@ -20,6 +21,8 @@ pub struct Facts {
     pub release: String,
     /// Whether it has BTF of its own.
     pub btf: Option<bool>,
+    /// Modules of which there are values for it, for kernels without BTF; or why they cannot be read.
+    pub values: Option<Result<Vec<String>, String>>,
     /// Effective capabilities of this process.
     pub capabilities: u64,
     /// Why bpf(2) makes no map, if it does not.
@@ -114,6 +117,7 @@ impl Facts {
         ];
         Facts {
             btf: is_there(&[KERNEL_BTF]),
+            values: Some(answers::installed().map_err(|e| e.to_string())),
             capabilities: capabilities.unwrap_or(0),
             ebpf: ebpf(),
             lockdown: match locked {
@@ -309,13 +313,33 @@ fn btf(facts: &Facts) -> Check {
     let Some(is_there) = facts.btf else {
         return unseen("kernel BTF", KERNEL_BTF, Concerns::Native);
     };
-    let found = match is_there {
-        true => format!("{KERNEL_BTF} is there"),
-        false => format!("no {KERNEL_BTF}"),
+    if is_there {
+        let found = format!("{KERNEL_BTF} is there");
+        return of("kernel BTF", found, None, Concerns::Native);
+    }
+    let names = match &facts.values {
+        Some(Err(why)) => Err(why),
+        Some(Ok(names)) => Ok(names.as_slice()),
+        None => Ok(&[][..]),
     };
-    let remedy = "objects with CO-RE need it: a kernel with CONFIG_DEBUG_INFO_BTF, or its BTF from a file (--btf, with kernel-wasm)";
-    let remedy = (!is_there).then(|| remedy.to_owned());
-    of("kernel BTF", found, remedy, Concerns::Native)
+    let found = match names {
+        Err(why) => format!("no {KERNEL_BTF}; {why}"),
+        Ok([]) => format!(
+            "no {KERNEL_BTF}, and no values for this kernel in {}",
+            answers::PLACE
+        ),
+        Ok(names) => format!(
+            "no {KERNEL_BTF}; {} has values for this kernel of {}",
+            answers::PLACE,
+            names.join(", ")
+        ),
+    };
+    let remedy = format!(
+        "objects with CO-RE need it, and native eBPF a kernel with CONFIG_DEBUG_INFO_BTF. For kernel-wasm, its BTF from a file (--btf), or, made where that is, `wprobe values MODULE --btf {}=FILE -o MODULE.values`, and the result here: --values, or in {}",
+        facts.release,
+        answers::PLACE
+    );
+    of("kernel BTF", found, Some(remedy), Concerns::Native)
 }
 
 fn lock(facts: &Facts) -> Check {

@@ -1,7 +1,7 @@
 //! Loads translated modules and drives `/dev/wprobe`.
 //!
 //! The file list follows a module's way: [`open`] (any input as wasm) → [`load`] (sandbox, maps, [`values`] of
-//! imports: [`core_values`], [`kconfig`]) → [`attach`] (which programs, to what; [`syscalls`] for hand-written modules) →
+//! imports: [`core_values`], [`kconfig`]; where a host has no BTF, [`answers`]) → [`attach`] (which programs, to what; [`syscalls`] for hand-written modules) →
 //! [`resident`] (found again later) → [`globals`] (data by BTF). [`device`] is the client of the device under all of it; a
 //! [`session`] is an object under one of the runtimes, native eBPF too, and the [`inventory`] is all that is loaded under one.
 //! [`native`] compiles modules for the AOT engine.
@@ -10,6 +10,7 @@
 //! and in [`user`], the runtime in this process. **Invariant:** whatever this library computes, the device checks
 //! again; a wrong value here can make a probe wrong, never the kernel. What [`native`] makes is the exception.
 
+pub mod answers;
 pub mod attach;
 mod btf_builder;
 pub mod btf_value;

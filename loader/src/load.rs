@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use abi::manifest::{DATA_SECTION, DataKind, DataSection, Manifest, Map, MapInit};
 
+use crate::answers::{self, Source};
 use crate::cache::Cache;
 use crate::constants;
 use crate::device::{self, Code, Device, Module, ModuleSpec, Sandbox};
@@ -30,6 +31,9 @@ pub struct Options {
     pub spare: u64,
     /// BTF of the target kernel, where it is not the running one's own.
     pub btf: Option<PathBuf>,
+    /// What to use for it: a file of answers, or a directory of such; where neither is said and the kernel has no BTF, what the
+    /// module carries or what is installed.
+    pub values: Option<PathBuf>,
     /// Values of globals and sizes of maps.
     pub settings: Settings,
     /// What runs it; `None`: what `$WPROBE_ENGINE` says, as far as the module can run there.
@@ -59,6 +63,15 @@ impl Engine {
 }
 
 impl Options {
+    /// Where the kernel's types are from, for `input`.
+    ///
+    /// # Errors
+    ///
+    /// That what was said does not fit.
+    pub fn source(&self, input: &Input) -> Result<Source, answers::Error> {
+        Source::find(input, self.btf.as_deref(), self.values.as_deref())
+    }
+
     /// The engine for `input`. Only translated modules have native code.
     fn engine(&self, input: &Input) -> Engine {
         self.engine.unwrap_or(match input.manifest {
@@ -92,6 +105,8 @@ pub enum Error {
     Setting(settings::Error),
     /// An import without a value.
     Value(values::Error),
+    /// Values that were made elsewhere do not fit.
+    Answers(answers::Error),
     /// A value that does not fit its import.
     Constant(constants::Error),
     /// It was not compiled.
@@ -109,6 +124,7 @@ impl fmt::Display for Error {
             Error::Data(name) => write!(f, "data section {name}: its initial bytes are missing"),
             Error::Setting(e) => e.fmt(f),
             Error::Value(e) => e.fmt(f),
+            Error::Answers(e) => e.fmt(f),
             Error::Constant(e) => e.fmt(f),
             Error::Native(e) => e.fmt(f),
             Error::Refused(why) => why.fmt(f),
@@ -130,6 +146,7 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
     if let Some(why) = &input.refusal {
         return Err(Error::Refused(why.clone()));
     }
+    let source = options.source(input).map_err(Error::Answers)?;
     let cpus = device.about()?.cpus;
     let settings = &options.settings;
     let btf = input.btf();
@@ -165,7 +182,7 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
         maps.push(map);
     }
     let placed: Vec<_> = maps.iter().map(device::Map::placed).collect();
-    let values = values::compute(input, &placed, options.btf.as_deref()).map_err(Error::Value)?;
+    let values = values::compute(input, &placed, &source).map_err(Error::Value)?;
     notes.extend(values.notes);
     // What imports of a hand-written module mean is for the device to say.
     let wasm = match input.manifest {

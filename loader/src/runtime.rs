@@ -155,8 +155,12 @@ fn native(input: &Input, wish: &Wish, streams: &[String]) -> Result<Box<dyn Sess
     if input.object.is_none() {
         bail!("{}: a wasm module, without the BPF object", input.name);
     }
-    if wish.options.btf.is_some() {
-        bail!("--btf is for wasm: the kernel's eBPF is for the running kernel");
+    let elsewhere = [
+        ("--btf", wish.options.btf.is_some()),
+        ("--values", wish.options.values.is_some()),
+    ];
+    if let Some((option, _)) = elsewhere.iter().find(|(_, is_given)| *is_given) {
+        bail!("{option} is for wasm: the kernel's eBPF is for the running kernel");
     }
     let session = Native::open(input, &wish.choice, &wish.options.settings)?;
     attached(Box::new(session), streams)

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use abi::manifest::Manifest;
 use bpf2wasm::btf::{Btf, BtfError, Kind};
 use memfd::MemfdOptions;
+use object::{Object, ObjectSection};
 
 use crate::values::{Error, KERNEL_BTF};
 
@@ -39,7 +40,7 @@ impl TargetBtf {
     /// Of `path`, by default the running kernel's, as `manifest`'s programs need it.
     pub(crate) fn read(path: Option<&Path>, manifest: &Manifest) -> Result<Self, Error> {
         let path = path.unwrap_or(Path::new(KERNEL_BTF)).to_owned();
-        let bytes = fs::read(&path).map_err(|e| Error::ReadBtf(path.clone(), e))?;
+        let bytes = bytes_of(&path).map_err(|e| Error::ReadBtf(path.clone(), e))?;
         let mut target = TargetBtf {
             bytes,
             path,
@@ -94,6 +95,18 @@ impl TargetBtf {
         }
         Ok(())
     }
+}
+
+/// BTF of a file that is nothing else, or of an ELF file.
+pub(crate) fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
+    let bytes = fs::read(path)?;
+    if !bytes.starts_with(b"\x7fELF") {
+        return Ok(bytes);
+    }
+    let elf = object::File::parse(&*bytes).map_err(io::Error::other)?;
+    let section = elf.section_by_name(".BTF");
+    let section = section.ok_or_else(|| io::Error::other("an ELF file without BTF"))?;
+    section.data().map(<[u8]>::to_vec).map_err(io::Error::other)
 }
 
 fn parse(bytes: &[u8], path: &Path) -> Result<Btf, Error> {

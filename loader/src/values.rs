@@ -16,6 +16,7 @@ use abi::layout::map_handle;
 use abi::manifest::{DataSection, Extern, ExternKind, Manifest, Symbol};
 use bpf2wasm::btf::{Btf, BtfError, Kind, essential};
 
+use crate::answers::{Answer, Answers, Source};
 use crate::core_values;
 use crate::kallsyms;
 use crate::kconfig::Kconfig;
@@ -48,6 +49,8 @@ pub enum Error {
     Ambiguous(String, usize),
     /// The kernel has it, and does not say where.
     Hidden(String),
+    /// Answers that are for the module do not answer it.
+    Unanswered(String),
 }
 
 impl fmt::Display for Error {
@@ -56,6 +59,11 @@ impl fmt::Display for Error {
             Error::Unknown(import) => {
                 write!(f, "import {import}: the manifest does not describe it")
             }
+            Error::ReadBtf(path, e) if *path == Path::new(KERNEL_BTF) => write!(
+                f,
+                "{}: {e} (needed for CO-RE; `wprobe doctor` says what to do)",
+                path.display()
+            ),
             Error::ReadBtf(path, e) => write!(f, "{}: {e} (needed for CO-RE)", path.display()),
             Error::ParseBtf(path, e) => write!(f, "{}: {e}", path.display()),
             Error::NoBtf => write!(f, "the module has CO-RE relocations but no BTF"),
@@ -68,6 +76,10 @@ impl fmt::Display for Error {
             Error::Ambiguous(name, count) => {
                 write!(f, "extern {name}: this kernel has {count} such symbols")
             }
+            Error::Unanswered(name) => write!(
+                f,
+                "{name}: the values say nothing of it; make them anew (`wprobe values`)"
+            ),
             Error::Hidden(name) => write!(
                 f,
                 "extern {name}: this kernel hides where it is (kernel.kptr_restrict)"
@@ -102,18 +114,28 @@ pub struct Placed {
     pub apart: u64,
 }
 
-/// Computes all of them. `btf` is the target's, by default the running kernel's.
-pub fn compute(input: &Input, maps: &[Placed], btf: Option<&Path>) -> Result<Values, Error> {
+/// The value of each relocation of `input`, in the manifest's order, or why it has none.
+pub(crate) fn relocated(input: &Input, source: &Source) -> Result<Vec<Answer<u64>>, Error> {
+    let manifest = input.manifest.as_ref();
+    manifest.map_or_else(
+        || Ok(Vec::new()),
+        |manifest| Kernel::new(input, manifest, source).relocated(),
+    )
+}
+
+/// Whether the kernel's function that `external` is about, if there is one, is as the object declares it.
+pub(crate) fn declared(input: &Input, source: &Source, external: &Extern) -> Result<bool, Error> {
+    let manifest = input.manifest.as_ref().ok_or(Error::NoBtf)?;
+    Kernel::new(input, manifest, source).fits(external, essential(&external.name))
+}
+
+/// Computes all of them; the kernel's types are at `source`.
+pub fn compute(input: &Input, maps: &[Placed], source: &Source) -> Result<Values, Error> {
     let mut values = Values::default();
     let Some(manifest) = &input.manifest else {
         return Ok(values);
     };
-    let kernel = Kernel {
-        manifest,
-        local: input.btf(),
-        target: btf,
-        types: OnceCell::new(),
-    };
+    let kernel = Kernel::new(input, manifest, source);
     let relocations = kernel.relocations(&mut values.notes)?;
     for (module, name) in &input.interface.values {
         let map = || maps.iter().find(|m| m.name == *name);
@@ -168,35 +190,45 @@ struct Kernel<'i> {
     manifest: &'i Manifest,
     /// The object's own types.
     local: Option<Btf>,
-    target: Option<&'i Path>,
+    source: &'i Source,
     types: OnceCell<Arc<Btf>>,
 }
 
 impl<'i> Kernel<'i> {
+    fn new(input: &Input, manifest: &'i Manifest, source: &'i Source) -> Self {
+        Kernel {
+            manifest,
+            local: input.btf(),
+            source,
+            types: OnceCell::new(),
+        }
+    }
+
+    /// The answers, where there are no types.
+    fn answers(&self) -> Option<&Answers> {
+        match self.source {
+            Source::Answers(answers) => Some(answers),
+            Source::Running | Source::Btf(_) => None,
+        }
+    }
+
     fn types(&self) -> Result<&Arc<Btf>, Error> {
         if let Some(types) = self.types.get() {
             return Ok(types);
         }
-        let types = TargetBtf::read(self.target, self.manifest)?.types()?;
+        let path = match self.source {
+            Source::Btf(path) => Some(path.as_path()),
+            Source::Running | Source::Answers(_) => None,
+        };
+        let types = TargetBtf::read(path, self.manifest)?.types()?;
         Ok(self.types.get_or_init(|| Arc::new(types)))
     }
 
     /// The value of each relocation by its import's name.
     fn relocations(&self, notes: &mut Vec<String>) -> Result<HashMap<&'i str, u64>, Error> {
-        let relocations = &self.manifest.relocations;
-        if relocations.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let local = self.local.as_ref().ok_or(Error::NoBtf)?;
-        let types = self.types()?;
-        let modules = Modules::of(Arc::clone(types));
-        let mut target = core_values::Target::new(types).on_wasm();
-        // Modules are the running kernel's.
-        if self.target.is_none() {
-            target = target.with_modules(&modules);
-        }
-        let values = core_values::evaluate(local, relocations, &target);
-        let named = relocations.iter().zip(values).map(|(relocation, value)| {
+        let values = self.relocated()?;
+        let named = self.manifest.relocations.iter().zip(values);
+        let named = named.map(|(relocation, value)| {
             let value = value.unwrap_or_else(|why| {
                 notes.push(format!("{}: {why}", relocation.import));
                 POISON as u64
@@ -204,6 +236,34 @@ impl<'i> Kernel<'i> {
             (relocation.import.as_str(), value)
         });
         Ok(named.collect())
+    }
+
+    /// The same in order, or why there is none.
+    fn relocated(&self) -> Result<Vec<Answer<u64>>, Error> {
+        let relocations = &self.manifest.relocations;
+        if relocations.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(answers) = self.answers() {
+            return match answers.relocations.get(relocations.len() - 1) {
+                Some(_) => Ok(answers.relocations.clone()),
+                None => Err(Error::Unanswered(
+                    relocations[answers.relocations.len()].import.clone(),
+                )),
+            };
+        }
+        let local = self.local.as_ref().ok_or(Error::NoBtf)?;
+        let types = self.types()?;
+        let modules = Modules::of(Arc::clone(types));
+        let mut target = core_values::Target::new(types).on_wasm();
+        // Modules are the running kernel's.
+        if matches!(self.source, Source::Running) {
+            target = target.with_modules(&modules);
+        }
+        let values = core_values::evaluate(local, relocations, &target).into_iter();
+        Ok(values
+            .map(|value| value.map_err(|why| why.to_string()))
+            .collect())
     }
 
     /// The address of an extern, 0 for a weak one that is not there.
@@ -238,6 +298,10 @@ impl<'i> Kernel<'i> {
 
     /// Whether the kernel's function `name`, if it has one, is as the object declares it.
     fn fits(&self, external: &Extern, name: &str) -> Result<bool, Error> {
+        if let Some(answers) = self.answers() {
+            let declared = answers.declared.get(name).copied();
+            return declared.ok_or_else(|| Error::Unanswered(name.to_owned()));
+        }
         let kernel = self.types()?;
         let function = kernel.find(name, Kind::Func);
         let theirs = function.and_then(|function| function.target());

@@ -145,7 +145,7 @@ fn budget() -> Trapped {
 fn a_table_leads_where_it_says_however_long_it_is() {
     const LENGTH: u32 = 8000;
     // Four blocks; target n leads to the block that a mix of its bits says.
-    let target = |n: u32| (n / 3 ^ n / 700) % 4;
+    let target = |n: u32| ((n / 3) ^ (n / 700)) % 4;
     let mut table = String::new();
     for n in 0..LENGTH {
         let _ = write!(table, " {}", target(n));

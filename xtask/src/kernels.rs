@@ -30,26 +30,28 @@ struct Row {
     built_on: Option<&'static str>,
     /// Whether it is among those that tasks take if nobody says which.
     usual: bool,
+    /// Whether guests boot it: cloud kernels have no 9p, by which a guest sees the machine's files.
+    boots: bool,
 }
 
-/// All of them, oldest first.
+/// All of them, oldest first. (Of 5.10's real-time kernel the security suite names an image that its archive has not.)
 #[rustfmt::skip]
 static ROWS: [Row; 15] = [
-    Row { name: "5.10", suite: "bullseye-security", package: "amd64", built_on: Some("bullseye"), usual: true },
-    Row { name: "5.10-rt", suite: "bullseye-security", package: "rt-amd64", built_on: Some("bullseye"), usual: false },
-    Row { name: "5.10-cloud", suite: "bullseye-security", package: "cloud-amd64", built_on: Some("bullseye"), usual: false },
-    Row { name: "6.1", suite: "bookworm-security", package: "amd64", built_on: None, usual: true },
-    Row { name: "6.1-rt", suite: "bookworm-security", package: "rt-amd64", built_on: None, usual: true },
-    Row { name: "6.1-cloud", suite: "bookworm-security", package: "cloud-amd64", built_on: None, usual: false },
-    Row { name: "6.12", suite: "bookworm-security", package: "6.12-amd64", built_on: None, usual: true },
-    Row { name: "6.12-rt", suite: "bookworm-security", package: "6.12-rt-amd64", built_on: None, usual: false },
-    Row { name: "6.12-cloud", suite: "bookworm-security", package: "6.12-cloud-amd64", built_on: None, usual: false },
-    Row { name: "sid", suite: "sid", package: "amd64", built_on: Some("sid"), usual: false },
-    Row { name: "sid-rt", suite: "sid", package: "rt-amd64", built_on: Some("sid"), usual: false },
-    Row { name: "sid-cloud", suite: "sid", package: "cloud-amd64", built_on: Some("sid"), usual: false },
-    Row { name: "backports", suite: "trixie-backports", package: "amd64", built_on: Some("trixie"), usual: true },
-    Row { name: "backports-rt", suite: "trixie-backports", package: "rt-amd64", built_on: Some("trixie"), usual: false },
-    Row { name: "backports-cloud", suite: "trixie-backports", package: "cloud-amd64", built_on: Some("trixie"), usual: false },
+    Row { name: "5.10", suite: "bullseye-security", package: "amd64", built_on: Some("bullseye"), usual: true, boots: true },
+    Row { name: "5.10-rt", suite: "bullseye", package: "rt-amd64", built_on: Some("bullseye"), usual: false, boots: true },
+    Row { name: "5.10-cloud", suite: "bullseye-security", package: "cloud-amd64", built_on: Some("bullseye"), usual: false, boots: false },
+    Row { name: "6.1", suite: "bookworm-security", package: "amd64", built_on: None, usual: true, boots: true },
+    Row { name: "6.1-rt", suite: "bookworm-security", package: "rt-amd64", built_on: None, usual: true, boots: true },
+    Row { name: "6.1-cloud", suite: "bookworm-security", package: "cloud-amd64", built_on: None, usual: false, boots: false },
+    Row { name: "6.12", suite: "bookworm-security", package: "6.12-amd64", built_on: None, usual: true, boots: true },
+    Row { name: "6.12-rt", suite: "bookworm-security", package: "6.12-rt-amd64", built_on: None, usual: false, boots: true },
+    Row { name: "6.12-cloud", suite: "bookworm-security", package: "6.12-cloud-amd64", built_on: None, usual: false, boots: false },
+    Row { name: "sid", suite: "sid", package: "amd64", built_on: Some("sid"), usual: false, boots: true },
+    Row { name: "sid-rt", suite: "sid", package: "rt-amd64", built_on: Some("sid"), usual: false, boots: true },
+    Row { name: "sid-cloud", suite: "sid", package: "cloud-amd64", built_on: Some("sid"), usual: false, boots: false },
+    Row { name: "backports", suite: "trixie-backports", package: "amd64", built_on: Some("trixie"), usual: true, boots: true },
+    Row { name: "backports-rt", suite: "trixie-backports", package: "rt-amd64", built_on: Some("trixie"), usual: false, boots: true },
+    Row { name: "backports-cloud", suite: "trixie-backports", package: "cloud-amd64", built_on: Some("trixie"), usual: false, boots: false },
 ];
 
 static ALL: [Kernel; ROWS.len()] = {
@@ -156,6 +158,11 @@ impl Kernel {
         self.0.suite
     }
 
+    /// Whether guests boot it.
+    pub(crate) fn boots(self) -> bool {
+        self.0.boots
+    }
+
     /// Where its packages are unpacked.
     pub(crate) fn dir(self) -> PathBuf {
         root().join("target/vm/kernels").join(self.name())
@@ -224,7 +231,7 @@ impl Kernel {
             bail!("{suite}'s {image} and {headers} are of different releases; apt-get update?");
         }
         let packages = parts(&apt, &image, &headers)?;
-        let new = self.dir().with_extension("new");
+        let new = self.dir().with_file_name(format!("{name}.new"));
         step("setup", &format!("kernel {name}: {release}"), || {
             apt.unpack(&packages, &new)?;
             modules_where_expected(&new)?;

@@ -1,5 +1,7 @@
-//! Every guest test, as a test binary: `--list`, filters and the rest are libtest's.
+//! Every guest test, as a test binary: `--list`, filters and the rest are libtest's. With `$GUEST_ONLY` those of these names, each of
+//! which there must be.
 
+use std::env;
 use std::process::ExitCode;
 
 use diff_tests::{cases, guest};
@@ -26,5 +28,14 @@ fn main() -> ExitCode {
     // Before the last ones, which unload the module.
     let at = trials.len() - cases::LAST.len();
     trials.splice(at..at, cases::tools::trials());
+    if let Ok(names) = env::var("GUEST_ONLY") {
+        for name in names.split(',') {
+            if !trials.iter().any(|trial| trial.name() == name) {
+                eprintln!("guest-tests: no test is called {name}");
+                return ExitCode::FAILURE;
+            }
+        }
+        trials.retain(|trial| names.split(',').any(|name| trial.name() == name));
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -16,6 +16,7 @@ pub mod diff;
 pub mod fuzz;
 pub mod hammer;
 pub mod hostile;
+pub mod hosts;
 pub mod hotplug;
 pub mod inventory;
 pub mod kfuncs;
@@ -39,6 +40,7 @@ pub mod stacks;
 pub mod tasks;
 pub mod tools;
 pub mod top;
+pub mod values;
 pub mod verdicts;
 pub mod versions;
 pub mod vfsstat;
@@ -90,6 +92,8 @@ pub fn all() -> Vec<Case> {
         inventory::CASES,
         kfuncs::CASES,
         top::CASES,
+        values::CASES,
+        hosts::CASES,
         verdicts::CASES,
         waiting::CASES,
         options::CASES,

@@ -1,28 +1,37 @@
-//! What the running kernel says about the places programs attach to: its BTF, symbols and trace events.
+//! What the running kernel says about the places programs attach to: its BTF (or what is known of it, [`crate::answers`]), symbols and
+//! trace events.
 //!
 //! Each is read when it is first asked for. What cannot be read is an error where it is needed, and otherwise left to the
 //! device to find out.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::iter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use abi::uapi::{ARG_STACKED, FUNCTION_ARGS, LINK_ARGS};
 use bpf2wasm::btf::{Btf, Kind};
 
+use crate::answers::{Answer, Answers, Source};
 use crate::kallsyms::Functions;
 use crate::module_btf::Modules;
+use crate::target_btf::bytes_of;
 use crate::values::KERNEL_BTF;
 
 /// Arguments of a tracepoint or function, as `LinkCreate` has them.
-pub(super) type Sizes = [u8; LINK_ARGS];
+pub(crate) type Sizes = [u8; LINK_ARGS];
+
+/// The kernel's types, and its modules' where they are at hand.
+type Types = (Arc<Btf>, Option<Modules>);
 
 /// The running kernel.
 #[derive(Debug, Default)]
-pub(super) struct Kernel {
-    modules: OnceCell<Result<(Arc<Btf>, Modules), String>>,
+pub(crate) struct Kernel {
+    /// Where its types are from.
+    source: Source,
+    types: OnceCell<Result<Types, String>>,
     functions: OnceCell<Option<Functions>>,
 }
 
@@ -38,6 +47,14 @@ pub(super) enum Symbol {
 }
 
 impl Kernel {
+    /// With types from there.
+    pub(crate) fn of(source: Source) -> Self {
+        Kernel {
+            source,
+            ..Kernel::default()
+        }
+    }
+
     /// Whether `name` means a function.
     pub(super) fn symbol(&self, name: &str) -> Symbol {
         let functions = self.functions.get_or_init(Functions::read);
@@ -48,19 +65,54 @@ impl Kernel {
         }
     }
 
-    fn types(&self) -> Result<&(Arc<Btf>, Modules), String> {
-        let parse = || {
-            let bytes = fs::read(KERNEL_BTF).map_err(|e| format!("{KERNEL_BTF}: {e}"))?;
-            let btf = Btf::parse(&bytes).map_err(|e| format!("{KERNEL_BTF}: {e}"))?;
-            let btf = Arc::new(btf);
-            Ok((Arc::clone(&btf), Modules::of(btf)))
+    fn types(&self) -> Result<&Types, String> {
+        let path = match &self.source {
+            Source::Btf(path) => path,
+            Source::Running | Source::Answers(_) => Path::new(KERNEL_BTF),
         };
-        let types = self.modules.get_or_init(parse);
+        let parse = || {
+            let bytes = bytes_of(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            let btf = Btf::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+            let btf = Arc::new(btf);
+            // Modules are the running kernel's.
+            let is_running = matches!(self.source, Source::Running);
+            let modules = is_running.then(|| Modules::of(Arc::clone(&btf)));
+            Ok((btf, modules))
+        };
+        let types = self.types.get_or_init(parse);
         types.as_ref().map_err(String::clone)
     }
 
+    /// What the answers say, where there are no types, of `name` among those of its kind.
+    fn answered(
+        &self,
+        of: fn(&Answers) -> &BTreeMap<String, Answer<Vec<u8>>>,
+        name: &str,
+    ) -> Option<Result<Sizes, String>> {
+        let Source::Answers(answers) = &self.source else {
+            return None;
+        };
+        let unknown =
+            || format!("the values say nothing of {name}; make them anew (`wprobe values`)");
+        Some(
+            of(answers)
+                .get(name)
+                .ok_or_else(unknown)
+                .and_then(|answer| {
+                    let mut sizes = Sizes::default();
+                    let answer = answer.as_ref().map_err(String::clone)?;
+                    let room = sizes.get_mut(..answer.len()).ok_or_else(unknown)?;
+                    room.copy_from_slice(answer);
+                    Ok(sizes)
+                }),
+        )
+    }
+
     /// Sizes of the arguments of tracepoint `name`.
-    pub(super) fn tracepoint(&self, name: &str) -> Result<Sizes, String> {
+    pub(crate) fn tracepoint(&self, name: &str) -> Result<Sizes, String> {
+        if let Some(answered) = self.answered(|answers| &answers.tracepoints, name) {
+            return answered;
+        }
         let wanted = format!("btf_trace_{name}");
         let found = self.search(&wanted, Kind::Typedef, |btf, ty| {
             let pointer = btf.resolve(ty.id)?.target()?;
@@ -71,7 +123,10 @@ impl Kernel {
     }
 
     /// Sizes of the arguments of function `name`.
-    pub(super) fn function(&self, name: &str) -> Result<Sizes, String> {
+    pub(crate) fn function(&self, name: &str) -> Result<Sizes, String> {
+        if let Some(answered) = self.answered(|answers| &answers.functions, name) {
+            return answered;
+        }
         let found = self.search(name, Kind::Func, |btf, ty| {
             sizes(btf, ty.target()?, 0, Passed::InWords)
         })?;
@@ -86,7 +141,8 @@ impl Kernel {
         read: impl Fn(&Btf, &bpf2wasm::btf::Type<'_>) -> Option<T>,
     ) -> Result<Option<T>, String> {
         let (kernel, modules) = self.types()?;
-        let mut all = iter::once(&**kernel).chain(modules.mentioning(name));
+        let modules = modules.iter().flat_map(|modules| modules.mentioning(name));
+        let mut all = iter::once(&**kernel).chain(modules);
         let found = all.find_map(|btf| Some((btf, btf.find(name, kind)?)));
         Ok(found.and_then(|(btf, ty)| read(btf, &ty)))
     }

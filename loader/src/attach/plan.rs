@@ -7,6 +7,7 @@ use abi::uapi::AttachPoint;
 use super::kernel::Kernel;
 use super::place::{self, Attachment};
 use super::{Choice, Decision, Error, at_place, usdt};
+use crate::answers::Source;
 use crate::device::{self, Link, LinkSpec, Map, Module};
 use crate::open::Input;
 use crate::syscalls;
@@ -37,7 +38,12 @@ struct Attempt {
 impl Plan {
     /// Decides for `input` and the running kernel.
     pub fn new(input: &Input, choice: &Choice) -> Result<Self, Error> {
-        let kernel = Kernel::default();
+        Plan::with(input, choice, &Source::default())
+    }
+
+    /// As [`Plan::new`], with the kernel's types from elsewhere.
+    pub fn with(input: &Input, choice: &Choice, source: &Source) -> Result<Self, Error> {
+        let kernel = Kernel::of(source.clone());
         let layout;
         let candidates = match &input.manifest {
             Some(manifest) => {

@@ -8,6 +8,7 @@ use loader::profile::Profile;
 use loader::resident::Resident;
 use serde_json::json;
 
+use super::load::Types;
 use super::{Output, device, summary};
 
 #[derive(clap::Args)]
@@ -20,6 +21,8 @@ pub(super) struct Args {
     id: String,
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    types: Types,
 }
 
 /// Which programs.
@@ -86,7 +89,9 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     let profile = Profile::of(&input);
     profile.complete(&mut choice)?;
     profile.notes.iter().for_each(|note| eprintln!("{note}"));
-    let mut plan = Plan::new(&input, &choice)?;
+    // What a host without BTF has of values is found again, but for what `load` was told.
+    let source = args.types.source(&input)?;
+    let mut plan = Plan::with(&input, &choice, &source)?;
     let links = plan.attach(&resident.module, &resident.maps()?)?;
     for link in &links {
         link.pin()?;

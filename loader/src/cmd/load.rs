@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use abi::uapi::NAME_SIZE;
 use anyhow::Result;
+use loader::answers::Source;
 use loader::device::Object;
 use loader::load::{Engine, Options, load};
 use loader::open::Input;
@@ -47,15 +48,34 @@ pub(super) struct How {
     /// What runs it; by default $WPROBE_ENGINE, or wasmi
     #[arg(long)]
     engine: Option<Engine>,
-    /// BTF to compute CO-RE values against; by default the running kernel's
-    #[arg(long)]
-    btf: Option<PathBuf>,
+    #[command(flatten)]
+    types: Types,
     /// Set a global variable: a number, true, an enumerator, text, or 1,2,3
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     set: Vec<(String, String)>,
     /// Set how many elements a map has room for
     #[arg(long, value_name = "MAP=N", value_parser = size)]
     entries: Vec<(String, u32)>,
+}
+
+/// Where the kernel's types are from.
+#[derive(clap::Args)]
+pub(super) struct Types {
+    /// The kernel's BTF; by default the running kernel's own
+    #[arg(long, value_name = "FILE")]
+    btf: Option<PathBuf>,
+    /// Where the kernel has no BTF, what was made of it elsewhere (`wprobe values`): a file, or a directory of such; by default
+    /// what the module carries, and /usr/lib/wprobe/values
+    #[arg(long, value_name = "VALUES", conflicts_with = "btf")]
+    values: Option<PathBuf>,
+}
+
+impl Types {
+    /// As the library wants it.
+    pub(super) fn source(&self, input: &Input) -> Result<Source> {
+        let (btf, values) = (self.btf.as_deref(), self.values.as_deref());
+        Ok(Source::find(input, btf, values)?)
+    }
 }
 
 /// A name that other verbs can tell from an id.
@@ -93,7 +113,8 @@ impl How {
         if let Some(name) = &self.name {
             input.name.clone_from(name);
         }
-        let (fuel, trap_limit, btf) = (self.fuel, self.trap_limit, self.btf.clone());
+        let (fuel, trap_limit) = (self.fuel, self.trap_limit);
+        let (btf, values) = (self.types.btf.clone(), self.types.values.clone());
         Ok((
             input,
             Options {
@@ -101,6 +122,7 @@ impl How {
                 trap_limit,
                 spare: 0,
                 btf,
+                values,
                 settings: self.settings(),
                 engine: self.engine,
             },

@@ -21,6 +21,7 @@ mod report;
 mod run;
 mod top;
 mod unload;
+mod values;
 mod wanted;
 
 use std::io::{self, Write};
@@ -109,6 +110,8 @@ verbs! {
     Diff diff;
     /// Load, attach, show events and data until Ctrl-C, unload
     Run run;
+    /// Make what a module needs on hosts whose kernel has no BTF
+    Values values;
     /// Print a shell's completion script
     Completions completions;
     /// Write manual pages

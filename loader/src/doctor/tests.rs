@@ -101,7 +101,11 @@ fn each_lack_says_what_to_do() {
         ),
         (
             |f| f.btf = Some(false),
-            "kernel BTF: no /sys/kernel/btf/vmlinux: objects with CO-RE need it: a kernel with CONFIG_DEBUG_INFO_BTF, or its BTF from a file (--btf, with kernel-wasm)",
+            concat!(
+                "kernel BTF: no /sys/kernel/btf/vmlinux, and no values for this kernel in /usr/lib/wprobe/values: objects with CO-RE need it, ",
+                "and native eBPF a kernel with CONFIG_DEBUG_INFO_BTF. For kernel-wasm, its BTF from a file (--btf), or, made where that is, ",
+                "`wprobe values MODULE --btf 6.12.1=FILE -o MODULE.values`, and the result here: --values, or in /usr/lib/wprobe/values"
+            ),
         ),
         (
             |f| f.lockdown = Some("confidentiality".to_owned()),
@@ -133,7 +137,24 @@ fn what_native_ebpf_cannot_do_without_is_named() {
     let why = no_native(&checks(&facts));
     assert_eq!(
         why.as_deref(),
-        Some("kernel BTF: no /sys/kernel/btf/vmlinux")
+        Some(
+            "kernel BTF: no /sys/kernel/btf/vmlinux, and no values for this kernel in /usr/lib/wprobe/values"
+        )
+    );
+    let found = |values| {
+        let facts = Facts {
+            btf: Some(false),
+            values: Some(values),
+            ..good()
+        };
+        no_native(&checks(&facts)).unwrap_or_default()
+    };
+    let names = ["opensnoop", "tcplife"].map(str::to_owned).to_vec();
+    assert!(found(Ok(names)).ends_with("has values for this kernel of opensnoop, tcplife"));
+    let broken = found(Err("x.values: no file of values".to_owned()));
+    assert!(
+        broken.ends_with("vmlinux; x.values: no file of values"),
+        "{broken}"
     );
     let facts = Facts {
         device: None,

@@ -50,7 +50,7 @@ impl Wasm {
 
     /// Loads `input`.
     pub fn open(device: &Device, input: Input, choice: &Choice, options: &Options) -> Result<Self> {
-        let plan = Plan::new(&input, choice)?;
+        let plan = Plan::with(&input, choice, &options.source(&input)?)?;
         let loaded = load(device, &input, options)?;
         let cpus = device.about()?.cpus;
         Ok(Wasm {

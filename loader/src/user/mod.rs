@@ -24,6 +24,7 @@ use helpers::guest::GuestMemory;
 use helpers::maps::{self, Key, MapSpec};
 use helpers::space::{CreatedMap, Space};
 
+use crate::answers::Source;
 use crate::constants;
 use crate::load::{self, absent, created, initial, made, shape, spec};
 use crate::open::Input;
@@ -132,7 +133,8 @@ pub fn load(
         entries: spec.max_entries,
         apart: maps::apart(spec.value_size, spec.max_entries),
     });
-    let values = values::compute(input, &placed.collect::<Vec<_>>(), btf);
+    let source = Source::find(input, btf, None).map_err(load::Error::Answers)?;
+    let values = values::compute(input, &placed.collect::<Vec<_>>(), &source);
     let values = values.map_err(load::Error::Value)?;
     sandbox.load(&input.wasm, &values.globals)?;
     Ok(sandbox)

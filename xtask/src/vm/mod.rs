@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::exec::{PROGRAMS, cargo_target, command, output, root};
 use crate::kernels::Kernel;
@@ -280,6 +280,11 @@ impl Guest {
     }
 
     fn qemu(&self, run: &Run) -> Result<Command> {
+        ensure!(
+            self.kernel.boots(),
+            "{} has no 9p, by which a guest sees this machine's files: it is built for, and not booted",
+            self.kernel.name()
+        );
         let share = |id: &str, path: &Path, options: &str| {
             format!(
                 "local,path={},mount_tag={id},security_model=none{options}",
