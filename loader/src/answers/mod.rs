@@ -78,7 +78,7 @@ mod compact {
     }
 
     pub(super) mod list {
-        use super::*;
+        use super::{Compact, Deserialize, Deserializer, Serializer};
 
         pub(in super::super) fn serialize<S: Serializer>(
             answers: &[super::super::Answer<u64>],
@@ -98,7 +98,7 @@ mod compact {
     pub(super) mod map {
         use std::collections::BTreeMap;
 
-        use super::*;
+        use super::{Compact, Deserialize, Deserializer, Serializer};
 
         type Map = BTreeMap<String, super::super::Answer<Vec<u8>>>;
 
