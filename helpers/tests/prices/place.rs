@@ -47,6 +47,7 @@ impl Drop for Owned {
 /// See above. Fields go in their order.
 pub(crate) struct Place {
     pub(crate) space: Space,
+    #[expect(clippy::vec_box, reason = "maps keep the rings' addresses")]
     rings: RefCell<Vec<Box<PerfRing>>>,
     memory: RefCell<Vec<Owned>>,
 }
