@@ -93,3 +93,14 @@ fn a_text_that_was_copied_is_a_text() {
     let text = only_stream(&input).notation.unwrap();
     assert!(text.contains("char comm[16];"), "{text}");
 }
+
+#[test]
+fn what_a_discarded_record_held_is_no_member_of_the_next() {
+    let object = corpus::object("compared").unwrap();
+    let input = Input::from_bytes(object, "compared", Path::new("x"), None).unwrap();
+    let streams = event_types::streams(&input, &Profile::of(&input), Word::default()).unwrap();
+    let stream = streams.iter().find(|stream| stream.map == "partial");
+    let stream = stream.expect("the ring");
+    let text = stream.notation.as_deref().unwrap_or_default();
+    assert_eq!(members(stream), ["number", "part", "whole"], "{text}");
+}

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use abi::manifest::Content;
 
+use super::buffers::{Buffers, Either};
 use crate::cfg::Blocks;
 use crate::isa::insn::{FP, Insn, Operand, REGISTERS, Ref};
 use crate::isa::table::Shape;
@@ -30,6 +31,7 @@ mod id {
     pub(super) const RING_OUTPUT: i64 = 130;
     pub(super) const RING_RESERVE: i64 = 131;
     pub(super) const RING_SUBMIT: i64 = 132;
+    pub(super) const RING_DISCARD: i64 = 133;
 }
 
 /// What a word is.
@@ -40,7 +42,7 @@ enum Value {
     /// A map, by index.
     Map(usize),
     /// So far into a buffer.
-    At(usize, i64),
+    At(Either, i64),
     /// What a helper gave, by what people call it.
     Named(&'static str),
     /// What a map's value has so far from its start.
@@ -50,9 +52,6 @@ enum Value {
     /// Anything.
     Other,
 }
-
-/// The frame's number among buffers; others are calls that gave them: [`FRAME`] and the call's index.
-const FRAME: usize = 0;
 
 /// A write: where, how many bytes, what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,7 +98,7 @@ struct State {
 impl State {
     fn entry() -> Self {
         let mut regs = [Value::Other; REGISTERS];
-        regs[usize::from(FP)] = Value::At(FRAME, 0);
+        regs[usize::from(FP)] = Value::At(Either::FRAME, 0);
         State {
             regs,
             spilled: BTreeMap::new(),
@@ -148,8 +147,7 @@ pub(super) fn outputs(function: &Function, blocks: &Blocks) -> Outputs {
 
 struct Flow<'f> {
     function: &'f Function,
-    /// Which buffer each one is the same as: by control flow, a pointer is to either.
-    same: Vec<usize>,
+    buffers: Buffers,
     /// Records of rings that were reserved: map and bytes, by buffer.
     reserved: BTreeMap<usize, (usize, Option<i64>)>,
     /// Values that were looked up: the map, by buffer.
@@ -161,28 +159,19 @@ impl<'f> Flow<'f> {
     fn new(function: &'f Function) -> Self {
         Flow {
             function,
-            same: (0..=function.insns.len()).collect(),
+            buffers: Buffers::new(),
             reserved: BTreeMap::new(),
             looked_up: BTreeMap::new(),
             outputs: Outputs::default(),
         }
     }
 
-    fn root(&self, mut buffer: usize) -> usize {
-        while self.same[buffer] != buffer {
-            buffer = self.same[buffer];
-        }
-        buffer
-    }
-
     fn joined(&mut self, a: Value, b: Value) -> Value {
         match (a, b) {
             (a, b) if a == b => a,
             (Value::At(a, at), Value::At(b, other)) if at == other => {
-                let (a, b) = (self.root(a), self.root(b));
-                let (a, b) = (a.min(b), a.max(b));
-                self.same[b] = a;
-                Value::At(a, at)
+                let either = self.buffers.joined(a, b);
+                either.map_or(Value::Other, |either| Value::At(either, at))
             }
             // Null joins any pointer: nobody writes there.
             (Value::Number(0), at @ Value::At(..)) | (at @ Value::At(..), Value::Number(0)) => at,
@@ -209,6 +198,7 @@ impl<'f> Flow<'f> {
                 }
                 None => false,
             });
+        known.writes.extend(&state.writes);
         *known != before
     }
 
@@ -226,12 +216,13 @@ impl<'f> Flow<'f> {
             Shape::Load(_) => {
                 let off = i64::from(insn.off);
                 let known = match state.reg(insn.src) {
-                    Value::At(FRAME, at) if insn.bytes() == 8 => {
+                    Value::At(Either::FRAME, at) if insn.bytes() == 8 => {
                         state.spilled.get(&(at + off)).copied()
                     }
-                    Value::At(buffer, at) => {
-                        let map = self.value_of(self.root(buffer));
-                        map.map(|map| Value::Loaded(map, at + off))
+                    Value::At(either, at) => {
+                        let mut buffers = self.buffers.of(either).iter();
+                        let map = buffers.find_map(|buffer| self.looked_up.get(buffer));
+                        map.map(|map| Value::Loaded(*map, at + off))
                     }
                     _ => None,
                 };
@@ -248,7 +239,7 @@ impl<'f> Flow<'f> {
     }
 
     fn store(&mut self, insn: &Insn, state: &mut State) {
-        let Value::At(buffer, at) = state.reg(insn.dst) else {
+        let Value::At(to, at) = state.reg(insn.dst) else {
             return;
         };
         let at = at + i64::from(insn.off);
@@ -274,8 +265,8 @@ impl<'f> Flow<'f> {
             },
             slot: insn.slot,
         };
-        self.write(state, buffer, write);
-        if buffer == FRAME {
+        self.write(state, to, write);
+        if to == Either::FRAME {
             state.spilled.retain(|spilled, _| (spilled - at).abs() >= 8);
             if size == 8 && value != Value::Other {
                 state.spilled.insert(at, value);
@@ -284,39 +275,17 @@ impl<'f> Flow<'f> {
     }
 
     /// Notes a write; what it covers is gone.
-    fn write(&mut self, state: &mut State, buffer: usize, write: Write) {
-        let root = self.root(buffer);
-        state.writes.retain(|(other, old)| {
-            let is_covered = old.at >= write.at && old.at + old.size <= write.at + write.size;
-            self.root(*other) != root || !is_covered
-        });
-        state.writes.insert((root, write));
-        if let Some(map) = self.value_of(root) {
-            self.outputs.values.insert((map, write));
+    fn write(&mut self, state: &mut State, to: Either, write: Write) {
+        for buffer in self.buffers.of(to) {
+            state.writes.retain(|(other, old)| {
+                let is_covered = old.at >= write.at && old.at + old.size <= write.at + write.size;
+                other != buffer || !is_covered
+            });
+            state.writes.insert((*buffer, write));
+            if let Some(map) = self.looked_up.get(buffer) {
+                self.outputs.values.insert((*map, write));
+            }
         }
-    }
-
-    /// The map whose value buffer `root` is.
-    fn value_of(&self, root: usize) -> Option<usize> {
-        let mut values = self.looked_up.iter();
-        let found = values.find(|(buffer, _)| self.root(**buffer) == root);
-        found.map(|(_, map)| *map)
-    }
-
-    /// What was written last to buffer `of`, by places from `from` on.
-    fn written<'s>(
-        &'s self,
-        state: &'s State,
-        of: usize,
-        from: i64,
-    ) -> impl Iterator<Item = Write> {
-        let root = self.root(of);
-        let here = state.writes.iter();
-        let here = here.filter(move |(buffer, _)| self.root(*buffer) == root);
-        here.map(move |(_, write)| Write {
-            at: write.at - from,
-            ..*write
-        })
     }
 
     fn helper(&mut self, index: usize, insn: &Insn, state: &mut State) {
@@ -339,8 +308,7 @@ impl<'f> Flow<'f> {
             id::COMM => Some((number(2), Content::Text, "comm")),
             _ => None,
         };
-        if let (Some((Some(size), content, value)), Value::At(buffer, at)) = (written, state.reg(1))
-        {
+        if let (Some((Some(size), content, value)), Value::At(to, at)) = (written, state.reg(1)) {
             let write = Write {
                 at,
                 size,
@@ -349,8 +317,8 @@ impl<'f> Flow<'f> {
                 copied: None,
                 slot: insn.slot,
             };
-            self.write(state, buffer, write);
-            if buffer == FRAME {
+            self.write(state, to, write);
+            if to == Either::FRAME {
                 let clobbered = at..at + size;
                 state
                     .spilled
@@ -358,9 +326,10 @@ impl<'f> Flow<'f> {
             }
         }
         self.output(index, insn, state);
+        self.forget(index, insn, state);
         state.regs[..6].fill(Value::Other);
         state.regs[0] = match insn.imm {
-            id::MAP_LOOKUP | id::RING_RESERVE => Value::At(index + 1, 0),
+            id::MAP_LOOKUP | id::RING_RESERVE => Value::At(self.buffers.only(index + 1), 0),
             id::KTIME | id::KTIME_BOOT => Value::Named("time"),
             id::PID_TGID => Value::Halves("pid", "tid"),
             id::UID_GID => Value::Halves("gid", "uid"),
@@ -381,45 +350,75 @@ impl<'f> Flow<'f> {
             state.reg(3),
             state.reg(4),
         ) {
-            (id::PERF_OUTPUT, _, Value::Map(map), _, Value::At(buffer, at)) => {
-                self.send(state, map, (buffer, at), number(5));
+            (id::PERF_OUTPUT, _, Value::Map(map), _, Value::At(of, at)) => {
+                self.send(state, map, (of, at), number(5));
             }
-            (id::RING_OUTPUT, Value::Map(map), Value::At(buffer, at), ..) => {
-                self.send(state, map, (buffer, at), number(3));
+            (id::RING_OUTPUT, Value::Map(map), Value::At(of, at), ..) => {
+                self.send(state, map, (of, at), number(3));
             }
             (id::RING_RESERVE, Value::Map(map), ..) => {
                 self.reserved.insert(index + 1, (map, number(2)));
             }
-            (id::RING_SUBMIT, Value::At(buffer, 0), ..) => {
-                let root = self.root(buffer);
-                let reserved = self.reserved.iter();
-                let records = reserved.filter(|(record, _)| self.root(**record) == root);
-                for (map, size) in records.map(|(_, of)| *of).collect::<Vec<_>>() {
-                    self.send(state, map, (buffer, 0), size);
+            (id::RING_SUBMIT, Value::At(of, 0), ..) => {
+                let records = self.buffers.of(of).iter();
+                let records =
+                    records.filter_map(|record| Some((*record, *self.reserved.get(record)?)));
+                for (record, (map, size)) in records.collect::<Vec<_>>() {
+                    self.send_of(state, map, (record, 0), size);
                 }
             }
             (id::MAP_LOOKUP, Value::Map(map), ..) => {
                 self.looked_up.insert(index + 1, map);
             }
-            (id::MAP_UPDATE, Value::Map(map), _, Value::At(buffer, at), _) => {
-                let values = self.written(state, buffer, at);
-                let values: Vec<_> = values.map(|write| (map, write)).collect();
-                self.outputs.values.extend(values);
+            (id::MAP_UPDATE, Value::Map(map), _, Value::At(of, at), _) => {
+                for buffer in self.buffers.of(of) {
+                    let values = written(state, *buffer, at);
+                    self.outputs.values.extend(values.map(|write| (map, write)));
+                }
             }
             _ => {}
         }
     }
 
+    /// Of a record that is given back nothing is left, and a new one holds nothing.
+    fn forget(&self, index: usize, insn: &Insn, state: &mut State) {
+        match (insn.imm, state.reg(1)) {
+            (id::RING_SUBMIT | id::RING_DISCARD, Value::At(of, 0)) => {
+                let records = self.buffers.of(of);
+                state.writes.retain(|(record, _)| !records.contains(record));
+            }
+            (id::RING_RESERVE, _) => state.writes.retain(|(record, _)| *record != index + 1),
+            _ => {}
+        }
+    }
+
     /// Notes that `size` bytes at `from`, a place in a buffer, are sent through `map`.
-    fn send(&mut self, state: &State, map: usize, from: (usize, i64), size: Option<i64>) {
-        let value_of = self.value_of(self.root(from.0));
+    fn send(&mut self, state: &State, map: usize, from: (Either, i64), size: Option<i64>) {
+        let buffers: Vec<usize> = self.buffers.of(from.0).iter().copied().collect();
+        for buffer in buffers {
+            self.send_of(state, map, (buffer, from.1), size);
+        }
+    }
+
+    /// The same of one buffer.
+    fn send_of(&mut self, state: &State, map: usize, from: (usize, i64), size: Option<i64>) {
+        let value_of = self.looked_up.get(&from.0);
         self.outputs.sent.push(Sent {
             map,
-            value_of: value_of.map(|value| (value, from.1)),
+            value_of: value_of.map(|value| (*value, from.1)),
             size,
-            writes: self.written(state, from.0, from.1).collect(),
+            writes: written(state, from.0, from.1).collect(),
         });
     }
+}
+
+/// What was written last to buffer `of`, by places from `from` on.
+fn written(state: &State, of: usize, from: i64) -> impl Iterator<Item = Write> {
+    let here = state.writes.iter().filter(move |(buffer, _)| *buffer == of);
+    here.map(move |(_, write)| Write {
+        at: write.at - from,
+        ..*write
+    })
 }
 
 fn arithmetic(insn: &Insn, state: &mut State) {

@@ -4,11 +4,14 @@
 //! A store's member is in the source line, if the object has lines. What is known here tells whether a type that somebody offers is the
 //! one that is sent (`fit`), and where nobody offers any, makes one (`infer`).
 
+mod buffers;
 mod debug;
 pub(crate) mod fit;
 mod flow;
 pub(crate) mod infer;
 mod notation;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use alloc::borrow::ToOwned;
