@@ -14,6 +14,7 @@
 #define WPROBE_ARG_STACKED 128
 #define WPROBE_LINK_ARGS 16
 #define WPROBE_LINK_PERIOD 1
+#define WPROBE_MAX_PLACES 16384
 
 /* Kinds of objects. */
 enum wprobe_kind {
@@ -169,7 +170,10 @@ struct wprobe_link_create {
 	__u64 log; /* in: address of a buffer for the reason of a refusal, NUL-terminated text */
 	__u64 log_size; /* in: its size */
 	__u64 flags; /* in: LINK_PERIOD or 0 */
-}; /* 352 bytes */
+	__u64 places; /* in: for ATTACH_K*PROBE and ATTACH_U*PROBE, of a link with many places: address of a number for each, where the function begins in the kernel, or its offset in the file */
+	__u64 place_count; /* in: how many there are; 0: target and offset say the one there is */
+	__u64 cookies; /* in: address of a cookie for each of them; 0: they have that in `cookie` */
+}; /* 376 bytes */
 
 /* Runs the module's `report` export and copies the string it returns. */
 struct wprobe_report {
@@ -246,8 +250,9 @@ struct wprobe_link_info {
 	__u32 attach; /* out: ATTACH_* */
 	__u32 pinned; /* out: 1 if pinned */
 	__u64 offset; /* out: offset from the start of the target */
-	__u64 cookie; /* out: value of bpf_get_attach_cookie() */
-}; /* 288 bytes */
+	__u64 cookie; /* out: value of bpf_get_attach_cookie(), at the first of its places */
+	__u64 places; /* out: how many places it has */
+}; /* 296 bytes */
 
 /* One element of a map; for per-CPU maps the value is one per possible CPU, each padded to 8 bytes. */
 struct wprobe_map_element {

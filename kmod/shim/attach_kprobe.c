@@ -3,13 +3,16 @@
  * kprobes and kretprobes. A handler returns 0: the probed path goes on as if nothing had been there.
  */
 #include <linux/kprobes.h>
+#include <linux/mm.h>
+#include <linux/overflow.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "hit.h"
 
-/* Instances in flight: what sleeps inside the function keeps one. Too few show as misses. */
+/* Instances in flight: what sleeps inside the function keeps one. Too few show as misses. Those of many places share them. */
 #define MAX_ACTIVE 2048
+#define MIN_ACTIVE 32
 
 struct entry {
 	struct wprobe_probe probe;
@@ -19,6 +22,21 @@ struct entry {
 struct ret {
 	struct wprobe_probe probe;
 	struct kretprobe kretprobe;
+};
+
+/* What an attachment is told by: each of its places has a probe of its own, which is what is hit. */
+struct entries {
+	struct wprobe_probe probe;
+	u32 count;
+	struct kprobe **kprobes;
+	struct entry each[];
+};
+
+struct rets {
+	struct wprobe_probe probe;
+	u32 count;
+	struct kretprobe **kretprobes;
+	struct ret each[];
 };
 
 static int on_entry(struct kprobe *kprobe, struct pt_regs *regs)
@@ -56,47 +74,81 @@ static u64 entry_function(const struct wprobe_hit *hit)
 	return wprobe_kprobe_function(&container_of(hit->probe, struct entry, probe)->kprobe);
 }
 
-static u64 entry_missed(const struct wprobe_probe *probe)
+static const struct wprobe_probe_ops entry_ops = { .function = entry_function };
+
+static u64 entries_missed(const struct wprobe_probe *probe)
 {
-	return container_of(probe, struct entry, probe)->kprobe.nmissed;
+	const struct entries *entries = container_of(probe, struct entries, probe);
+	u64 missed = 0;
+	u32 i;
+
+	for (i = 0; i < entries->count; i++)
+		missed += entries->each[i].kprobe.nmissed;
+	return missed;
 }
 
-static void entry_detach(struct wprobe_probe *probe)
+static void entries_free(struct entries *entries)
 {
-	struct entry *entry = container_of(probe, struct entry, probe);
-
-	unregister_kprobe(&entry->kprobe);
-	kfree(entry);
+	kvfree(entries->kprobes);
+	kvfree(entries);
 }
 
-static const struct wprobe_probe_ops entry_ops = {
-	.function = entry_function,
-	.missed = entry_missed,
-	.detach = entry_detach,
+static void entries_detach(struct wprobe_probe *probe)
+{
+	struct entries *entries = container_of(probe, struct entries, probe);
+
+	unregister_kprobes(entries->kprobes, entries->count);
+	entries_free(entries);
+}
+
+static const struct wprobe_probe_ops entries_ops = {
+	.missed = entries_missed,
+	.detach = entries_detach,
 };
 
-int wp_kprobe_attach(const char *symbol, u32 offset, void *attachment, struct wprobe_probe **made)
+/* At `offset` of `symbol`, or at `count` addresses. */
+int wp_kprobe_attach(const char *symbol, u32 offset, const u64 *addresses, u32 count, void *attachment,
+		     struct wprobe_probe **made)
 {
-	struct entry *entry = kzalloc(sizeof(*entry), GFP_KERNEL);
+	struct entries *entries = kvzalloc(struct_size(entries, each, count), GFP_KERNEL);
 	int error;
+	u32 i;
 
-	if (!entry)
+	if (!entries)
 		return -ENOMEM;
-	entry->probe.attachment = attachment;
-	entry->probe.ops = &entry_ops;
-	entry->kprobe.symbol_name = symbol;
-	entry->kprobe.offset = offset;
-	/*
-	 * No post_handler, also for probes after the first instruction: adding one where an armed kprobe
-	 * already uses ftrace makes the kernel disarm that with the wrong ftrace_ops (ENOENT, then a stale
-	 * probe, then an oops). The first instruction of a syscall wrapper is ftrace's nop: before is after.
-	 */
-	entry->kprobe.pre_handler = entry->probe.attachment->ready ? on_entry : on_syscall;
-	error = register_kprobe(&entry->kprobe);
+	entries->probe.ops = &entries_ops;
+	entries->count = count;
+	entries->kprobes = kvcalloc(count, sizeof(*entries->kprobes), GFP_KERNEL);
+	error = entries->kprobes ? 0 : -ENOMEM;
 	if (error)
-		kfree(entry);
-	else
-		*made = &entry->probe;
+		goto free;
+	for (i = 0; i < count; i++) {
+		struct entry *entry = &entries->each[i];
+
+		entry->probe.attachment = attachment;
+		entry->probe.ops = &entry_ops;
+		entry->probe.place = i;
+		if (addresses) {
+			entry->kprobe.addr = (kprobe_opcode_t *)addresses[i];
+		} else {
+			entry->kprobe.symbol_name = symbol;
+			entry->kprobe.offset = offset;
+		}
+		/*
+		 * No post_handler, also for probes after the first instruction: adding one where an armed kprobe
+		 * already uses ftrace makes the kernel disarm that with the wrong ftrace_ops (ENOENT, then a stale
+		 * probe, then an oops). The first instruction of a syscall wrapper is ftrace's nop: before is after.
+		 */
+		entry->kprobe.pre_handler = entry->probe.attachment->ready ? on_entry : on_syscall;
+		entries->kprobes[i] = &entry->kprobe;
+	}
+	error = register_kprobes(entries->kprobes, count);
+	if (error)
+		goto free;
+	*made = &entries->probe;
+	return 0;
+free:
+	entries_free(entries);
 	return error;
 }
 
@@ -105,44 +157,75 @@ static u64 ret_function(const struct wprobe_hit *hit)
 	return wprobe_kprobe_function(&container_of(hit->probe, struct ret, probe)->kretprobe.kp);
 }
 
-static u64 ret_missed(const struct wprobe_probe *probe)
-{
-	const struct kretprobe *kretprobe = &container_of(probe, struct ret, probe)->kretprobe;
+static const struct wprobe_probe_ops ret_ops = { .function = ret_function };
 
-	return kretprobe->nmissed + kretprobe->kp.nmissed;
+static u64 rets_missed(const struct wprobe_probe *probe)
+{
+	const struct rets *rets = container_of(probe, struct rets, probe);
+	u64 missed = 0;
+	u32 i;
+
+	for (i = 0; i < rets->count; i++)
+		missed += rets->each[i].kretprobe.nmissed + rets->each[i].kretprobe.kp.nmissed;
+	return missed;
 }
 
-static void ret_detach(struct wprobe_probe *probe)
+static void rets_free(struct rets *rets)
 {
-	struct ret *ret = container_of(probe, struct ret, probe);
-
-	unregister_kretprobe(&ret->kretprobe);
-	kfree(ret);
+	kvfree(rets->kretprobes);
+	kvfree(rets);
 }
 
-static const struct wprobe_probe_ops ret_ops = {
-	.function = ret_function,
-	.missed = ret_missed,
-	.detach = ret_detach,
+static void rets_detach(struct wprobe_probe *probe)
+{
+	struct rets *rets = container_of(probe, struct rets, probe);
+
+	unregister_kretprobes(rets->kretprobes, rets->count);
+	rets_free(rets);
+}
+
+static const struct wprobe_probe_ops rets_ops = {
+	.missed = rets_missed,
+	.detach = rets_detach,
 };
 
-int wp_kretprobe_attach(const char *symbol, void *attachment, struct wprobe_probe **made)
+/* Where the function `symbol` returns, or those at `count` addresses. */
+int wp_kretprobe_attach(const char *symbol, const u64 *addresses, u32 count, void *attachment,
+			struct wprobe_probe **made)
 {
-	struct ret *ret = kzalloc(sizeof(*ret), GFP_KERNEL);
+	struct rets *rets = kvzalloc(struct_size(rets, each, count), GFP_KERNEL);
 	int error;
+	u32 i;
 
-	if (!ret)
+	if (!rets)
 		return -ENOMEM;
-	ret->probe.attachment = attachment;
-	ret->probe.ops = &ret_ops;
-	ret->kretprobe.kp.symbol_name = symbol;
-	ret->kretprobe.handler = on_return;
-	ret->kretprobe.maxactive = MAX_ACTIVE;
-	error = register_kretprobe(&ret->kretprobe);
+	rets->probe.ops = &rets_ops;
+	rets->count = count;
+	rets->kretprobes = kvcalloc(count, sizeof(*rets->kretprobes), GFP_KERNEL);
+	error = rets->kretprobes ? 0 : -ENOMEM;
 	if (error)
-		kfree(ret);
-	else
-		*made = &ret->probe;
+		goto free;
+	for (i = 0; i < count; i++) {
+		struct ret *ret = &rets->each[i];
+
+		ret->probe.attachment = attachment;
+		ret->probe.ops = &ret_ops;
+		ret->probe.place = i;
+		if (addresses)
+			ret->kretprobe.kp.addr = (kprobe_opcode_t *)addresses[i];
+		else
+			ret->kretprobe.kp.symbol_name = symbol;
+		ret->kretprobe.handler = on_return;
+		ret->kretprobe.maxactive = max_t(u32, MAX_ACTIVE / count, MIN_ACTIVE);
+		rets->kretprobes[i] = &ret->kretprobe;
+	}
+	error = register_kretprobes(rets->kretprobes, count);
+	if (error)
+		goto free;
+	*made = &rets->probe;
+	return 0;
+free:
+	rets_free(rets);
 	return error;
 }
 

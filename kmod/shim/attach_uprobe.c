@@ -2,7 +2,9 @@
 /* uprobes: a place in a file, in whatever process maps it. */
 #include <linux/dcache.h>
 #include <linux/fs.h>
+#include <linux/mm.h>
 #include <linux/namei.h>
+#include <linux/overflow.h>
 #include <linux/percpu.h>
 #include <linux/slab.h>
 #include <linux/uprobes.h>
@@ -10,18 +12,26 @@
 
 #include "wprobe.h"
 
+/* One place; its probe is what is hit. */
 struct user_probe {
 	struct wprobe_probe probe;
 	struct uprobe_consumer consumer;
-	/* held, so that the file system is not unmounted */
-	struct path path;
-	struct inode *inode;
 	loff_t offset;
 	/* the process whose hits count; 0: any */
 	u32 pid;
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
 	struct uprobe *uprobe;
 #endif
+};
+
+/* All places of an attachment, in one file. */
+struct user_probes {
+	struct wprobe_probe probe;
+	/* held, so that the file system is not unmounted */
+	struct path path;
+	struct inode *inode;
+	u32 count;
+	struct user_probe each[];
 };
 
 /* The handlers may be preempted; a hit is not. */
@@ -60,72 +70,107 @@ static u64 user_function(const struct wprobe_hit *hit)
 }
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
-static int user_register(struct user_probe *user, loff_t semaphore)
+static int user_register(struct inode *inode, struct user_probe *user, loff_t semaphore)
 {
-	user->uprobe = uprobe_register(user->inode, user->offset, semaphore, &user->consumer);
+	user->uprobe = uprobe_register(inode, user->offset, semaphore, &user->consumer);
 	return PTR_ERR_OR_ZERO(user->uprobe);
 }
 
-static void user_unregister(struct user_probe *user)
+/* The first `count`. */
+static void user_unregister(struct user_probes *users, u32 count)
 {
-	uprobe_unregister_nosync(user->uprobe, &user->consumer);
-	uprobe_unregister_sync();
+	u32 i;
+
+	for (i = 0; i < count; i++)
+		uprobe_unregister_nosync(users->each[i].uprobe, &users->each[i].consumer);
+	if (count)
+		uprobe_unregister_sync();
 }
 #else
-static int user_register(struct user_probe *user, loff_t semaphore)
+static int user_register(struct inode *inode, struct user_probe *user, loff_t semaphore)
 {
 	if (semaphore)
-		return uprobe_register_refctr(user->inode, user->offset, semaphore,
-					      &user->consumer);
-	return uprobe_register(user->inode, user->offset, &user->consumer);
+		return uprobe_register_refctr(inode, user->offset, semaphore, &user->consumer);
+	return uprobe_register(inode, user->offset, &user->consumer);
 }
 
-static void user_unregister(struct user_probe *user)
+static void user_unregister(struct user_probes *users, u32 count)
 {
-	uprobe_unregister(user->inode, user->offset, &user->consumer);
+	u32 i;
+
+	for (i = 0; i < count; i++)
+		uprobe_unregister(users->inode, users->each[i].offset, &users->each[i].consumer);
 }
 #endif
 
-static void user_detach(struct wprobe_probe *probe)
-{
-	struct user_probe *user = container_of(probe, struct user_probe, probe);
+static const struct wprobe_probe_ops user_ops = { .function = user_function };
 
-	user_unregister(user);
-	path_put(&user->path);
-	kfree(user);
+static void users_detach(struct wprobe_probe *probe)
+{
+	struct user_probes *users = container_of(probe, struct user_probes, probe);
+
+	user_unregister(users, users->count);
+	path_put(&users->path);
+	kvfree(users);
 }
 
-static const struct wprobe_probe_ops user_ops = { .function = user_function, .detach = user_detach };
+static const struct wprobe_probe_ops users_ops = { .detach = users_detach };
 
-/* At `offset` of the file; `semaphore`: offset of a counter to keep above 0, or 0. */
-int wp_uprobe_attach(const char *path, u64 offset, u64 semaphore, u32 pid, bool returns,
+/* All of the places, or none. */
+static int users_register(struct user_probes *users, u64 semaphore)
+{
+	u32 i;
+
+	if (!S_ISREG(users->inode->i_mode))
+		return -EINVAL;
+	for (i = 0; i < users->count; i++) {
+		int error = user_register(users->inode, &users->each[i], semaphore);
+
+		if (error) {
+			user_unregister(users, i);
+			return error;
+		}
+	}
+	return 0;
+}
+
+/* At `count` offsets of the file; `semaphore`: offset of a counter to keep above 0, or 0. */
+int wp_uprobe_attach(const char *path, const u64 *offsets, u32 count, u64 semaphore, u32 pid, bool returns,
 		     void *attachment, struct wprobe_probe **made)
 {
-	struct user_probe *user = kzalloc(sizeof(*user), GFP_KERNEL);
+	struct user_probes *users = kvzalloc(struct_size(users, each, count), GFP_KERNEL);
 	int error;
+	u32 i;
 
-	if (!user)
+	if (!users)
 		return -ENOMEM;
-	error = kern_path(path, LOOKUP_FOLLOW, &user->path);
+	error = kern_path(path, LOOKUP_FOLLOW, &users->path);
 	if (error)
 		goto free;
-	user->probe.attachment = attachment;
-	user->probe.ops = &user_ops;
-	user->inode = d_real_inode(user->path.dentry);
-	user->offset = offset;
-	user->pid = pid;
-	if (returns)
-		user->consumer.ret_handler = on_return;
-	else
-		user->consumer.handler = on_entry;
-	error = S_ISREG(user->inode->i_mode) ? user_register(user, semaphore) : -EINVAL;
+	users->probe.ops = &users_ops;
+	users->inode = d_real_inode(users->path.dentry);
+	users->count = count;
+	for (i = 0; i < count; i++) {
+		struct user_probe *user = &users->each[i];
+
+		user->probe.attachment = attachment;
+		user->probe.ops = &user_ops;
+		user->probe.place = i;
+		user->offset = offsets[i];
+		user->pid = pid;
+		if (returns)
+			user->consumer.ret_handler = on_return;
+		else
+			user->consumer.handler = on_entry;
+	}
+	error = users_register(users, semaphore);
 	if (error)
 		goto put;
-	*made = &user->probe;
+	*made = &users->probe;
 	return 0;
 put:
-	path_put(&user->path);
+	path_put(&users->path);
 free:
-	kfree(user);
+	kvfree(users);
 	return error;
 }

@@ -188,6 +188,8 @@ u64 wp_per_cpu(u64 address, u32 cpu);
 struct wprobe_probe {
 	struct wprobe_attachment *attachment;
 	const struct wprobe_probe_ops *ops;
+	/* which of its attachment's places */
+	u64 place;
 };
 
 struct wprobe_probe_ops {
@@ -210,9 +212,11 @@ struct kprobe;
 u64 wprobe_kprobe_function(const struct kprobe *kprobe);
 void wp_probe_detach(struct wprobe_probe *probe);
 
-/* attach_kprobe.c: these two take a symbol that outlives the probe */
-int wp_kprobe_attach(const char *symbol, u32 offset, void *attachment, struct wprobe_probe **made);
-int wp_kretprobe_attach(const char *symbol, void *attachment, struct wprobe_probe **made);
+/* attach_kprobe.c: these two take a symbol that outlives the probe; or, if that is NULL, `count` addresses */
+int wp_kprobe_attach(const char *symbol, u32 offset, const u64 *addresses, u32 count, void *attachment,
+		     struct wprobe_probe **made);
+int wp_kretprobe_attach(const char *symbol, const u64 *addresses, u32 count, void *attachment,
+			struct wprobe_probe **made);
 bool wp_syscall_args(const struct pt_regs *outer, u64 *args);
 size_t wp_regs_size(void);
 
@@ -239,7 +243,7 @@ int wp_perf_event_attach(u32 type, u64 config, bool period, u64 sample, void *at
 			 struct wprobe_probe **made);
 
 /* attach_uprobe.c */
-int wp_uprobe_attach(const char *path, u64 offset, u64 semaphore, u32 pid, bool returns,
+int wp_uprobe_attach(const char *path, const u64 *offsets, u32 count, u64 semaphore, u32 pid, bool returns,
 		     void *attachment, struct wprobe_probe **made);
 
 #endif

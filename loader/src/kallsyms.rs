@@ -149,6 +149,11 @@ pub(crate) fn addresses(name: &str) -> io::Result<Vec<u64>> {
     Ok(addresses_in(&fs::read_to_string(PATH)?, name))
 }
 
+/// All of it.
+pub(crate) fn text() -> io::Result<String> {
+    fs::read_to_string(PATH)
+}
+
 fn addresses_in(text: &str, name: &str) -> Vec<u64> {
     let mut found = Vec::new();
     for line in text.lines() {

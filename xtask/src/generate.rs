@@ -101,6 +101,7 @@ fn header() -> String {
         ("ARG_STACKED", usize::from(uapi::ARG_STACKED)),
         ("LINK_ARGS", uapi::LINK_ARGS),
         ("LINK_PERIOD", uapi::LINK_PERIOD as usize),
+        ("MAX_PLACES", uapi::MAX_PLACES as usize),
     ];
     for (name, value) in constants {
         line(&mut h, &format!("#define WPROBE_{name} {value}"));

@@ -83,6 +83,14 @@ pub fn getppid() {
     unsafe { libc::syscall(libc::SYS_getppid) };
 }
 
+/// Calls getpriority(2) `n` times, for processes that are there and that are not.
+pub fn getpriority(n: u64) {
+    for i in 0..n {
+        // SAFETY: takes two numbers, and tells one.
+        unsafe { libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, i % 3) };
+    }
+}
+
 /// Calls getpgid(2) `n` times, for processes that are there and that are not.
 pub fn getpgid(n: u64) {
     for i in 0..n {

@@ -26,6 +26,33 @@ pub fn call(n: u64) {
     }
 }
 
+/// Functions that a pattern is about, and none else.
+pub const FUNCTIONS: &str = "wprobe_test_each_*";
+/// Their names.
+pub const EACH: [&str; 2] = ["wprobe_test_each_first", "wprobe_test_each_second"];
+
+/// One of [`EACH`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wprobe_test_each_first(a: u64) -> u64 {
+    black_box(a).wrapping_mul(7)
+}
+
+/// The other.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wprobe_test_each_second(a: u64) -> u64 {
+    black_box(a).wrapping_mul(11)
+}
+
+/// Calls each of [`EACH`] `n` times.
+pub fn each(n: u64) {
+    for i in 0..n {
+        black_box(wprobe_test_each_first(black_box(i << 20)));
+        black_box(wprobe_test_each_second(black_box(i << 30)));
+    }
+}
+
 /// Listeners to the tracepoint `wprobe:target`.
 pub fn listeners() -> u16 {
     WPROBE_TEST_SEMAPHORE.load(Relaxed)

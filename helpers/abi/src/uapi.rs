@@ -42,6 +42,8 @@ pub const ARG_STACKED: u8 = 0x80;
 pub const LINK_ARGS: usize = 16;
 /// `LinkCreate::flags`: `sample` is a period.
 pub const LINK_PERIOD: u64 = 1;
+/// Places of a link at most.
+pub const MAX_PLACES: u64 = 16 * 1024;
 
 /// A field of a struct in this interface, for the header generator.
 #[derive(Clone, Copy, Debug)]
@@ -245,6 +247,12 @@ uapi! {
         log_size: u64,
         #[doc = "in: LINK_PERIOD or 0"]
         flags: u64,
+        #[doc = "in: for ATTACH_K*PROBE and ATTACH_U*PROBE, of a link with many places: address of a number for each, where the function begins in the kernel, or its offset in the file"]
+        places: u64,
+        #[doc = "in: how many there are; 0: target and offset say the one there is"]
+        place_count: u64,
+        #[doc = "in: address of a cookie for each of them; 0: they have that in `cookie`"]
+        cookies: u64,
     }
 
     #[doc = "Runs the module's `report` export and copies the string it returns."]
@@ -375,8 +383,10 @@ uapi! {
         pinned: u32,
         #[doc = "out: offset from the start of the target"]
         offset: u64,
-        #[doc = "out: value of bpf_get_attach_cookie()"]
+        #[doc = "out: value of bpf_get_attach_cookie(), at the first of its places"]
         cookie: u64,
+        #[doc = "out: how many places it has"]
+        places: u64,
     }
 
     #[doc = "One element of a map; for per-CPU maps the value is one per possible CPU, each padded to 8 bytes."]

@@ -13,6 +13,7 @@ use abi::layout;
 use abi::uapi::FUNCTION_ARGS;
 use wasmi::Store;
 
+use super::places::Cookies;
 use super::shim::{self, Hit};
 use crate::cpu::{self, Cpu, Running};
 use crate::engine::slot::{RunState, Slot};
@@ -102,7 +103,7 @@ pub(crate) struct Attachment {
     masks: Box<Masks>,
     /// Which of a syscall's arguments is a string, and where it goes.
     string: Option<(usize, Buffer)>,
-    pub(super) cookie: u64,
+    pub(super) cookies: Cookies,
     _sandbox: Arc<Sandbox>,
     pub(super) module: Arc<Module>,
     /// Index of the program in the module.
@@ -121,7 +122,7 @@ impl Attachment {
         module: Arc<Module>,
         program: usize,
         how: How,
-        cookie: u64,
+        cookies: Cookies,
     ) -> Self {
         let attached = &module.programs[program];
         let reads = attached.context;
@@ -157,7 +158,7 @@ impl Attachment {
             masked,
             masks,
             string,
-            cookie,
+            cookies,
             _sandbox: sandbox,
             module,
             program,

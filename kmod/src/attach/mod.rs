@@ -10,6 +10,7 @@
 mod error;
 mod hit;
 mod place;
+mod places;
 mod shim;
 mod syscall;
 
@@ -30,6 +31,7 @@ use error::LinkError;
 use hit::How;
 pub(crate) use hit::{Attachment, Ready};
 use place::Names;
+use places::Cookies;
 pub(crate) use shim::Hit;
 use shim::Probe;
 
@@ -42,6 +44,8 @@ pub(crate) struct Link {
     target: String,
     attach: AttachPoint,
     offset: u64,
+    /// How many places it has.
+    places: u64,
 }
 
 /// `LINK_CREATE`.
@@ -59,9 +63,10 @@ pub(crate) fn create(
     if args.flags & !uapi::LINK_PERIOD != 0 {
         return Err(Errno::EINVAL);
     }
+    let (places, cookies) = places::of(attach, &args)?;
     let id = registry.new_id(Kind::Link);
-    let link = prepare(sandbox, module, &args, attach, (&program, &target))
-        .and_then(|attachment| Link::attach(id, attachment, attach, target, &args))
+    let link = prepare(sandbox, module, &args, cookies, attach, (&program, &target))
+        .and_then(|attachment| Link::attach(id, attachment, attach, target, (&args, &places)))
         .map_err(|error| refused(log, &error))?;
     let link = Object::Link(Arc::new(link));
     registry.add(&link);
@@ -73,6 +78,7 @@ fn prepare(
     sandbox: &Arc<Sandbox>,
     module: &Arc<Module>,
     args: &LinkCreate,
+    cookies: Cookies,
     attach: AttachPoint,
     (program, target): (&str, &str),
 ) -> Result<Attachment, LinkError> {
@@ -101,7 +107,7 @@ fn prepare(
         }
     };
     let (sandbox, module) = (sandbox.clone(), module.clone());
-    let attachment = Attachment::new(sandbox, module, index, how, args.cookie);
+    let attachment = Attachment::new(sandbox, module, index, how, cookies);
     match attachment.is_ready() {
         true => Ok(attachment),
         false => Err(wrong("is not there for every CPU")),
@@ -114,12 +120,12 @@ impl Link {
         attachment: Attachment,
         attach: AttachPoint,
         target: String,
-        args: &LinkCreate,
+        (args, places): (&LinkCreate, &[u64]),
     ) -> Result<Self, LinkError> {
         let names = Names::of(attach, &target)?;
         let attachment = Box::new(attachment);
         let handed = (&raw const *attachment).cast_mut().cast::<c_void>();
-        let place = place::place(attach, &names, args)?;
+        let place = place::place(attach, &names, args, places)?;
         // SAFETY: names and attachment go into the link, which drops the probe before them; `prepare` made
         // the attachment for this place.
         let probe =
@@ -134,6 +140,7 @@ impl Link {
             _names: names,
             attach,
             offset: args.offset,
+            places: args.place_count.max(1),
             attachment,
             probe,
         })
@@ -173,7 +180,8 @@ pub(crate) fn ioctl(registry: &Registry, link: &Arc<Link>, call: &Call) -> Resul
             attach: link.attach as u32,
             pinned: registry.is_pinned(&Object::Link(link.clone())).into(),
             offset: link.offset,
-            cookie: link.attachment.cookie,
+            cookie: link.attachment.cookies.at(0),
+            places: link.places,
         });
     }
     Err(user::ENOTTY)

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::format;
 use alloc::string::String;
+use core::slice;
 
 use abi::layout;
 use abi::uapi::{self, AttachPoint, LINK_ARGS, LinkCreate};
@@ -126,7 +127,8 @@ fn mask(size: u8) -> u64 {
 pub(super) fn place<'n>(
     attach: AttachPoint,
     names: &'n Names,
-    args: &LinkCreate,
+    args: &'n LinkCreate,
+    places: &'n [u64],
 ) -> Result<Place<'n>, LinkError> {
     let name = names.first.as_c_str();
     let has_offset = matches!(
@@ -152,18 +154,23 @@ pub(super) fn place<'n>(
         .fold(0, |all, (at, arg)| all | is_stacked(arg) << at);
     let uprobe = |returns| Place::Uprobe {
         path: name,
-        offset: args.offset,
+        offsets: match places {
+            [] => slice::from_ref(&args.offset),
+            places => places,
+        },
         semaphore: args.semaphore,
         pid: args.pid,
         returns,
     };
     Ok(match attach {
+        AttachPoint::Kprobe if !places.is_empty() => Place::Kprobes(places),
         AttachPoint::Kprobe => {
             let offset = u32::try_from(args.offset);
             Place::Kprobe(name, offset.map_err(|_| LinkError::Offset(args.offset))?)
         }
         // Before the first instruction is after it: see attach_kprobe.c.
         AttachPoint::SyscallPre | AttachPoint::SyscallPost => Place::Kprobe(name, 0),
+        AttachPoint::Kretprobe if !places.is_empty() => Place::Kretprobes(places),
         AttachPoint::Kretprobe => Place::Kretprobe(name),
         AttachPoint::RawTracepoint => Place::RawTracepoint(name, count),
         AttachPoint::Tracepoint => Place::Tracepoint(name, names.second.as_c_str()),

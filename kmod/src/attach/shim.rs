@@ -10,6 +10,10 @@ use super::Attachment;
 struct RawProbe {
     /// An [`Attachment`].
     attachment: *const c_void,
+    /// C's functions for it.
+    operations: *const c_void,
+    /// Which of the attachment's places.
+    place: u64,
 }
 
 /// `struct wprobe_hit`: what a probe hands over.
@@ -24,6 +28,11 @@ pub(crate) struct Hit {
 
 // What shim/wprobe.h knows.
 known_to_c!(Hit { from: 0, probe: 8 });
+known_to_c!(RawProbe {
+    attachment: 0,
+    operations: 8,
+    place: 16,
+});
 
 impl Hit {
     /// None.
@@ -41,14 +50,15 @@ impl Hit {
         }
     }
 
-    /// The link's cookie.
+    /// The place's cookie.
     pub(crate) fn cookie(&self) -> u64 {
         // SAFETY: null, or the probe that is being hit.
-        let probe = unsafe { self.probe.as_ref() };
-        let attachment = probe.map_or(ptr::null(), |probe| probe.attachment);
+        let Some(probe) = (unsafe { self.probe.as_ref() }) else {
+            return 0;
+        };
         // SAFETY: null, or what the probe was registered with.
-        let attachment = unsafe { attachment.cast::<Attachment>().as_ref() };
-        attachment.map_or(0, |attachment| attachment.cookie)
+        let attachment = unsafe { probe.attachment.cast::<Attachment>().as_ref() };
+        attachment.map_or(0, |attachment| attachment.cookies.at(probe.place))
     }
 }
 
@@ -59,8 +69,21 @@ unsafe extern "C" {
     fn wp_probe_missed(probe: *const RawProbe) -> u64;
     fn wp_function(hit: *const Hit) -> u64;
     fn wp_probe_detach(probe: *mut RawProbe);
-    fn wp_kprobe_attach(symbol: *const c_char, offset: u32, to: *mut c_void, made: Made) -> i32;
-    fn wp_kretprobe_attach(symbol: *const c_char, to: *mut c_void, made: Made) -> i32;
+    fn wp_kprobe_attach(
+        symbol: *const c_char,
+        offset: u32,
+        addresses: *const u64,
+        count: u32,
+        to: *mut c_void,
+        made: Made,
+    ) -> i32;
+    fn wp_kretprobe_attach(
+        symbol: *const c_char,
+        addresses: *const u64,
+        count: u32,
+        to: *mut c_void,
+        made: Made,
+    ) -> i32;
     fn wp_raw_tracepoint_attach(name: *const c_char, args: u32, to: *mut c_void, made: Made)
     -> i32;
     fn wp_tracepoint_attach(
@@ -93,7 +116,8 @@ unsafe extern "C" {
     ) -> i32;
     fn wp_uprobe_attach(
         path: *const c_char,
-        offset: u64,
+        offsets: *const u64,
+        count: u32,
         semaphore: u64,
         pid: u32,
         returns: bool,
@@ -109,8 +133,12 @@ unsafe extern "C" {
 pub(super) enum Place<'a> {
     /// Before the instruction at an offset of a symbol.
     Kprobe(&'a CStr, u32),
+    /// Before the functions at these addresses; there are some.
+    Kprobes(&'a [u64]),
     /// Where the function returns.
     Kretprobe(&'a CStr),
+    /// Where those at these addresses return; there are some.
+    Kretprobes(&'a [u64]),
     /// A tracepoint, of whose arguments so many are copied at most.
     RawTracepoint(&'a CStr, u32),
     /// A trace event: system and name.
@@ -126,10 +154,10 @@ pub(super) enum Place<'a> {
         period: bool,
         sample: u64,
     },
-    /// A place in a file.
+    /// Places in a file; there are some.
     Uprobe {
         path: &'a CStr,
-        offset: u64,
+        offsets: &'a [u64],
         semaphore: u64,
         pid: u32,
         returns: bool,
@@ -160,9 +188,20 @@ impl Probe {
         let error = unsafe {
             match place {
                 Place::Kprobe(symbol, offset) => {
-                    wp_kprobe_attach(symbol.as_ptr(), offset, attachment, made)
+                    let (symbol, none) = (symbol.as_ptr(), ptr::null());
+                    wp_kprobe_attach(symbol, offset, none, 1, attachment, made)
                 }
-                Place::Kretprobe(symbol) => wp_kretprobe_attach(symbol.as_ptr(), attachment, made),
+                Place::Kprobes(places) => {
+                    let (places, count) = (places.as_ptr(), places.len() as u32);
+                    wp_kprobe_attach(ptr::null(), 0, places, count, attachment, made)
+                }
+                Place::Kretprobe(symbol) => {
+                    wp_kretprobe_attach(symbol.as_ptr(), ptr::null(), 1, attachment, made)
+                }
+                Place::Kretprobes(places) => {
+                    let (places, count) = (places.as_ptr(), places.len() as u32);
+                    wp_kretprobe_attach(ptr::null(), places, count, attachment, made)
+                }
                 Place::RawTracepoint(name, args) => {
                     wp_raw_tracepoint_attach(name.as_ptr(), args, attachment, made)
                 }
@@ -183,13 +222,14 @@ impl Probe {
                 } => wp_perf_event_attach(event_type, config, period, sample, attachment, made),
                 Place::Uprobe {
                     path,
-                    offset,
+                    offsets,
                     semaphore,
                     pid,
                     returns,
                 } => wp_uprobe_attach(
                     path.as_ptr(),
-                    offset,
+                    offsets.as_ptr(),
+                    offsets.len() as u32,
                     semaphore,
                     pid,
                     returns,

@@ -44,6 +44,22 @@ pub(super) fn symbol(path: &str, name: &str) -> Result<u64, String> {
     Err(format!("{path} has no function {name}"))
 }
 
+/// Functions of `file` whose names are wanted, with their offsets, of the first table of symbols that has some: that of all
+/// symbols, then that of the exported ones, as libbpf does it.
+pub(super) fn functions(
+    file: &File<'_>,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, u64)>, String> {
+    for functions in [own(file), exported(file)?] {
+        let wanted = functions.iter().filter(|function| is_wanted(function.name));
+        let wanted: Vec<_> = wanted.map(|f| (f.name.to_owned(), f.offset)).collect();
+        if !wanted.is_empty() {
+            return Ok(wanted);
+        }
+    }
+    Ok(Vec::new())
+}
+
 /// A function that a file has.
 struct Function<'a> {
     name: &'a str,

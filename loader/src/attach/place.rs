@@ -5,11 +5,11 @@ use std::fmt;
 use abi::layout::FUNCTION_INFO;
 use abi::manifest::Program;
 use abi::sections::Attach;
-use abi::uapi::AttachPoint;
+use abi::uapi::{AttachPoint, MAX_PLACES};
 
 use super::kernel::{Kernel, Sizes, Symbol, event_format, record};
-use super::{Choice, elf, files, usdt};
-use crate::device::{self, Link, LinkSpec, Module};
+use super::{Choice, elf, files, many, usdt};
+use crate::device::{self, Link, LinkPlace, LinkSpec, Module};
 
 /// Bytes of the kernel's `struct pt_regs` on x86-64: 21 registers.
 const PT_REGS: u32 = 21 * 8;
@@ -23,6 +23,8 @@ pub(super) struct Attachment {
     pub(super) links: Vec<LinkSpec>,
     /// For usdt: how each place passes its arguments.
     specs: Vec<usdt::Spec>,
+    /// Places that the section's pattern is about, too, and where none can be.
+    left_out: usize,
 }
 
 impl From<LinkSpec> for Attachment {
@@ -30,6 +32,7 @@ impl From<LinkSpec> for Attachment {
         Attachment {
             links: vec![link],
             specs: Vec::new(),
+            left_out: 0,
         }
     }
 }
@@ -38,13 +41,17 @@ impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let link = &self.links[0];
         f.write_str(link.attach.name())?;
-        match self.links.len() {
+        let places = self.links.iter().map(|link| link.places.len().max(1));
+        match places.sum() {
             1 => {}
             places => write!(f, " at {places} places")?,
         }
-        match link.target.is_empty() {
-            true => Ok(()),
-            false => write!(f, " on {}", link.target),
+        if !link.target.is_empty() {
+            write!(f, " on {}", link.target)?;
+        }
+        match self.left_out {
+            0 => Ok(()),
+            left_out => write!(f, ", and none at {left_out} where no kprobe may be"),
         }
     }
 }
@@ -83,11 +90,12 @@ pub(super) fn attachment(
     if program.attach == Attach::Usdt {
         return usdt(program, choice, layout);
     }
-    let mut link = link(program, choice, kernel)?;
-    let is_it = |name: &String| *name == program.name || *name == program.export;
-    if let Some((_, cookie)) = choice.cookies.iter().find(|(name, _)| is_it(name)) {
-        link.cookie = *cookie;
+    if let Some(point) = point_of_many(program.attach) {
+        return many(program, choice, point);
     }
+    let mut link = link(program, choice, kernel)?;
+    let cookies = choice.cookies_at(&[&program.name, &program.export], &[&link.target])?;
+    link.cookie = cookies[0];
     Ok(link.into())
 }
 
@@ -112,19 +120,62 @@ fn link(program: &Program, choice: &Choice, kernel: &Kernel) -> Result<LinkSpec,
         }),
         Attach::Uprobe => uprobe(program, target()?, AttachPoint::Uprobe, choice),
         Attach::Uretprobe => uprobe(program, target()?, AttachPoint::Uretprobe, choice),
-        Attach::KprobeMulti
-        | Attach::KretprobeMulti
-        | Attach::UprobeMulti
-        | Attach::UretprobeMulti => Err(unsupported(
-            program,
-            "a link of the kernel module's has one place",
-        )),
         Attach::KprobeSession | Attach::UprobeSession | Attach::Fsession => Err(unsupported(
             program,
             "nothing tells a program there whether it runs at entry or at return",
         )),
         other => Err(format!("{other:?} is not supported by the kernel module").to_lowercase()),
     }
+}
+
+/// How programs are attached whose sections have patterns.
+fn point_of_many(attach: Attach) -> Option<AttachPoint> {
+    Some(match attach {
+        Attach::KprobeMulti => AttachPoint::Kprobe,
+        Attach::KretprobeMulti => AttachPoint::Kretprobe,
+        Attach::UprobeMulti => AttachPoint::Uprobe,
+        Attach::UretprobeMulti => AttachPoint::Uretprobe,
+        _ => return None,
+    })
+}
+
+/// All places that the section's pattern is about, with one link.
+fn many(program: &Program, choice: &Choice, point: AttachPoint) -> Result<Attachment, String> {
+    let target = program.target.as_deref();
+    let target = target.ok_or("its section names no target")?;
+    let in_file = matches!(point, AttachPoint::Uprobe | AttachPoint::Uretprobe);
+    let ((functions, left_out), place, pid) = if in_file {
+        let (path, pattern) = target
+            .rsplit_once(':')
+            .ok_or("its section names no PATH:PATTERN")?;
+        let path = files::find(path)?;
+        let functions = many::in_file(&path, pattern)?;
+        ((functions, 0), path, choice.pid)
+    } else {
+        (many::in_kernel(target)?, target.to_owned(), 0)
+    };
+    if functions.len() as u64 > MAX_PLACES {
+        let count = functions.len();
+        return Err(format!(
+            "{count} functions are like that, and a link has {MAX_PLACES} places at most"
+        ));
+    }
+    let names: Vec<_> = functions.iter().map(|f| f.name.as_str()).collect();
+    let cookies = choice.cookies_at(&[&program.name, &program.export], &names)?;
+    let placed = |(function, cookie): (&many::Function, u64)| LinkPlace {
+        at: function.at,
+        cookie,
+    };
+    let link = LinkSpec {
+        context: program.context.unwrap_or(PT_REGS),
+        pid,
+        places: functions.iter().zip(cookies).map(placed).collect(),
+        ..LinkSpec::new(&program.export, &place, point)
+    };
+    Ok(Attachment {
+        left_out,
+        ..link.into()
+    })
 }
 
 /// What the kernel module does not attach, by its section, and why.
@@ -191,6 +242,7 @@ fn usdt(
     Ok(Attachment {
         links: places.iter().map(link).collect(),
         specs: places.into_iter().map(|place| place.spec).collect(),
+        left_out: 0,
     })
 }
 

@@ -34,8 +34,8 @@ pub(super) struct Which {
     /// Attach a program as if its section were another, such as uprobe//bin/bash:readline (repeatable)
     #[arg(long, value_name = "NAME=SECTION", value_parser = at)]
     at: Vec<(String, String)>,
-    /// What a program's bpf_get_attach_cookie() gives (repeatable)
-    #[arg(long, value_name = "NAME=NUMBER", value_parser = cookie)]
+    /// What a program's bpf_get_attach_cookie() gives, at all its places or at one function of them (repeatable)
+    #[arg(long, value_name = "NAME[@FUNCTION]=NUMBER", value_parser = cookie)]
     cookie: Vec<(String, u64)>,
     /// Samples a second of perf_event programs; by default 99. Refused where none is attached
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u64).range(1..))]

@@ -22,7 +22,7 @@ use abi::uapi::{self, About, Kind, Limit, NextId, OpenId, Resource, SandboxCreat
 pub use ioctl::text;
 pub use link::Link;
 pub use map::{Map, MapSpec};
-pub use module::{LinkSpec, Module, ModuleSpec, Program, Rate, Sampling};
+pub use module::{LinkPlace, LinkSpec, Module, ModuleSpec, Program, Rate, Sampling};
 pub use ring::{PerfBuffer, PerfRing, Record, RingBuffer};
 pub use sandbox::Sandbox;
 

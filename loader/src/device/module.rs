@@ -49,6 +49,17 @@ pub struct LinkSpec {
     pub pid: u32,
     /// For perf events, and only for them.
     pub sampling: Option<Sampling>,
+    /// Of kprobes and uprobes: places of which each has a cookie of its own, in the place of offset and cookie; none where these say it.
+    pub places: Vec<LinkPlace>,
+}
+
+/// One of the places of a link that has many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkPlace {
+    /// Where the function begins in the kernel, or its offset in the file.
+    pub at: u64,
+    /// Value of `bpf_get_attach_cookie()` there.
+    pub cookie: u64,
 }
 
 impl LinkSpec {
@@ -65,6 +76,7 @@ impl LinkSpec {
             semaphore: 0,
             pid: 0,
             sampling: None,
+            places: Vec::new(),
         }
     }
 }
@@ -118,6 +130,12 @@ impl Module {
                 Rate::Period(period) => (sampling.event_type, sampling.event, period, LINK_PERIOD),
             },
         };
+        let places: Vec<u64> = spec.places.iter().map(|place| place.at).collect();
+        let cookies: Vec<u64> = spec.places.iter().map(|place| place.cookie).collect();
+        let address = |numbers: &[u64]| match numbers {
+            [] => 0,
+            numbers => numbers.as_ptr() as u64,
+        };
         let mut arg = LinkCreate {
             program: bytes(&spec.program)?,
             target: bytes(&spec.target)?,
@@ -132,6 +150,9 @@ impl Module {
             event,
             sample,
             flags,
+            places: address(&places),
+            place_count: places.len() as u64,
+            cookies: address(&cookies),
             log: log.address(),
             log_size: log.size(),
         };

@@ -5,13 +5,13 @@ use std::thread;
 use abi::sections::{self, Attach};
 use anyhow::{Context, Result, bail};
 use libbpf_rs::{
-    KprobeOpts, Link, PerfEventOpts, ProgramMut, RawTracepointOpts, TracepointCategory,
-    TracepointOpts, UprobeOpts, UsdtOpts,
+    KprobeMultiOpts, KprobeOpts, Link, PerfEventOpts, ProgramMut, RawTracepointOpts,
+    TracepointCategory, TracepointOpts, UprobeMultiOpts, UprobeOpts, UsdtOpts,
 };
 
 use super::super::perf;
 use super::usdt::Specifications;
-use crate::attach::Choice;
+use crate::attach::{Choice, many};
 
 /// The section that was chosen for `program` instead of its own.
 pub(super) fn section_of<'c>(choice: &'c Choice, program: &str) -> Option<&'c str> {
@@ -36,9 +36,22 @@ pub(super) fn attach_at(
         0 => -1,
         pid => pid as i32,
     };
-    let mut chosen = choice.cookies.iter();
-    let chosen = chosen.rfind(|(name, _)| program.name() == name.as_str());
-    let cookie = chosen.map_or(0, |(_, cookie)| *cookie);
+    let name = program.name().to_string_lossy().into_owned();
+    let of_many = matches!(
+        row.attach,
+        Attach::KprobeMulti | Attach::KretprobeMulti | Attach::UprobeMulti | Attach::UretprobeMulti
+    );
+    let is_marked = choice.is_marked(&name);
+    if of_many && (is_marked || choice.pid != 0) {
+        return Ok(vec![many(program, (row.attach, target), choice, pid)?]);
+    }
+    let cookies = match of_many {
+        true => Vec::new(),
+        false => choice
+            .cookies_at(&[&name], &[place_of(target)])
+            .map_err(anyhow::Error::msg)?,
+    };
+    let cookie = cookies.first().copied().unwrap_or(0);
     let of_process = matches!(
         row.attach,
         Attach::Uprobe | Attach::Uretprobe | Attach::Usdt
@@ -111,6 +124,48 @@ pub(super) fn attach_at(
         other => bail!("{section}: {other:?} cannot be chosen natively"),
     };
     Ok(vec![link])
+}
+
+/// The function that a cookie may be of.
+fn place_of(target: &str) -> &str {
+    target.split_once('+').map_or(target, |(symbol, _)| symbol)
+}
+
+/// Attaches `program` to all places of a pattern, each with its cookie.
+fn many(
+    program: &ProgramMut<'_>,
+    (attach, target): (Attach, &str),
+    choice: &Choice,
+    pid: i32,
+) -> Result<Link> {
+    let returns = matches!(attach, Attach::KretprobeMulti | Attach::UretprobeMulti);
+    let name = program.name().to_string_lossy().into_owned();
+    let cookies = |functions: &[many::Function]| {
+        let places: Vec<_> = functions.iter().map(|f| f.name.as_str()).collect();
+        choice.cookies_at(&[&name], &places)
+    };
+    if matches!(attach, Attach::KprobeMulti | Attach::KretprobeMulti) {
+        let (functions, _) = many::in_kernel(target).map_err(anyhow::Error::msg)?;
+        let cookies = cookies(&functions).map_err(anyhow::Error::msg)?;
+        let options = KprobeMultiOpts {
+            symbols: functions.into_iter().map(|f| f.name).collect(),
+            cookies,
+            retprobe: returns,
+            ..KprobeMultiOpts::default()
+        };
+        return Ok(program.attach_kprobe_multi_with_opts(options)?);
+    }
+    let (path, pattern) = target.rsplit_once(':').context("no PATH:PATTERN")?;
+    let functions = many::in_file(path, pattern).map_err(anyhow::Error::msg)?;
+    let cookies = cookies(&functions).map_err(anyhow::Error::msg)?;
+    let offset = |f: &many::Function| f.at as usize;
+    let options = UprobeMultiOpts {
+        offsets: functions.iter().map(offset).collect(),
+        cookies: cookies.clone(),
+        retprobe: returns,
+        ..UprobeMultiOpts::default()
+    };
+    Ok(program.attach_uprobe_multi_with_opts(pid, path, "", options)?)
 }
 
 /// `symbol`, `symbol+0x10`, or an offset in the file alone.
