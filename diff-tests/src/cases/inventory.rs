@@ -78,7 +78,7 @@ fn of_the_kernel() -> Result<()> {
         loaded.push(native);
     }
     syscalls::mkdir(&guest::scratch("inventory-made")?, 1, 0o755)?;
-    same("prog", &["id", "type", "name"])?;
+    same("prog", &["id", "type", "name", "tag"])?;
     let of_maps = ["id", "type", "name", "bytes_key", "bytes_value"];
     same("map", &[&of_maps[..], &["max_entries"]].concat())?;
     same("link", &["id"])?;
@@ -96,7 +96,24 @@ fn of_the_kernel() -> Result<()> {
     }
     let native = &loaded[0];
     let id = native.map_id("directories")?;
+    pinned(id)?;
     change(&id.into(), "native", || native.dump("directories"))
+}
+
+/// Map `id` is found by where bpftool pins it, and as nothing else.
+fn pinned(id: u32) -> Result<()> {
+    let path = "/sys/fs/bpf/wprobe-inventory";
+    let word = id.to_string();
+    guest::succeed(Command::new("bpftool").args(["map", "pin", "id", &word, path]))?;
+    let shown = json(&format!("map show pinned {path} --runtime native"));
+    let other = wprobe(&format!("prog show pinned {path} --runtime native"));
+    fs::remove_file(path)?;
+    let shown = shown?;
+    ensure!(shown[0]["id"] == id, "{shown}");
+    let error = other?.stderr;
+    let error = String::from_utf8_lossy(&error);
+    ensure!(error.contains("is no program"), "{error}");
+    Ok(())
 }
 
 /// Compares `fields` of what both commands list.

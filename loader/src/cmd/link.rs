@@ -1,10 +1,10 @@
 //! `wprobe link`: what is attached.
 
-use anyhow::{Context, Result, bail};
-use loader::inventory::Link;
+use anyhow::{Result, bail};
+use loader::inventory::{Kind, Link};
 use serde_json::json;
 
-use super::prog::wanted;
+use super::wanted::Wanted;
 use super::{Output, Where};
 
 #[derive(clap::Args)]
@@ -21,10 +21,11 @@ enum Verb {
         after_help = "Examples:
   wprobe link list
   wprobe link show id 3 --json
+  wprobe link show pinned /sys/fs/bpf/probe --runtime native
   wprobe link list --runtime native"
     )]
     Show {
-        /// `id ID`, or the id alone
+        /// `id ID`, or the id alone; of the kernel's own also `pinned FILE`
         words: Vec<String>,
         #[command(flatten)]
         place: Where,
@@ -33,18 +34,20 @@ enum Verb {
 
 pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     let Verb::Show { words, place } = args.verb;
-    let id = match wanted(&words)? {
-        None => None,
-        Some((Some("name"), name)) => bail!("name {name}: a link has an id only"),
-        Some((_, id)) => {
-            let id = id.parse::<u32>().with_context(|| format!("id {id}"))?;
-            Some(id)
+    let wanted = Wanted::all(&words)?;
+    if let Some(Wanted::Name(word) | Wanted::Tag(word)) = wanted {
+        bail!("{word}: a link has neither name nor tag, but an id");
+    }
+    let inventory = place.inventory()?;
+    let mut links = inventory.links()?;
+    if let Some(wanted) = wanted {
+        let resolved = wanted.resolved(&*inventory, Kind::Link)?;
+        links.retain(|link| resolved.is(&link.id.to_string(), |_| false, None));
+    }
+    match wanted {
+        Some(wanted) if links.is_empty() => {
+            bail!("no link {} (`wprobe link list` shows all)", wanted.word())
         }
-    };
-    let mut links = place.inventory()?.links()?;
-    links.retain(|link| id.is_none_or(|id| id == link.id));
-    match id {
-        Some(id) if links.is_empty() => bail!("no link {id} (`wprobe link list` shows all)"),
         _ => Ok(Output {
             text: links.iter().map(line).collect(),
             json: json!(links),

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, bail, ensure};
 use bpf2wasm::btf::Btf;
 use loader::btf_value;
-use loader::inventory::{Condition, Inventory, Map, Types};
+use loader::inventory::{Condition, Inventory, Kind, Map, Types};
 use loader::show::{Symbols, View};
 use serde_json::json;
 
+use super::wanted::Wanted;
 use super::{Output, Where};
 
 #[derive(clap::Args)]
@@ -41,7 +42,7 @@ enum Verb {
   wprobe map delete name start key 1 0 0 0
   wprobe map dump id 12 --runtime native
 
-MAP is `id N`, `name NAME`, or either alone. A key or value is its bytes, behind `hex` in hexadecimal, or one word by its
+MAP is `id N`, `name NAME`, or either alone; of the kernel's own also `pinned FILE`. A key or value is its bytes, behind `hex` in hexadecimal, or one word by its
 type: a number, an enumerator, text; without a type a number. An update may end with `any`, `exist` or `noexist`: when it is to be made.")]
 struct Words {
     /// MAP [key DATA] [value DATA] [any|exist|noexist]
@@ -62,9 +63,9 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
 }
 
 /// What was asked for.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Request {
-    map: String,
+#[derive(Debug, PartialEq, Eq)]
+struct Request<'w> {
+    map: Wanted<'w>,
     key: Option<Vec<String>>,
     value: Option<Vec<String>>,
     condition: Option<Condition>,
@@ -81,29 +82,26 @@ impl Words {
     /// Does `what` with the map that is meant.
     fn on(
         &self,
-        what: impl FnOnce(Box<dyn Map + '_>, &Request) -> Result<Output>,
+        what: impl FnOnce(Box<dyn Map + '_>, &Request<'_>) -> Result<Output>,
     ) -> Result<Output> {
         let request = parse(&self.words)?;
         let inventory = self.place.inventory()?;
-        what(find(&*inventory, &request.map)?, &request)
+        what(find(&*inventory, request.map)?, &request)
     }
 }
 
-fn parse(words: &[String]) -> Result<Request> {
-    let mut words = words.iter().cloned().peekable();
-    let mut map = words.next().context("which map? `id N` or `name NAME`")?;
-    if map == "id" || map == "name" {
-        map = words
-            .next()
-            .with_context(|| format!("{map}: of which map?"))?;
+fn parse(words: &[String]) -> Result<Request<'_>> {
+    let begin = Wanted::begin(words)?;
+    let (map, rest) = begin.context("which map? `id N`, `name NAME` or `pinned FILE`")?;
+    if let Wanted::Tag(_) = map {
+        bail!("tag: a map has none, but an id and a name");
     }
-    ensure!(
-        map != "pinned",
-        "pinned: give the map's id or name (`wprobe map list`)"
-    );
+    let mut words = rest.iter().cloned().peekable();
     let mut request = Request {
         map,
-        ..Request::default()
+        key: None,
+        value: None,
+        condition: None,
     };
     while let Some(word) = words.next() {
         let mut data = Vec::new();
@@ -126,10 +124,14 @@ fn parse(words: &[String]) -> Result<Request> {
     Ok(request)
 }
 
-fn find<'i>(inventory: &'i dyn Inventory, wanted: &str) -> Result<Box<dyn Map + 'i>> {
-    let id = wanted.parse::<u32>().ok();
+fn find<'i>(inventory: &'i dyn Inventory, wanted: Wanted<'_>) -> Result<Box<dyn Map + 'i>> {
+    let resolved = wanted.resolved(inventory, Kind::Map)?;
     let mut found = inventory.maps()?;
-    found.retain(|map| Some(map.info().id) == id || map.is_named(wanted));
+    found.retain(|map| {
+        let id = map.info().id.to_string();
+        resolved.is(&id, |name| map.is_named(name), None)
+    });
+    let wanted = wanted.word();
     match found.len() {
         0 => bail!("no map {wanted} (`wprobe map list` shows all)"),
         1 => Ok(found.remove(0)),
@@ -173,7 +175,7 @@ fn dump(map: Box<dyn Map + '_>) -> Result<Output> {
     })
 }
 
-fn lookup(map: Box<dyn Map + '_>, request: &Request) -> Result<Output> {
+fn lookup(map: Box<dyn Map + '_>, request: &Request<'_>) -> Result<Output> {
     let types = map.types()?;
     no_condition(request)?;
     let key = key(&*map, request, &types)?;
@@ -192,7 +194,7 @@ fn lookup(map: Box<dyn Map + '_>, request: &Request) -> Result<Output> {
     })
 }
 
-fn update(map: Box<dyn Map + '_>, request: &Request) -> Result<Output> {
+fn update(map: Box<dyn Map + '_>, request: &Request<'_>) -> Result<Output> {
     let types = map.types()?;
     let key = key(&*map, request, &types)?;
     let value = request.value.as_ref().context("`value DATA` is missing")?;
@@ -217,12 +219,12 @@ fn value_of(map: &dyn Map, words: &[String], types: &Types) -> Result<Vec<u8>> {
 }
 
 /// What is only looked at or removed has no value, and no condition.
-fn no_condition(request: &Request) -> Result<()> {
+fn no_condition(request: &Request<'_>) -> Result<()> {
     ensure!(request.value.is_none(), "`value` is for `map update`");
     Ok(())
 }
 
-fn delete(map: Box<dyn Map + '_>, request: &Request) -> Result<Output> {
+fn delete(map: Box<dyn Map + '_>, request: &Request<'_>) -> Result<Output> {
     no_condition(request)?;
     let was_there = map.delete(&key(&*map, request, &map.types()?)?)?;
     ensure!(was_there, "no element at this key");
@@ -236,7 +238,7 @@ fn done() -> Output {
     }
 }
 
-fn key(map: &dyn Map, request: &Request, types: &Types) -> Result<Vec<u8>> {
+fn key(map: &dyn Map, request: &Request<'_>, types: &Types) -> Result<Vec<u8>> {
     let words = request.key.as_ref().context("`key DATA` is missing")?;
     let size = map.info().key_size as usize;
     bytes(words, size, types.btf.as_ref(), types.key).context("key")
@@ -294,40 +296,45 @@ fn number(word: &str) -> Option<[u8; 8]> {
 mod tests {
     use super::*;
 
-    fn request(line: &str) -> Result<Request> {
-        let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-        parse(&words)
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
     }
 
     #[test]
     fn requests_are_as_bpftool_has_them() {
-        let words = |words: &[&str]| Some(words.iter().map(|w| (*w).to_owned()).collect());
+        let data = |line| Some(words(line));
         let expected = Request {
-            map: "3".to_owned(),
-            key: words(&["hex", "01", "00"]),
-            value: words(&["7"]),
+            map: Wanted::Id("3"),
+            key: data("hex 01 00"),
+            value: data("7"),
             condition: None,
         };
-        let conditional = request("id 3 key 1 value 7 0 noexist").unwrap();
-        assert_eq!(conditional.value, words(&["7", "0"]));
+        let line = words("id 3 key hex 01 00 value 7");
+        assert_eq!(parse(&line).unwrap(), expected);
+        let line = words("id 3 key 1 value 7 0 noexist");
+        let conditional = parse(&line).unwrap();
+        assert_eq!(conditional.value, data("7 0"));
         assert_eq!(conditional.condition, Some(Condition::NoExist));
         // One word is the value, whatever it says.
-        let text = request("id 3 key 1 value any").unwrap();
-        assert_eq!((text.value, text.condition), (words(&["any"]), None));
-        assert_eq!(request("id 3 key hex 01 00 value 7").unwrap(), expected);
-        assert_eq!(request("name hists").unwrap().map, "hists");
-        assert_eq!(request("hists").unwrap().map, "hists");
+        let line = words("id 3 key 1 value any");
+        let text = parse(&line).unwrap();
+        assert_eq!((text.value, text.condition), (data("any"), None));
+        for (line, map) in [
+            ("name hists", Wanted::Name("hists")),
+            ("hists", Wanted::Any("hists")),
+            ("pinned /sys/fs/bpf/m", Wanted::Pinned("/sys/fs/bpf/m")),
+        ] {
+            assert_eq!(parse(&words(line)).unwrap().map, map);
+        }
         for (line, why) in [
-            ("", "which map? `id N` or `name NAME`"),
-            ("id", "id: of which map?"),
+            ("", "which map? `id N`, `name NAME` or `pinned FILE`"),
+            ("id", "id: which one? A word is missing"),
             ("id 3 key", "key: nothing follows"),
             ("id 3 keys 1", "keys: expected `key` or `value`"),
-            (
-                "pinned /sys/fs/bpf/m",
-                "pinned: give the map's id or name (`wprobe map list`)",
-            ),
+            ("tag 00", "tag: a map has none, but an id and a name"),
         ] {
-            assert_eq!(request(line).unwrap_err().to_string(), why, "{line}");
+            let error = parse(&words(line)).unwrap_err();
+            assert_eq!(error.to_string(), why, "{line}");
         }
     }
 

@@ -21,6 +21,7 @@ mod report;
 mod run;
 mod top;
 mod unload;
+mod wanted;
 
 use std::io::{self, Write};
 

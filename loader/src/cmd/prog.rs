@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use abi::manifest::{Manifest, Program};
 use anyhow::{Context, Result, bail};
-use loader::inventory::Program as Loaded;
+use loader::inventory::{Kind, Program as Loaded};
 use loader::open::Input;
 use loader::user::context::{Prepared, TestInput, prepare};
 use loader::user::{self, EngineKind, Trapped, UserSandbox};
 use serde_json::json;
 
+use super::wanted::{Resolved, Wanted};
 use super::{Output, Where};
 
 #[derive(clap::Args)]
@@ -29,10 +30,12 @@ enum Verb {
   wprobe prog list
   wprobe prog show name kprobe_vfs_read --json
   wprobe prog show id 3.0
+  wprobe prog show pinned /sys/fs/bpf/filter --runtime native
   wprobe prog list --runtime native"
     )]
     Show {
-        /// `id ID`, `name NAME`, or either alone; an export is a name, too. A module's program has the id MODULE.INDEX
+        /// `id ID`, `name NAME`, or either alone; an export is a name, too. A module's program has the id MODULE.INDEX;
+        /// only the kernel's own have a `tag TAG`, or are `pinned FILE`
         words: Vec<String>,
         #[command(flatten)]
         place: Where,
@@ -90,37 +93,31 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
     }
 }
 
-/// What `words` ask for: `id` or `name` and one word, or that word alone; nothing if there are none.
-pub(super) fn wanted(words: &[String]) -> Result<Option<(Option<&str>, &str)>> {
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
-    match words[..] {
-        [] => Ok(None),
-        [by @ ("id" | "name"), one] => Ok(Some((Some(by), one))),
-        [by @ ("tag" | "pinned"), _] => bail!("{by}: give the id or the name"),
-        [one] if one != "id" && one != "name" => Ok(Some((None, one))),
-        _ => bail!("{}: expected `id ID` or `name NAME`", words.join(" ")),
-    }
-}
-
 /// Whether it is the program asked for.
-fn is_it(program: &Loaded, by: Option<&str>, word: &str) -> bool {
-    let place = program.place.as_ref();
-    let id = match (program.id, place) {
+fn is_it(program: &Loaded, wanted: Resolved<'_>) -> bool {
+    let id = match (program.id, &program.place) {
         (Some(id), _) => id.to_string(),
         (None, Some(place)) => format!("{}.{}", place.module, place.index),
         (None, None) => String::new(),
     };
-    let is_named = program.name == word || program.export.as_deref() == Some(word);
-    by != Some("name") && id == word || by != Some("id") && is_named
+    let is_named = |word: &str| program.name == word || program.export.as_deref() == Some(word);
+    wanted.is(&id, is_named, program.tag.as_deref())
 }
 
 fn show(words: &[String], place: &Where) -> Result<Output> {
-    let wanted = wanted(words)?;
-    let mut programs = place.inventory()?.programs()?;
-    programs.retain(|program| wanted.is_none_or(|(by, word)| is_it(program, by, word)));
+    let wanted = Wanted::all(words)?;
+    let inventory = place.inventory()?;
+    let mut programs = inventory.programs()?;
+    if let Some(wanted) = wanted {
+        let resolved = wanted.resolved(&*inventory, Kind::Program)?;
+        programs.retain(|program| is_it(program, resolved));
+    }
     match wanted {
-        Some((_, word)) if programs.is_empty() => {
-            bail!("no program {word} (`wprobe prog list` shows all)")
+        Some(wanted) if programs.is_empty() => {
+            bail!(
+                "no program {} (`wprobe prog list` shows all)",
+                wanted.word()
+            )
         }
         _ => Ok(Output {
             text: programs.iter().map(lines).collect(),
@@ -147,6 +144,9 @@ fn lines(program: &Loaded) -> String {
             program_type.as_deref().unwrap_or("unknown")
         ),
     };
+    if let Some(tag) = &program.tag {
+        lines += &format!("  tag {tag}");
+    }
     lines += &format!("\n\truns {runs}  misses {misses}");
     if let Some(traps) = program.traps {
         lines += &format!("  traps {traps}");

@@ -50,6 +50,10 @@ impl Inventory for Kernel {
         Ok(links)
     }
 
+    fn pinned(&self, kind: info::Kind, file: &str) -> Result<u32> {
+        kind.pinned(file)
+    }
+
     fn maps(&self) -> Result<Vec<Box<dyn Map + '_>>> {
         let mut maps: Vec<Box<dyn Map>> = Vec::new();
         for (id, fd) in info::Kind::Map.all()? {
@@ -86,6 +90,7 @@ fn program(id: u32, fd: &OwnedFd) -> Result<Program> {
         place: None,
         name: info::full_name(fd.as_fd(), &info, &name(&info.name)),
         export: None,
+        tag: Some(info.tag.iter().map(|byte| format!("{byte:02x}")).collect()),
         runs: info.run_cnt,
         misses: info.recursion_misses,
         traps: None,

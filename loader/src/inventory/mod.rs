@@ -16,6 +16,8 @@ use crate::session::Elements;
 pub use kernel::Kernel;
 pub use module::Device;
 
+pub use crate::session::native::info::Kind;
+
 /// A program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Program {
@@ -33,6 +35,9 @@ pub struct Program {
     /// Of a module's program, its export.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub export: Option<String>,
+    /// Of the kernel's, the digest of its instructions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
     /// Runs; of the kernel's, those that were counted, while somebody had them timed.
     pub runs: u64,
     /// Events at which it could not run, for a program was under way on that CPU.
@@ -170,6 +175,8 @@ pub trait Inventory {
     fn programs(&self) -> Result<Vec<Program>>;
     /// Every link.
     fn links(&self) -> Result<Vec<Link>>;
+    /// The id of the one that is pinned as `file` of the BPF file system.
+    fn pinned(&self, kind: Kind, file: &str) -> Result<u32>;
     /// Every map.
     fn maps(&self) -> Result<Vec<Box<dyn Map + '_>>>;
 }

@@ -1,9 +1,9 @@
 //! What the kernel module has loaded.
 
 use abi::uapi::AttachPoint;
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use super::{Condition, Inventory, Link, Map, MapInfo, Place, Program, Types, type_name};
+use super::{Condition, Inventory, Kind, Link, Map, MapInfo, Place, Program, Types, type_name};
 use crate::device::{self, text};
 use crate::probe::{Running, Table};
 use crate::profile::Profile;
@@ -37,6 +37,7 @@ impl Inventory for Device {
                     }),
                     name: input.program(&export).to_owned(),
                     export: Some(export.clone()),
+                    tag: None,
                     runs: program.runs,
                     misses: program.misses,
                     traps: Some(program.traps),
@@ -56,7 +57,10 @@ impl Inventory for Device {
                 links.push(Link {
                     id: link.id,
                     attach: point.map_or("unknown", |point| point.name()).to_owned(),
-                    target: Some(text(&link.target)),
+                    target: Some(match link.places {
+                        0 | 1 => text(&link.target),
+                        places => format!("{} ({places} places)", text(&link.target)),
+                    }),
                     program: input.program(&text(&link.program)).to_owned(),
                     module: Some(resident.info.id),
                     module_name: Some(resident.name()),
@@ -65,6 +69,12 @@ impl Inventory for Device {
             }
         }
         Ok(links)
+    }
+
+    fn pinned(&self, _: Kind, file: &str) -> Result<u32> {
+        bail!(
+            "{file}: only the kernel's own eBPF is pinned as files (--runtime native); here, ids and names tell"
+        )
     }
 
     fn maps(&self) -> Result<Vec<Box<dyn Map + '_>>> {

@@ -1,6 +1,7 @@
 //! What the kernel tells of its programs, maps and links: of one at hand, and of all by their ids.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -11,8 +12,8 @@ use bpf2wasm::btf::Btf;
 use libbpf_rs::libbpf_sys::{
     BPF_STATS_RUN_TIME, bpf_btf_get_fd_by_id, bpf_btf_info, bpf_enable_stats,
     bpf_link_get_fd_by_id, bpf_link_get_next_id, bpf_map_get_fd_by_id, bpf_map_get_next_id,
-    bpf_obj_get_info_by_fd, bpf_prog_get_fd_by_id, bpf_prog_get_next_id, bpf_prog_info,
-    libbpf_bpf_prog_type_str,
+    bpf_obj_get, bpf_obj_get_info_by_fd, bpf_prog_get_fd_by_id, bpf_prog_get_next_id,
+    bpf_prog_info, libbpf_bpf_prog_type_str,
 };
 
 use super::super::Cost;
@@ -22,10 +23,13 @@ use crate::values::KERNEL_BTF;
 const NAME: usize = 64;
 
 /// Objects that have ids.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A program.
     Program,
+    /// A map.
     Map,
+    /// An attachment.
     Link,
 }
 
@@ -42,6 +46,36 @@ impl Kind {
             id = next;
         }
         Ok(all)
+    }
+
+    /// The id of the one that is pinned as `file`.
+    pub(crate) fn pinned(self, file: &str) -> Result<u32> {
+        let path = CString::new(file)?;
+        // SAFETY: the call reads a text that ends, and gives a number.
+        let fd = unsafe { bpf_obj_get(path.as_ptr()) };
+        let fd = found(fd).with_context(|| file.to_owned())?;
+        let fd = fd.with_context(|| format!("{file}: no such file"))?;
+        // SAFETY: the descriptor is a new one; nobody else has it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
+        let of_what = || format!("{file}: what is pinned there is no {self}");
+        self.id_in(&told).with_context(of_what)
+    }
+
+    /// The id in what the kernel tells of a descriptor; nothing of another kind's.
+    fn id_in(self, told: &str) -> Option<u32> {
+        let number = |name: &str| {
+            let mut lines = told.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        let link = number("link_id:");
+        match self {
+            Kind::Link => link,
+            // A link's tells of its program, too, and a program array's of its owner's.
+            Kind::Program if link.is_none() && number("map_id:").is_none() => number("prog_id:"),
+            Kind::Program => None,
+            Kind::Map => number("map_id:"),
+        }
     }
 
     fn next(self, id: u32) -> Result<Option<u32>> {
@@ -71,6 +105,16 @@ impl Kind {
         let fd = found(result).with_context(|| format!("the kernel's {self:?} {id}"))?;
         // SAFETY: the descriptor is a new one; nobody else has it.
         Ok(fd.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Program => "program",
+            Kind::Map => "map",
+            Kind::Link => "link",
+        })
     }
 }
 
@@ -191,5 +235,28 @@ pub(crate) fn btf(id: u32) -> Result<Btf> {
             Arc::new(Btf::parse(&fs::read(KERNEL_BTF)?)?),
         )?),
         false => Ok(Btf::parse(&bytes)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn what_is_pinned_is_of_one_kind() {
+        let program = "pos:\t0\nprog_type:\t2\nprog_tag:\t00\nprog_id:\t7\n";
+        let link = "link_type:\tperf\nlink_id:\t9\nprog_tag:\t00\nprog_id:\t7\n";
+        let map = "map_type:\t1\nmap_id:\t8\n";
+        for (kind, told, id) in [
+            (Kind::Program, program, Some(7)),
+            (Kind::Program, link, None),
+            (Kind::Program, map, None),
+            (Kind::Link, link, Some(9)),
+            (Kind::Link, program, None),
+            (Kind::Map, map, Some(8)),
+            (Kind::Map, link, None),
+        ] {
+            assert_eq!(kind.id_in(told), id, "{kind} in {told}");
+        }
     }
 }
