@@ -1,6 +1,6 @@
 //! Who reads events waits for them: the reader's own system calls are counted, by native eBPF, while nothing happens.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -24,6 +24,7 @@ pub const CASES: &[Case] = &[
     ("waiting::run_looks_at_nothing_meanwhile", run),
     ("waiting::events_and_top_look_at_nothing_meanwhile", verbs),
     ("waiting::the_librarys_wait_is_one_call", library),
+    ("waiting::diff_looks_at_nothing_meanwhile", diff),
 ];
 
 /// How long nothing happens. Who looked every 20 ms would make 100 calls.
@@ -202,5 +203,32 @@ fn library() -> Result<()> {
         let events = reader.join().expect("nothing panics there")?;
         ensure!(!events.is_empty(), "{runtime}: it was woken for nothing");
     }
+    Ok(())
+}
+
+fn diff() -> Result<()> {
+    let counter = Counter::start()?;
+    let object = file("rings")?;
+    let folder = guest::scratch("waiting-diff")?;
+    let (begun, end) = (folder.join("begun"), folder.join("end"));
+    guest::succeed(Command::new("mkfifo").arg(&end))?;
+    let work = format!("touch {}; cat {}", begun.display(), end.display());
+    let mut child = Command::new(guest::wprobe()?)
+        .arg("diff")
+        .arg(&object)
+        .args(["--workload", &work])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    guest::wait_until("the workload", || Ok(begun.exists()))?;
+    counter.rests("diff", child.id(), || {
+        syscalls::getpgrp(1);
+        Ok(())
+    })?;
+    fs::write(&end, "")?;
+    let ended = child.wait()?;
+    let mut said = String::new();
+    let mut stdout = child.stdout.take().context("its stdout is a pipe")?;
+    stdout.read_to_string(&mut said)?;
+    ensure!(ended.success(), "{said}");
     Ok(())
 }

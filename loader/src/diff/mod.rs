@@ -18,7 +18,7 @@ mod verdict;
 mod workload;
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,7 @@ use crate::profile::Profile;
 use crate::session::native::{self, Native};
 use crate::session::wasm::Wasm;
 use crate::session::{Cost, Elements, Sent, Session};
+use crate::wait;
 use compare::Comparison;
 use fields::Shape;
 use sources::Sources;
@@ -58,8 +59,9 @@ const OF_LOADERS: [&str; 2] = ["__bpf_usdt_specs", "__bpf_usdt_ip_to_spec_id"];
 /// What is said of a difference from before anything happened.
 const AS_LOADED: &str = " as it was loaded";
 
-/// How often events are taken from their rings.
-const GLANCE: Duration = Duration::from_millis(20);
+/// How long events stay in their rings once there are some: who took each as it comes would be woken for each, and be part of what
+/// is compared.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How to compare.
 #[derive(Clone, Debug, Default)]
@@ -215,8 +217,13 @@ impl Pair {
     fn accompany(&mut self, work: &mut Workload) -> Result<()> {
         work.start()?;
         while !work.is_done()? {
+            let mut sources = self.native.sources();
+            sources.extend(self.wasm.sources());
+            sources.push(work.as_fd());
+            let about = "waiting for the workload";
+            wait::readable(&sources, Some(work.patience())).context(about)?;
+            wait::readable(&[work.as_fd()], Some(PAUSE)).context(about)?;
             self.keep()?;
-            thread::sleep(GLANCE);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What happens while both runtimes look on: a process that waits until it is told to begin.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// A workload's process.
 pub struct Workload {
     child: Child,
+    /// Readable once it has ended.
+    ended: OwnedFd,
     name: String,
     since: Instant,
 }
@@ -19,9 +22,12 @@ pub struct Workload {
 impl Workload {
     /// Starts `command`, which prepares itself, says `ready` and waits for a line; nothing else is read of its output.
     pub fn prepare(name: &str, mut command: Command) -> Result<Self> {
+        let about = || format!("workload {name}");
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let child = child.with_context(about)?;
         let mut work = Workload {
-            child: child.with_context(|| format!("workload {name}"))?,
+            ended: pidfd(&child).with_context(about)?,
+            child,
             name: name.to_owned(),
             since: Instant::now(),
         };
@@ -62,7 +68,7 @@ impl Workload {
         match self.child.try_wait()? {
             Some(status) if status.success() => Ok(true),
             Some(status) => bail!("workload {}: {}", self.name, said(status)),
-            None if self.since.elapsed() > PATIENCE => bail!(
+            None if self.patience().is_zero() => bail!(
                 "workload {} does not end within {} s",
                 self.name,
                 PATIENCE.as_secs()
@@ -70,6 +76,28 @@ impl Workload {
             None => Ok(false),
         }
     }
+
+    /// How long it may still take.
+    pub(super) fn patience(&self) -> Duration {
+        PATIENCE.saturating_sub(self.since.elapsed())
+    }
+}
+
+impl AsFd for Workload {
+    /// Readable for poll(2) once the workload has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+}
+
+fn pidfd(child: &Child) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just made, so nobody else owns it; a descriptor is an int.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 fn said(status: ExitStatus) -> String {
@@ -90,10 +118,11 @@ impl Drop for Workload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wait;
 
     fn end(work: &mut Workload) -> Result<()> {
         while !work.is_done()? {
-            std::thread::sleep(Duration::from_millis(5));
+            wait::readable(&[work.as_fd()], None)?;
         }
         Ok(())
     }
@@ -101,7 +130,8 @@ mod tests {
     #[test]
     fn it_waits_until_it_may_begin() {
         let mut work = Workload::shell("true; echo of no interest").unwrap();
-        std::thread::sleep(Duration::from_millis(50));
+        let short = Some(Duration::from_millis(50));
+        assert_eq!(wait::readable(&[work.as_fd()], short).unwrap(), [false]);
         assert!(!work.is_done().unwrap());
         work.start().unwrap();
         end(&mut work).unwrap();
