@@ -3,7 +3,7 @@ struct events {
     __u64 ts_us;
     __u32 pid;
     __u32 bound_dev_if;
-    int ret;
+    errno_t ret;
     __u16 port;
     __u16 proto;
     __u8 opts;

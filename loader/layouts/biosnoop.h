@@ -7,5 +7,5 @@ struct events {
     __u32 len;
     __u32 pid;
     __u32 cmd_flags;
-    __u32 dev;
+    dev_t dev;
 };

@@ -4,7 +4,7 @@ struct events {
     __u32 pid;
     __u32 tid;
     __u32 ppid;
-    __u32 sig;
+    signal_t sig;
     int exit_code;
     char comm[16];
 };

@@ -4,7 +4,7 @@ struct events {
     __u32 pid;
     __u32 tid;
     __u32 mnt_ns;
-    int ret;
+    errno_t ret;
     char comm[16];
     char fs[8];
     char src[4096];

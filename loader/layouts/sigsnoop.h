@@ -1,7 +1,7 @@
 struct events {
     __u32 pid;
     __u32 tpid;
-    int sig;
-    int ret;
+    signal_t sig;
+    errno_t ret;
     char comm[16];
 };

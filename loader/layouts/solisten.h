@@ -3,7 +3,7 @@ struct events {
     __u32 pid;
     __u32 proto;
     int backlog;
-    int ret;
+    errno_t ret;
     __u16 port;
     char task[16];
 };

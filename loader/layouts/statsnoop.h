@@ -1,7 +1,7 @@
 struct events {
     __u64 ts_ns;
     __u32 pid;
-    int ret;
+    errno_t ret;
     char comm[16];
     char pathname[255];
 };

@@ -3,7 +3,7 @@ struct events {
     union { __be32 daddr_v4; __u8 daddr_v6[16]; };
     char task[16];
     __u64 ts_us;
-    __u32 af;
+    family_t af;
     __u32 pid;
     __u32 uid;
     __u16 sport;

@@ -5,7 +5,7 @@ struct events {
     __u64 delta_us;
     __u64 ts_us;
     __u32 tgid;
-    __u32 af;
+    family_t af;
     __u16 lport;
     __be16 dport;
 };

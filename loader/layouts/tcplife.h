@@ -8,6 +8,6 @@ struct events {
     __u32 pid;
     __u16 sport;
     __u16 dport;
-    __u16 family;
+    sa_family_t family;
     char comm[16];
 };

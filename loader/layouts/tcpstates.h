@@ -5,9 +5,9 @@ struct events {
     __u64 ts_us;
     __u64 delta_us;
     __u32 pid;
-    int oldstate;
-    int newstate;
-    __u16 family;
+    tcp_state_t oldstate;
+    tcp_state_t newstate;
+    sa_family_t family;
     __u16 sport;
     __u16 dport;
     char task[16];

@@ -26,6 +26,14 @@ const SCALARS: &[(&str, u32, bool)] = &[
     ("__be32", 4, false),
     ("pid_t", 4, true),
     ("uid_t", 4, false),
+    // What their numbers mean, `crate::meaning` knows.
+    ("errno_t", 4, true),
+    ("open_flags_t", 4, true),
+    ("signal_t", 4, true),
+    ("tcp_state_t", 4, true),
+    ("family_t", 4, false),
+    ("sa_family_t", 2, false),
+    ("dev_t", 4, false),
 ];
 
 macro_rules! shipped {

@@ -28,6 +28,7 @@ mod kallsyms;
 pub mod kconfig;
 pub mod layout;
 pub mod load;
+pub mod meaning;
 pub mod module_btf;
 pub mod native;
 pub mod open;

@@ -226,7 +226,7 @@ impl Running {
             lost += sent.lost;
             for (cpu, bytes) in sent.events {
                 let ty = stream.ty.as_ref();
-                let record = match ty {
+                let mut record = match ty {
                     Some((btf, id)) => {
                         let mut record = Record::read(Some(btf), *id, &bytes);
                         record.add_rest(stream.rest(&bytes));
@@ -234,6 +234,10 @@ impl Running {
                     }
                     None => Record::read(None, 0, &bytes),
                 };
+                let means = self.profile.means.get(&stream.map);
+                for (field, meaning) in means.into_iter().flatten() {
+                    record.mean(field, *meaning);
+                }
                 events.push(Event {
                     map: stream.map.clone(),
                     cpu,
@@ -379,13 +383,18 @@ impl Running {
             Some(_) => Record::read_section(btf, map, bytes),
             None => Record::read(btf, map.value_type, bytes),
         };
-        Ok(Table::of(
+        let mut table = Table::of(
             &map.name,
             elements,
             is_per_cpu(map.map_type).then_some(map.value_size as usize),
             |bytes| Record::read(btf, map.key_type, bytes),
             value,
-        ))
+        );
+        let means = self.profile.means.get(&map.name);
+        for (field, meaning) in means.into_iter().flatten() {
+            table.mean(field, *meaning);
+        }
+        Ok(table)
     }
 }
 

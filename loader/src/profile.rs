@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::attach::Choice;
 use crate::kallsyms::{Functions, addresses};
+use crate::meaning::Meaning;
 use crate::open::Input;
 use crate::settings::Settings;
 
@@ -48,6 +49,8 @@ pub struct Profile {
     pub step: Option<u64>,
     /// Names of the elements of arrays.
     pub labels: BTreeMap<String, Vec<String>>,
+    /// What numbers mean: by map, of the fields of its elements or events; a key or value that has no fields is `key` or `value`.
+    pub means: BTreeMap<String, BTreeMap<String, Meaning>>,
     /// All programs of the object that it is of, and their sections.
     pub knows: BTreeMap<String, String>,
     /// What is decided otherwise where a person sets something.
@@ -67,6 +70,8 @@ pub struct When {
     pub programs: Option<Vec<String>>,
     /// Then this is the result.
     pub show: Option<Vec<String>>,
+    /// Then these are what numbers mean.
+    pub means: Option<BTreeMap<String, BTreeMap<String, Meaning>>>,
 }
 
 /// Why a profile does not fit this host.
@@ -132,7 +137,10 @@ impl Profile {
         };
         self.programs.clear();
         self.alternatives.clear();
-        self.when.iter_mut().for_each(|when| when.programs = None);
+        self.means.clear();
+        for when in &mut self.when {
+            (when.programs, when.means) = (None, None);
+        }
         (self.unit, self.step, self.linear) = (None, None, false);
         let knows = &self.knows;
         self.places
@@ -196,6 +204,9 @@ impl Profile {
             }
             if let Some(show) = &when.show {
                 self.show.clone_from(show);
+            }
+            if let Some(means) = &when.means {
+                self.means.clone_from(means);
             }
         }
     }
@@ -288,6 +299,10 @@ mod tests {
             let others = profile.when.iter();
             let others = others.flat_map(|when| when.show.iter().flatten().chain([&when.set]));
             let shown = profile.show.iter().chain(profile.labels.keys());
+            let shown = shown.chain(profile.means.keys());
+            // What a number means is known of this very object.
+            let is_known = profile.means.is_empty() || !profile.knows.is_empty();
+            assert!(is_known, "{name}: `means` wants `knows`");
             for shown in shown.chain(others) {
                 assert!(known.contains(&shown), "{name}: nothing is called {shown}");
             }

@@ -2,6 +2,7 @@
 
 use abi::map_types::MapType;
 
+use crate::meaning::Meaning;
 use crate::record::Record;
 use crate::session::Elements;
 
@@ -34,6 +35,16 @@ impl Table {
         Table {
             name: name.to_owned(),
             elements: elements.iter().map(element).collect(),
+        }
+    }
+
+    /// Has the numbers in `field` of all elements stand for something; a key or value without fields is `key` or `value`.
+    pub(crate) fn mean(&mut self, field: &str, meaning: Meaning) {
+        for (key, values) in &mut self.elements {
+            key.mean(if field == "key" { "" } else { field }, meaning);
+            for value in values {
+                value.mean(if field == "value" { "" } else { field }, meaning);
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use bpf2wasm::btf::{Btf, Kind, Member, Type};
 use serde_json::{Map as Object, Value, json};
 
 use crate::btf_value;
+use crate::meaning::Meaning;
 use crate::variables;
 use address::Family;
 
@@ -50,6 +51,8 @@ pub enum Cell {
     Stack(Vec<u64>),
     /// A number of a stack, whose frames are in a map.
     StackId(i64),
+    /// A number that stands for something.
+    Named(Meaning, i64),
 }
 
 impl Cell {
@@ -60,7 +63,7 @@ impl Cell {
             Cell::Address(ip) => json!(ip.to_string()),
             Cell::Slots(slots) => json!(slots),
             Cell::Stack(frames) => frames.iter().map(|f| json!(format!("{f:#x}"))).collect(),
-            Cell::StackId(id) => json!(id),
+            Cell::StackId(id) | Cell::Named(_, id) => json!(id),
         }
     }
 }
@@ -119,8 +122,20 @@ impl Record {
     pub fn number(&self, name: &str) -> Option<i64> {
         match self.cell(name)? {
             Cell::Plain(value) => value.as_i64(),
-            Cell::StackId(id) => Some(*id),
+            Cell::StackId(id) | Cell::Named(_, id) => Some(*id),
             _ => None,
+        }
+    }
+
+    /// Has the number in field `name` stand for something.
+    pub(crate) fn mean(&mut self, name: &str, meaning: Meaning) {
+        let mut fields = self.fields.iter_mut();
+        let field = fields.find(|field| field.name == name);
+        if let Some(Field { cell, .. }) = field
+            && let Cell::Plain(value) = cell
+            && let Some(number) = value.as_i64()
+        {
+            *cell = Cell::Named(meaning, number);
         }
     }
 
@@ -176,10 +191,8 @@ impl Record {
     }
 
     fn members(&mut self, btf: &Btf, ty: &Type<'_>, name: &str, bytes: &[u8], depth: usize) {
-        for member in ty
-            .members()
-            .filter(|member| !btf_value::is_padding(btf, member))
-        {
+        let is_hidden = |m: &Member<'_>| btf_value::is_padding(btf, m) || is_filler(m.name);
+        for member in ty.members().filter(|member| !is_hidden(member)) {
             let path = join(name, member.name);
             let at = bytes.get(member.bit_offset as usize / 8..);
             match member.bit_size {
@@ -284,6 +297,7 @@ fn scalar(btf: &Btf, id: u32, name: &str, bytes: &[u8]) -> Cell {
             u128::from_le_bytes(bytes.try_into().unwrap_or_default())
         )));
     }
+    let meaning = Meaning::of(btf, id);
     let value = match address::is_big_endian(btf, id) {
         true => {
             let swapped: Vec<u8> = bytes.iter().rev().copied().collect();
@@ -291,7 +305,16 @@ fn scalar(btf: &Btf, id: u32, name: &str, bytes: &[u8]) -> Cell {
         }
         false => btf_value::decode(btf, id, bytes),
     };
-    Cell::Plain(value)
+    match meaning.zip(value.as_i64()) {
+        Some((meaning, number)) => Cell::Named(meaning, number),
+        None => Cell::Plain(value),
+    }
+}
+
+/// Whether a member is called padding: `pad`, `__pad2`, `_padding`. Of no other that is not filled can that be told.
+fn is_filler(name: &str) -> bool {
+    let name = name.trim_matches(|c: char| c == '_' || c.is_ascii_digit());
+    matches!(name, "pad" | "padding")
 }
 
 /// Names that arrays of slots have.

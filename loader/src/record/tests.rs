@@ -69,3 +69,32 @@ fn what_has_no_type_is_shown_as_bytes_and_what_is_cut_does_no_harm() {
     );
     assert_eq!(value["text"], "");
 }
+
+#[test]
+fn numbers_stand_for_what_their_types_say() {
+    let layout = "struct e { errno_t ret; open_flags_t flags; dev_t dev; __u32 nr; };";
+    let layout = Layout::parse(layout).unwrap();
+    let (id, _) = layout.event("e").unwrap();
+    let bytes = [-2, 0o2_000_000, 8 << 20, 1].map(i32::to_le_bytes);
+    let mut record = Record::read(Some(layout.btf()), id, bytes.as_flattened());
+    record.mean("nr", Meaning::Syscall);
+    let cells: Vec<_> = record.fields.iter().map(|field| &field.cell).collect();
+    let expected = [
+        &Cell::Named(Meaning::Errno, -2),
+        &Cell::Named(Meaning::OpenFlags, 0o2_000_000),
+        &Cell::Named(Meaning::Device, 8 << 20),
+        &Cell::Named(Meaning::Syscall, 1),
+    ];
+    assert_eq!(cells, expected);
+    // For programs they are the numbers they are.
+    let json = json!({ "ret": -2, "flags": 0o2_000_000, "dev": 8 << 20, "nr": 1 });
+    assert_eq!(record.to_json(), json);
+    assert_eq!(record.number("ret"), Some(-2));
+}
+
+#[test]
+fn padding_is_not_shown() {
+    let members = "__u8 kind; __u8 pad[3]; __u32 __pad1; __u32 padded; __u16 _padding;";
+    let value = read(members, &[1; 16]);
+    assert_eq!(value, json!({ "kind": 1, "padded": 0x0101_0101 }));
+}

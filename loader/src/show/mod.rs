@@ -27,6 +27,7 @@ fn title(name: &str) -> String {
 fn plain(cell: &Cell) -> String {
     match cell {
         Cell::Plain(Value::String(text)) => text.clone(),
+        Cell::Named(meaning, number) => meaning.text(*number),
         cell => cell.to_json().to_string().replace('"', ""),
     }
 }

@@ -121,6 +121,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+    use crate::meaning::Meaning;
     use crate::record::Record;
 
     fn event(map: &str, fields: &[(&str, Value)]) -> Event {
@@ -167,6 +168,15 @@ mod tests {
                 .line(&opened("sh", 0), "10:00:03")
                 .starts_with("TIME")
         );
+    }
+
+    #[test]
+    fn what_a_number_stands_for_is_shown() {
+        let mut event = event("events", &[("ret", json!(0)), ("pid", json!(7))]);
+        event.record.fields[0].cell = Cell::Named(Meaning::Errno, -13);
+        let line = Stream::default().line(&event, "10:00:00");
+        assert_eq!(line, "TIME     RET         PID\n10:00:00 -EACCES       7\n");
+        assert_eq!(event_json(&event)["data"]["ret"], -13);
     }
 
     #[test]
