@@ -90,6 +90,11 @@ impl Tool {
         for program in &choice.programs {
             command.args(["--program", program]);
         }
+        Tool::launch(name, command)
+    }
+
+    /// Starts `command`, a `wprobe run --json`, and waits until it is attached.
+    pub fn launch(name: &str, mut command: Command) -> Result<Self> {
         // More events than a pipe holds: nobody reads before the end.
         let printed = guest::scratch("run-tool")?.join("printed");
         let mut child = command
@@ -114,9 +119,24 @@ impl Tool {
         bail!("{name}: {}", String::from_utf8_lossy(&said))
     }
 
+    /// The events that it has printed so far.
+    pub fn events(&self) -> Result<Vec<Value>> {
+        let text = fs::read_to_string(&self.printed)?;
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let lines = whole.lines().map(serde_json::from_str::<Value>);
+        let mut lines = lines.collect::<Result<Vec<_>, _>>()?;
+        lines.retain(|line| !line["event"].is_null());
+        Ok(lines)
+    }
+
+    /// As [`Tool::end`], where what came last is still on its way.
+    pub fn settle(self) -> Result<Printed> {
+        thread::sleep(SETTLE);
+        self.end()
+    }
+
     /// Ends it as Ctrl-C does; what it printed.
     pub fn end(mut self) -> Result<Printed> {
-        thread::sleep(SETTLE);
         let pid = self.child.id() as libc::pid_t;
         // SAFETY: a signal to a child that nobody has waited for.
         ensure!(unsafe { libc::kill(pid, libc::SIGINT) } == 0, "kill");
@@ -163,5 +183,5 @@ pub fn run(name: &str, runtime: &str) -> Result<Printed> {
     while !work.is_done()? {
         thread::sleep(Duration::from_millis(20));
     }
-    tool.end()
+    tool.settle()
 }

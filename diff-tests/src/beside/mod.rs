@@ -274,7 +274,7 @@ pub fn compare(row: &Row, runtime: &str) -> Result<String> {
     while !work.is_done()? {
         thread::sleep(Duration::from_millis(20));
     }
-    let ours = ours.end()?;
+    let ours = ours.settle()?;
     match row.what {
         What::Rows { .. } => theirs.settle()?,
         What::Counts { .. } => thread::sleep(counts::INTERVAL),

@@ -3,6 +3,7 @@
 pub mod asks;
 pub mod attach;
 pub mod attach_load;
+pub mod attach_many;
 pub mod attach_structs;
 pub mod attach_user;
 pub mod callbacks;
@@ -58,6 +59,7 @@ pub fn all() -> Vec<Case> {
         attach_structs::CASES,
         attach_user::CASES,
         attach_load::CASES,
+        attach_many::CASES,
         hammer::CASES,
         hostile::CASES,
         privileges::CASES,
@@ -75,6 +77,7 @@ pub fn all() -> Vec<Case> {
         diff::CASES,
         compared::CASES,
         run::CASES,
+        versions::CASES,
         inventory::CASES,
         kfuncs::CASES,
         top::CASES,

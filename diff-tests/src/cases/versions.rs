@@ -1,8 +1,9 @@
-//! `wprobe run` on newer versions of tools, under the tools' names: what it knows of Debian's versions does not hold for them.
+//! `wprobe run` on newer versions of tools, under the tools' names: what it knows of Debian's versions does not hold for them. Each
+//! run ends with the first right row.
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Case;
+use crate::run::Tool;
 use crate::{corpus, guest, tool};
 
 /// The tests of this area.
@@ -111,55 +113,46 @@ fn is_some(number: &Value) -> bool {
 }
 
 fn newer() -> Result<()> {
+    let folder = guest::scratch("newer")?;
+    let made = folder.join("made");
     for newer in NEWER {
         let name = format!("{}_newer", newer.tool);
-        for (object, source) in [
-            (corpus::object(&name)?, "debug"),
-            (corpus::stripped(&name)?, "code"),
+        // What events are is found out alike for both runtimes, so each has one of the two.
+        for (object, source, runtime) in [
+            (corpus::object(&name)?, "debug", "native"),
+            (corpus::stripped(&name)?, "code", "kernel-wasm"),
         ] {
-            let path = guest::scratch(&format!("newer-{source}"))?;
-            let path = path.join(format!("{}.bpf.o", newer.tool));
+            let path = folder.join(format!("{}.bpf.o", newer.tool));
             fs::write(&path, object)?;
-            for runtime in ["native", "kernel-wasm"] {
-                let about = || format!("{name} by {source} on {runtime}");
-                newer.run(&path, source, runtime).with_context(about)?;
-            }
+            let about = || format!("{name} by {source} on {runtime}");
+            newer
+                .run(&path, &made, source, runtime)
+                .with_context(about)?;
         }
     }
-    Ok(())
+    Ok(fs::remove_dir_all(folder)?)
 }
 
 impl Newer {
-    fn run(&self, object: &Path, source: &str, runtime: &str) -> Result<()> {
-        let mut child = Command::new(guest::wprobe()?)
-            .arg("run")
-            .arg(object)
-            .args(["--runtime", runtime, "--duration", "3", "--json"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let made = guest::scratch("newer-made")?.join("made");
-        while child.try_wait()?.is_none() {
-            (self.work)(&made)?;
-            thread::sleep(Duration::from_millis(50));
-        }
-        let output = child.wait_with_output()?;
-        let text = String::from_utf8(output.stdout)?;
-        let rows = text.lines().map(serde_json::from_str::<Value>);
-        let rows = rows.collect::<Result<Vec<_>, _>>()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let last = rows
-            .last()
-            .with_context(|| format!("no last line: {said}"))?;
-        let types = &last["events"][0];
-        ensure!(types["source"] == source, "{types}: {said}");
-        let found = rows.iter().filter(|row| (self.is_row)(&row["data"], &made));
-        let first = rows.first().map(Value::to_string).unwrap_or_default();
-        ensure!(
-            found.count() > 0,
-            "of {} rows none is right, as {first}: {said}",
-            rows.len()
-        );
+    fn run(&self, object: &Path, made: &Path, source: &str, runtime: &str) -> Result<()> {
+        let mut command = Command::new(guest::wprobe()?);
+        command.arg("run").arg(object);
+        command.args(["--runtime", runtime, "--json"]);
+        let tool = Tool::launch(self.tool, command)?;
+        let is_right = |row: &Value| (self.is_row)(&row["data"], made);
+        let found = guest::wait_until("a right row", || {
+            (self.work)(made)?;
+            Ok(tool.events()?.iter().any(is_right))
+        });
+        let printed = tool.end()?;
+        let first = printed.events.first().map(Value::to_string);
+        found.with_context(|| {
+            let (count, first) = (printed.events.len(), first.unwrap_or_default());
+            format!("of {count} rows none is right, as {first}")
+        })?;
+        let types = &printed.last["events"][0];
+        ensure!(types["source"] == source, "{types}");
+        ensure!(printed.runtime == runtime, "on {}", printed.runtime);
         Ok(())
     }
 }
