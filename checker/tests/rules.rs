@@ -685,7 +685,12 @@ fn no_function_goes_far_unpaid() {
     // What it pays for, and what its caller did.
     proves_all(&[&caller, &long((3 + 16) * rate - 20)], &tables);
     let far = "it runs further than it has paid for";
-    refuses_all(&[&caller, &long((3 + 16) * rate)], &tables, Rule::Budget, far);
+    refuses_all(
+        &[&caller, &long((3 + 16) * rate)],
+        &tables,
+        Rule::Budget,
+        far,
+    );
     // What a hit pays for, by far most of it for calls.
     proves(&"add rsi, 1;".repeat(256 * rate - 20));
     refuses(&"add rsi, 1;".repeat(256 * rate), Rule::Budget, far);
@@ -697,7 +702,9 @@ fn no_function_goes_far_unpaid() {
 fn a_loop_pays_for_its_calls() {
     let turn = |cost: u32| {
         let call = "mov rdi, r15; call i1;";
-        format!("mov r12, [r15+32]; again: sub r12, {cost}; jb fail; {call} {call} test rax, rax; jne again; mov [r15+32], r12")
+        format!(
+            "mov r12, [r15+32]; again: sub r12, {cost}; jb fail; {call} {call} test rax, rax; jne again; mov [r15+32], r12"
+        )
     };
     proves(&turn(2 * 16 + 1));
     refuses(&turn(2 * 16), Rule::Budget, LOOP);

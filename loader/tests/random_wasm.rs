@@ -7,7 +7,8 @@ use abi::traps::Trap;
 use loader::user::{EngineKind, Trapped, UserSandbox};
 use wasm_encoder::{
     BlockType, CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection,
-    GlobalType, ImportSection, Instruction as I, MemArg, MemoryType, Module, TypeSection, ValType,
+    GlobalType, ImportSection, Instruction as I, MemArg, MemArgTarget, MemoryType, Module,
+    TypeSection, ValType,
 };
 
 /// More than any of them spends: the engines count differently.
@@ -331,7 +332,8 @@ impl Generator<'_> {
         MemArg {
             offset,
             align: 0,
-            memory_index: 0,
+            target: MemArgTarget::Memory(0),
+            ordering: None,
         }
     }
 

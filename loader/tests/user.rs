@@ -205,13 +205,14 @@ fn addresses_are_checked_unless_they_cannot_leave_memory() {
             1 << 32,
             u64::MAX,
         ] {
-            let [wasmi, wasmtime, native] = run(&body, &x.to_le_bytes());
+            let [wasmi, wasmtime, native, jit] = run(&body, &x.to_le_bytes());
             assert_eq!(wasmi, wasmtime, "{address} + {offset} of {x:#x}");
             assert_eq!(
                 native.as_ref().ok(),
                 wasmtime.as_ref().ok(),
                 "{address} + {offset} of {x:#x}"
             );
+            assert_eq!(jit, native, "{address} + {offset} of {x:#x}");
             outcomes.push(native.is_ok());
         }
     }

@@ -33,8 +33,8 @@ const IMPORTS: &str = r#"
 "#;
 const ATOMICS: [&str; 6] = ["add", "or", "and", "xor", "xchg", "cmpxchg"];
 const BINARY: [&str; 15] = [
-    "add", "sub", "mul", "div_s", "div_u", "rem_s", "rem_u", "and", "or", "xor", "shl", "shr_s", "shr_u",
-    "rotl", "rotr",
+    "add", "sub", "mul", "div_s", "div_u", "rem_s", "rem_u", "and", "or", "xor", "shl", "shr_s",
+    "shr_u", "rotl", "rotr",
 ];
 const COMPARED: [&str; 10] = [
     "eq", "ne", "lt_s", "lt_u", "gt_s", "gt_u", "le_s", "le_u", "ge_s", "ge_u",
@@ -75,7 +75,9 @@ impl Writer<'_> {
     }
 
     fn local(&mut self, ty: Type) -> Option<usize> {
-        let fitting: Vec<usize> = (0..self.locals.len()).filter(|l| self.locals[*l] == ty).collect();
+        let fitting: Vec<usize> = (0..self.locals.len())
+            .filter(|l| self.locals[*l] == ty)
+            .collect();
         (!fitting.is_empty()).then(|| self.random.of(&fitting))
     }
 
@@ -110,7 +112,9 @@ impl Writer<'_> {
         self.left = self.left.saturating_sub(1);
         if self.left == 0 {
             return match self.local(ty) {
-                Some(local) if self.random.below(2) == 0 => write!(self.out, "(local.get {local}) ").unwrap(),
+                Some(local) if self.random.below(2) == 0 => {
+                    write!(self.out, "(local.get {local}) ").unwrap()
+                }
                 _ => self.number(ty),
             };
         }
@@ -185,7 +189,9 @@ impl Writer<'_> {
                 self.out.push_str(") ");
             }
             11 => {
-                let op = self.random.of(&["clz", "ctz", "popcnt", "extend8_s", "extend16_s"]);
+                let op = self
+                    .random
+                    .of(&["clz", "ctz", "popcnt", "extend8_s", "extend16_s"]);
                 write!(self.out, "({ty}.{op} ").unwrap();
                 self.expression(ty);
                 self.out.push_str(") ");
@@ -233,7 +239,10 @@ impl Writer<'_> {
     /// How far out a block is that a branch takes nothing along to; there is one.
     fn target(&mut self) -> usize {
         let labels = self.labels.iter().rev().enumerate();
-        let fitting: Vec<usize> = labels.filter(|(_, fits)| **fits).map(|(at, _)| at).collect();
+        let fitting: Vec<usize> = labels
+            .filter(|(_, fits)| **fits)
+            .map(|(at, _)| at)
+            .collect();
         self.random.of(&fitting)
     }
 
@@ -346,7 +355,11 @@ pub(crate) fn module(random: &mut Random) -> Vec<u8> {
     let mut out = String::from("(module ");
     out.push_str(IMPORTS);
     for kind in ATOMICS {
-        let params = if kind == "cmpxchg" { "i64 i64 i64" } else { "i64 i64" };
+        let params = if kind == "cmpxchg" {
+            "i64 i64 i64"
+        } else {
+            "i64 i64"
+        };
         for width in ["32", "64"] {
             writeln!(
                 out,
@@ -361,7 +374,13 @@ pub(crate) fn module(random: &mut Random) -> Vec<u8> {
         if index == 0 {
             out.push_str("(export \"kprobe:x:\") ");
         }
-        write!(out, "(param {}) (result {}) ", function.params.join(" "), function.result).unwrap();
+        write!(
+            out,
+            "(param {}) (result {}) ",
+            function.params.join(" "),
+            function.result
+        )
+        .unwrap();
         writeln!(out, "(local {})", locals.join(" ")).unwrap();
         let all = [function.params.clone(), locals].concat();
         let left = 1 + random.below(120);
@@ -369,7 +388,11 @@ pub(crate) fn module(random: &mut Random) -> Vec<u8> {
             random,
             out: String::new(),
             functions: &functions,
-            locals: if all.is_empty() { vec!["i64"] } else { all.clone() },
+            locals: if all.is_empty() {
+                vec!["i64"]
+            } else {
+                all.clone()
+            },
             labels: Vec::new(),
             left,
         };

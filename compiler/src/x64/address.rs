@@ -16,10 +16,28 @@ use crate::{Made, Refused};
 
 /// A checked address: relative to memory, or to the stack.
 #[derive(Clone, Copy)]
-struct Address {
+pub(super) struct Address {
     in_area: bool,
     index: Option<Reg>,
     disp: i32,
+}
+
+impl Address {
+    pub(super) fn in_area(disp: i32) -> Self {
+        Self {
+            in_area: true,
+            index: None,
+            disp,
+        }
+    }
+
+    pub(super) fn in_memory(index: Option<Reg>, disp: i32) -> Self {
+        Self {
+            in_area: false,
+            index,
+            disp,
+        }
+    }
 }
 
 impl Emitter<'_, '_, '_> {
@@ -76,11 +94,7 @@ impl Emitter<'_, '_, '_> {
         if let Source::Placed(by) = value.source
             && let Some(disp) = self.in_area(by, offset, bytes)
         {
-            return Ok(Some(Address {
-                in_area: true,
-                index: None,
-                disp,
-            }));
+            return Ok(Some(Address::in_area(disp)));
         }
         let memory = u64::from(self.module.memory);
         let Some(last) = memory.checked_sub(end) else {
@@ -90,20 +104,12 @@ impl Emitter<'_, '_, '_> {
             && known <= last
             && let Ok(disp) = i32::try_from(known + u64::from(offset))
         {
-            return Ok(Some(Address {
-                in_area: false,
-                index: None,
-                disp,
-            }));
+            return Ok(Some(Address::in_memory(None, disp)));
         }
         let disp = i32::try_from(offset);
         let disp = disp.map_err(|_| Refused::Unsupported("offsets of two gigabytes"))?;
         let index = self.checked(value, end, last)?;
-        Ok(Some(Address {
-            in_area: false,
-            index: Some(index),
-            disp,
-        }))
+        Ok(Some(Address::in_memory(Some(index), disp)))
     }
 
     /// A register with an index that is not above `last`, so that memory up to `end` behind it is inside.
@@ -136,7 +142,7 @@ impl Emitter<'_, '_, '_> {
     }
 
     /// How far from the stack's base such an access lies, if it lies in the CPU's own area.
-    fn in_area(&mut self, by: u64, offset: u32, bytes: u8) -> Option<i32> {
+    pub(super) fn in_area(&mut self, by: u64, offset: u32, bytes: u8) -> Option<i32> {
         let placed = i64::from(by as u32 as i32);
         let first = -i64::from(layout::CONTEXT_SIZE);
         let end = i64::from(layout::STACK_SIZE + layout::KEYS_SIZE);
@@ -159,7 +165,7 @@ impl Emitter<'_, '_, '_> {
     }
 
     /// The place itself, for the next instruction.
-    fn resolve(&mut self, address: Address) -> Mem {
+    pub(super) fn resolve(&mut self, address: Address) -> Mem {
         let weight = self.weight();
         let (uses, pinned, r, field) = match address.in_area {
             true => (

@@ -3,6 +3,7 @@
 use abi::imports::AtomicOp;
 use abi::layout;
 
+use super::address::Address;
 use super::encode::{Alu, Flag, Label, Mem, R14, RAX, Turn};
 use super::entry::VOLATILE;
 use super::value::{Source, Value};
@@ -32,17 +33,16 @@ impl Emitter<'_, '_, '_> {
         let exchanges = op == AtomicOp::Cmpxchg;
         let takes_rax =
             exchanges || (!is_simple && matches!(alu(op), Some(alu) if alu != Alu::Add));
-        if takes_rax {
-            // There are not registers enough for the pointer, too.
-            let at = self.stack.len().checked_sub(if exchanges { 3 } else { 2 });
-            let at = at.ok_or(Refused::Compiler("operands"))?;
-            if self.stack.get(at).is_some_and(|p| self.owned(p).is_some()) {
-                self.spill(at)?;
-            }
-        }
         let mut new = if exchanges { Some(self.pop()?) } else { None };
         let (mut operand, mut pointer) = (self.pop()?, self.pop()?);
         self.context_escapes |= pointer.context || operand.context;
+        let known = self.known_address(&pointer, bytes);
+        let lies = self.register_of(&pointer).is_some() || self.memory_of(&pointer).is_some();
+        let is_there = lies && pointer.add == 0 && self.owned(&pointer).is_none();
+        if takes_rax && known.is_none() && !is_there {
+            // There are not registers enough for it, too.
+            pointer = self.to_slot(&pointer)?;
+        }
         if !(is_simple && operand.small().is_some()) {
             self.reg(&mut operand)?;
         }
@@ -59,7 +59,10 @@ impl Emitter<'_, '_, '_> {
                 self.claim(RAX)?;
             }
         }
-        let (mut cold, m) = self.atomic_address(&mut pointer, bytes)?;
+        let (mut cold, m) = match known {
+            Some(address) => (None, self.resolve(address)),
+            None => self.atomic_address(&mut pointer, bytes)?,
+        };
         let wide = bytes == 8;
         let result = match new {
             Some(new) => Some(self.compare_and_exchange(wide, m, &operand, &new)?),
@@ -99,18 +102,34 @@ impl Emitter<'_, '_, '_> {
         Ok(())
     }
 
+    /// Where a pointer leads that is known, or placed, and good.
+    fn known_address(&mut self, pointer: &Value, bytes: u8) -> Option<Address> {
+        let width = u64::from(bytes);
+        match pointer.source {
+            Source::Constant(pointer) => {
+                let at = pointer.wrapping_sub(layout::guest_ptr(0));
+                let last = u64::from(self.module.memory).checked_sub(width)?;
+                let is_good = at.is_multiple_of(width) && at <= last;
+                let disp = i32::try_from(at).ok().filter(|_| is_good)?;
+                Some(Address::in_memory(None, disp))
+            }
+            Source::Placed(by) => {
+                // With the tag, and what it is placed by is small.
+                let at = by.wrapping_sub(layout::guest_ptr(0)) as i64;
+                let at = i32::try_from(at)
+                    .ok()
+                    .filter(|at| at % i32::from(bytes) == 0)?;
+                let disp = self.in_area(at as u64, 0, bytes)?;
+                Some(Address::in_area(disp))
+            }
+            _ => None,
+        }
+    }
+
     /// Where the pointer leads, and where to go if that is bad.
     fn atomic_address(&mut self, pointer: &mut Value, bytes: u8) -> Made<(Option<Label>, Mem)> {
         let memory = u64::from(self.module.memory);
         let width = u64::from(bytes);
-        let known = pointer.known().and_then(|pointer| {
-            let at = pointer.wrapping_sub(layout::guest_ptr(0));
-            let is_good = at % width == 0 && at <= memory.checked_sub(width)?;
-            i32::try_from(at).ok().filter(|_| is_good)
-        });
-        if let Some(disp) = known {
-            return Ok((None, Mem::at(R14, disp)));
-        }
         // Rotated by the width's bits, a good pointer is its tag and an index below the number of such cells.
         let cells = (memory / width) as i32;
         let bits = width.trailing_zeros() as u8;

@@ -271,23 +271,26 @@ impl Emitter<'_, '_, '_> {
         match value.source {
             Source::Constant(_) | Source::Placed(_) => value.via = None,
             Source::Slot(_) if value.is_plain() => {}
-            _ => {
-                let from = self.owned(&value).unwrap_or(SCRATCH);
-                self.put(&value, from);
-                self.release(&value);
-                let slot = self.new_slot()?;
-                let m = self.slot(slot);
-                self.code.store(true, m, from);
-                value = Value {
-                    most: value.most,
-                    ..Value::of(Source::Slot(slot), value.wide)
-                };
-            }
+            _ => value = self.to_slot(&value)?,
         }
         if let Some(entry) = self.stack.get_mut(at) {
             *entry = value;
         }
         Ok(())
+    }
+
+    /// The value in a word of the frame. Changes no flag, unless it is placed.
+    pub(super) fn to_slot(&mut self, value: &Value) -> Made<Value> {
+        let from = self.owned(value).unwrap_or(SCRATCH);
+        self.put(value, from);
+        self.release(value);
+        let slot = self.new_slot()?;
+        let m = self.slot(slot);
+        self.code.store(true, m, from);
+        Ok(Value {
+            most: value.most,
+            ..Value::of(Source::Slot(slot), value.wide)
+        })
     }
 
     /// Nothing on the stack may depend on what is at `place` any more.
