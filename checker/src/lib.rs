@@ -89,3 +89,13 @@ pub fn check(
         steps: most - all.effort,
     })
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may panic"
+)]
+mod mutants;
