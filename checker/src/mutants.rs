@@ -441,7 +441,11 @@ impl Faults<'_> {
                 wide: false,
                 ..
             } => {
-                self.missing("a result that is not narrow", place);
+                // From the frame it is read as what it is.
+                let next = decode(&self.text[place.end()..]).expect("honest").op;
+                if self.memory(next).is_none_or(|(mem, ..)| mem.base != RBP) {
+                    self.missing("a result that is not narrow", place);
+                }
             }
             _ => {}
         }
