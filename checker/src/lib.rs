@@ -3,7 +3,7 @@
 //!
 //! `PROVES.md` says what is proven, what is trusted, and has each rule. The way through the files:
 //!
-//! * [`decode`]: bytes to instructions, strictly.
+//! * [`decode`], [`opcodes`]: bytes to instructions, strictly.
 //! * [`layout`]: the text to functions, the image's tables against it; [`graph`]: a function to blocks.
 //! * [`value`], [`state`]: what is known; [`step`], [`access`], [`calls`]: what an instruction does to it, and must not.
 //! * [`flow`], [`join`]: through a function, and where ways meet.
@@ -29,6 +29,7 @@ mod graph;
 mod insn;
 mod join;
 mod layout;
+mod opcodes;
 mod refusal;
 mod state;
 mod step;

@@ -10,41 +10,7 @@ use crate::decode::decode;
 use crate::insn::{Alu, Flow, Mem, Op, RAX, RBP, RDI, RDX, RSP, Rm, Source};
 
 /// All that is to be proven: checks that are exact, loops, calls, recursion, divisions, atomics.
-const HONEST: &str = r#"(module
-  (import "env" "memory" (memory 1))
-  (import "env" "stack_base" (global $base i32))
-  (import "bpf" "map_lookup_elem" (func $lookup (param i64 i64) (result i64)))
-  (import "atomic" "add64" (func $add (param i64 i64) (result i64)))
-  (import "atomic" "or32" (func $or (param i64 i64) (result i64)))
-  (func $sum (param i32 i32) (result i32) (local i32 i32)
-    (loop
-      (local.set 2 (i32.add (local.get 2) (i32.load offset=4 (local.get 0))))
-      (i32.store offset=16 (local.get 0) (local.get 2))
-      (local.set 0 (i32.add (local.get 0) (i32.const 4)))
-      (br_if 0 (local.tee 1 (i32.sub (local.get 1) (i32.const 1)))))
-    (i32.load (i32.add (local.get 0) (i32.const 1000000))))
-  (func $deep (param i64) (result i64)
-    (if (i64.eqz (local.get 0)) (then (return (i64.const 1))))
-    (i64.mul (local.get 0) (call $deep (i64.sub (local.get 0) (i64.const 1)))))
-  (func $parts (param i64 i64 i32 i32) (result i64)
-    (i64.add (i64.div_s (local.get 0) (local.get 1))
-             (i64.extend_i32_u (i32.div_u (local.get 2) (local.get 3)))))
-  (func $rests (param i64 i64 i32 i32) (result i64)
-    (i64.add (i64.rem_u (local.get 0) (local.get 1))
-             (i64.extend_i32_u (i32.rem_s (local.get 2) (local.get 3)))))
-  (func (export "kprobe:x:") (param i64) (result i64) (local i64 i32)
-    (local.set 1 (i64.load offset=112 (i32.wrap_i64 (local.get 0))))
-    (i64.store offset=4000 (global.get $base) (local.get 1))
-    (local.set 1 (call $lookup (local.get 1) (i64.const 7)))
-    (drop (call $add (local.get 1) (i64.const 3)))
-    (local.set 1 (call $or (local.get 1) (i64.load (i32.const 64000))))
-    (local.set 2 (call $sum (i32.wrap_i64 (local.get 1)) (i32.const 9)))
-    (i32.store8 (local.get 2) (i32.const 1))
-    (i64.store offset=65400 (i32.and (local.get 2) (i32.const 0x78)) (call $deep (local.get 1)))
-    (local.set 1 (call $parts (local.get 1) (i64.const 3) (local.get 2) (local.get 2)))
-    (local.set 1 (call $rests (local.get 1) (i64.const 3) (i32.load8_u offset=3 (call $sum (i32.const 8) (i32.const 2))) (local.get 2)))
-    (i64.add (local.get 1)
-             (i64.load offset=63000 (i32.shl (i32.load8_u (i32.const 64)) (i32.const 3))))))"#;
+const HONEST: &str = include_str!("mutants.wat");
 
 const MEMORY: u32 = 0x1_0000;
 const NOP: u8 = 0x90;
