@@ -53,7 +53,7 @@ pub struct Proven {
 }
 
 /// Steps for each byte of text, and for each image.
-pub const STEPS_A_BYTE: u64 = 512;
+pub const STEPS_A_BYTE: u64 = 64;
 const STEPS: u64 = 1 << 16;
 
 /// Proves the code of `image`. Whether it is still of interest what comes out is asked at each block: `is_interrupted`.

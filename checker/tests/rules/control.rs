@@ -344,3 +344,19 @@ fn who_asks_may_stop() {
     let refusal = wprobe_checker::check(&image, &mut || true).unwrap_err();
     assert_eq!(refusal.rule, Rule::Interrupted);
 }
+
+#[test]
+fn the_longest_text_is_a_matter_of_steps() {
+    // A megabyte of branches, with all the words of a frame to carry along; in loops that change each other's numbers.
+    let begin =
+        "push rbp; mov rbp, rsp; sub rsp, 1080; mov r15, rdi; test rsi, rsi; mov r12, [r15+32];";
+    let branches = format!("{begin} {}", "db 74 00;".repeat(500_000));
+    let turns = format!("{begin} {}", "add rax, rsi; db 75 f6;".repeat(200_000));
+    for text in [branches, turns] {
+        let image = assembled(&[&text], &Tables::default());
+        let start = std::time::Instant::now();
+        assert!(checked(&image).is_err());
+        let took = start.elapsed();
+        assert!(took.as_secs() < 10, "{took:?} for {} bytes", image.len());
+    }
+}
