@@ -298,7 +298,7 @@ impl Walk {
         let sp = self.state.sp();
         self.state.flags = match (op, from) {
             (Alu::Cmp, Value::Limit) => {
-                self.state.flags = Flags::Limit;
+                self.state.flags = Flags::Limit(sp);
                 return Ok(());
             }
             (Alu::Add | Alu::Sub, Value::Const(by)) => {

@@ -128,6 +128,15 @@ fn called_functions_look_at_the_stacks_limit() {
     refuses_all(&[&caller, &called(lower)], &tables, Rule::Stack, limit);
     let same = "mov [rbp-8], r15; mov [r15+32], r12; sub rsp, 64; add rsp, 64; call f1; mov r15, [rbp-8]; mov r12, [r15+32]";
     proves_all(&[&caller, &called(same)], &tables);
+    // Nor be what was looked at before the stack pointer moved.
+    let moved = called(
+        "mov [rbp-8], r15; mov [r15+32], r12; call f1; mov r15, [rbp-8]; mov r12, [r15+32]; lea rsp, [rbp-32]",
+    );
+    let moved = moved.replace(
+        "cmp rsp, [r15+40]; jb fail",
+        "cmp rsp, [r15+40]; lea rsp, [rbp-96]; jae on; mov rdi, r15; mov esi, 4; mov edx, 0; call trap; ud2; on:",
+    );
+    refuses_all(&[&caller, &moved], &tables, Rule::Stack, limit);
     // Those that helpers call are called.
     let callbacks = Tables {
         programs: vec![],
