@@ -4,8 +4,9 @@ use abi::imports::AtomicOp;
 use abi::layout;
 
 use super::address::Address;
-use super::encode::{Alu, Flag, Label, Mem, R14, RAX, Turn};
+use super::encode::Label;
 use super::entry::VOLATILE;
+use super::machine::{Alu, Flag, Mem, R14, RAX, Turn};
 use super::value::{Source, Value};
 use super::{Cold, Emitter, SCRATCH};
 use crate::operator::{Condition, Op, Wide};
