@@ -42,7 +42,7 @@ impl Emitter<'_, '_, '_> {
         let is_there = lies && pointer.add == 0 && self.owned(&pointer).is_none();
         if takes_rax && known.is_none() && !is_there {
             // There are not registers enough for it, too.
-            pointer = self.to_slot(&pointer)?;
+            pointer = self.keep(&pointer)?;
         }
         if !(is_simple && operand.small().is_some()) {
             self.reg(&mut operand)?;

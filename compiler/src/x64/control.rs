@@ -264,7 +264,7 @@ impl Emitter<'_, '_, '_> {
     }
 
     /// The result of frame `at` to where its end expects it.
-    fn to_result(&mut self, at: usize) -> Made<()> {
+    fn give_result(&mut self, at: usize) -> Made<()> {
         if self.frame(at)?.takes_result()
             && let Some(value) = self.stack.last().copied()
         {
@@ -274,7 +274,7 @@ impl Emitter<'_, '_, '_> {
     }
 
     fn jump_to(&mut self, at: usize) -> Made<()> {
-        self.to_result(at)?;
+        self.give_result(at)?;
         let to = match self.frame(at)?.takes_result() {
             true => self.uses_label(at)?,
             false => self.thread(at)?,
@@ -412,7 +412,7 @@ impl Emitter<'_, '_, '_> {
         }
         if frame.is_used && !frame.is_loop {
             if reached {
-                self.to_result(at)?;
+                self.give_result(at)?;
             }
             self.drop_to(frame.height)?;
             self.code.bind(frame.label);

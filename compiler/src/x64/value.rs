@@ -271,7 +271,7 @@ impl Emitter<'_, '_, '_> {
         match value.source {
             Source::Constant(_) | Source::Placed(_) => value.via = None,
             Source::Slot(_) if value.is_plain() => {}
-            _ => value = self.to_slot(&value)?,
+            _ => value = self.keep(&value)?,
         }
         if let Some(entry) = self.stack.get_mut(at) {
             *entry = value;
@@ -280,7 +280,7 @@ impl Emitter<'_, '_, '_> {
     }
 
     /// The value in a word of the frame. Changes no flag, unless it is placed.
-    pub(super) fn to_slot(&mut self, value: &Value) -> Made<Value> {
+    pub(super) fn keep(&mut self, value: &Value) -> Made<Value> {
         let from = self.owned(value).unwrap_or(SCRATCH);
         self.put(value, from);
         self.release(value);
