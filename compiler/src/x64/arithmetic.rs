@@ -2,7 +2,7 @@
 
 use abi::layout;
 
-use super::encode::{Alu, Flag, Mem, One, Turn};
+use super::machine::{Alu, Flag, Mem, One, Turn};
 use super::value::{Source, Value};
 use super::{Emitter, SCRATCH};
 use crate::Made;
