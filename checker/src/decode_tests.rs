@@ -6,7 +6,7 @@
 )]
 
 use super::*;
-use crate::insn::{A, B, RAX, RBP, RCX, RDI, RDX};
+use crate::insn::{A, Alu, B, Flow, RAX, RBP, RCX, RDI, RDX, Source, Swap};
 
 fn op(bytes: &[u8]) -> Op {
     let insn = decode(bytes).expect("an instruction");

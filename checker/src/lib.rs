@@ -3,7 +3,7 @@
 //!
 //! `PROVES.md` says what is proven, what is trusted, and has each rule. The way through the files:
 //!
-//! * [`decode`]: bytes to instructions, strictly.
+//! * [`decode`], [`opcodes`]: bytes to instructions, strictly.
 //! * [`layout`]: the text to functions, the image's tables against it; [`graph`]: a function to blocks.
 //! * [`value`], [`state`]: what is known; [`step`], [`access`], [`calls`]: what an instruction does to it, and must not.
 //! * [`flow`], [`join`]: through a function, and where ways meet.
@@ -29,6 +29,7 @@ mod graph;
 mod insn;
 mod join;
 mod layout;
+mod opcodes;
 mod refusal;
 mod state;
 mod step;
@@ -52,7 +53,7 @@ pub struct Proven {
 }
 
 /// Steps for each byte of text, and for each image.
-pub const STEPS_A_BYTE: u64 = 512;
+pub const STEPS_A_BYTE: u64 = 64;
 const STEPS: u64 = 1 << 16;
 
 /// Proves the code of `image`. Whether it is still of interest what comes out is asked at each block: `is_interrupted`.
@@ -89,3 +90,13 @@ pub fn check(
         steps: most - all.effort,
     })
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may panic"
+)]
+mod mutants;

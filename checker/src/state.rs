@@ -21,8 +21,8 @@ pub(crate) enum Flags {
     Some,
     /// `cmp a, b` on numbers.
     Compared { a: Value, b: Value, wide: bool },
-    /// `cmp rsp, limit`.
-    Limit,
+    /// `cmp rsp, limit`, where rsp was so far from the entry's.
+    Limit(i32),
     /// Equal: a scan found nothing, and this register is as it was.
     Scanned(Reg),
     /// Whether there was as much left as was taken off.
@@ -137,9 +137,9 @@ impl State {
     pub(crate) fn assume(&mut self, condition: Cc, rate: i64) -> bool {
         match self.flags {
             Flags::Compared { a, b, wide } => self.compared(condition, a, b, wide),
-            Flags::Limit => {
+            Flags::Limit(sp) => {
                 if condition == AE {
-                    self.limited = Some(self.sp());
+                    self.limited = Some(sp);
                 }
                 true
             }

@@ -298,7 +298,7 @@ impl Walk {
         let sp = self.state.sp();
         self.state.flags = match (op, from) {
             (Alu::Cmp, Value::Limit) => {
-                self.state.flags = Flags::Limit;
+                self.state.flags = Flags::Limit(sp);
                 return Ok(());
             }
             (Alu::Add | Alu::Sub, Value::Const(by)) => {
@@ -362,7 +362,7 @@ impl Walk {
     fn scan(&mut self, to: Reg, from: Reg, wide: bool) -> Proof<()> {
         let value = self.read(Rm::Reg(from), size(wide))?;
         self.used(value)?;
-        let found = self.number(63);
+        let found = self.number(if wide { 63 } else { 31 });
         let old = self.state.register(to);
         let fresh = self.fresh();
         self.set(to, old.or(found, fresh))?;
@@ -374,7 +374,9 @@ impl Walk {
         self.flags()?;
         let a = match (self.state.flags, condition) {
             // What it was before the scan is written over.
-            (Flags::Scanned(scanned), E) if scanned == to => self.number(63),
+            (Flags::Scanned(scanned), E) if scanned == to => {
+                self.number(if wide { 63 } else { 31 })
+            }
             _ => self.read(Rm::Reg(to), size(wide))?,
         };
         let b = self.read(from, size(wide))?;

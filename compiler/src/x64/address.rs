@@ -6,7 +6,7 @@ use abi::layout;
 use abi::native::Vm;
 use abi::traps::Trap;
 
-use super::encode::{Alu, Flag, Mem, R13, R14};
+use super::machine::{Alu, Flag, Mem, R13, R14};
 use super::value::{Source, Value};
 use super::{Emitter, SCRATCH};
 use crate::facts::Fact;

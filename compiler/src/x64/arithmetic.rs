@@ -2,7 +2,7 @@
 
 use abi::layout;
 
-use super::encode::{Alu, Flag, Mem, One, Turn};
+use super::machine::{Alu, Flag, Mem, One, Turn};
 use super::value::{Source, Value};
 use super::{Emitter, SCRATCH};
 use crate::Made;
@@ -235,7 +235,13 @@ impl Emitter<'_, '_, '_> {
             }
         }
         self.release_unless_in(&a, to);
-        self.push_reg(to, wide, bits(wide).into())
+        // As far as the instructions tell by themselves.
+        let most = match unary {
+            Unary::LeadingZeros => 2 * bits(wide) - 1,
+            Unary::TrailingZeros => bits(wide),
+            Unary::Ones => 0xff,
+        };
+        self.push_reg(to, wide, most.into())
     }
 
     /// Counts the ones in `to`: of pairs of bits, of nibbles, of bytes, and their sum in the highest byte.

@@ -4,8 +4,9 @@ use abi::imports::AtomicOp;
 use abi::layout;
 
 use super::address::Address;
-use super::encode::{Alu, Flag, Label, Mem, R14, RAX, Turn};
+use super::encode::Label;
 use super::entry::VOLATILE;
+use super::machine::{Alu, Flag, Mem, R14, RAX, Turn};
 use super::value::{Source, Value};
 use super::{Cold, Emitter, SCRATCH};
 use crate::operator::{Condition, Op, Wide};
@@ -41,7 +42,7 @@ impl Emitter<'_, '_, '_> {
         let is_there = lies && pointer.add == 0 && self.owned(&pointer).is_none();
         if takes_rax && known.is_none() && !is_there {
             // There are not registers enough for it, too.
-            pointer = self.framed(&pointer)?;
+            pointer = self.keep(&pointer)?;
         }
         if !(is_simple && operand.small().is_some()) {
             self.reg(&mut operand)?;

@@ -5,8 +5,8 @@ use core::mem::offset_of;
 use abi::native::{IMPORTS, TRAP, Vm};
 
 use super::Emitter;
-use super::encode::{R15, RAX, RDI};
 use super::entry::{ARGUMENTS, Move};
+use super::machine::{R15, RAX, RDI};
 use super::value::{Source, Value};
 use crate::module::Kind;
 use crate::operator::Wide;

@@ -1,6 +1,6 @@
 //! Comparisons, and what follows them.
 
-use super::encode::{Alu, Flag};
+use super::machine::{Alu, Flag};
 use super::value::Value;
 use super::{Emitter, SCRATCH};
 use crate::Made;
@@ -39,13 +39,13 @@ impl Emitter<'_, '_, '_> {
             skip += 1;
         }
         let next = self.body.op(self.at + 1 + skip);
+        self.set_flags(wide, condition, &mut a, &mut b)?;
+        self.release(&a);
+        self.release(&b);
         let choices = match next {
             Some(Op::Select) => self.ready_choices()?,
             _ => None,
         };
-        self.set_flags(wide, condition, &mut a, &mut b)?;
-        self.release(&a);
-        self.release(&b);
         match (next, choices) {
             (Some(Op::BranchIf(depth)), _) => {
                 self.at += 1 + skip;

@@ -3,8 +3,8 @@
 use abi::traps::Trap;
 
 use super::Emitter;
-use super::encode::{Alu, Flag, Label, RAX};
-use super::value::Value;
+use super::encode::Label;
+use super::machine::{Alu, Flag, RAX};
 use crate::arena::List;
 use crate::facts::{Fact, Moment};
 use crate::operator::{Condition, Op, Wide};
@@ -264,7 +264,7 @@ impl Emitter<'_, '_, '_> {
     }
 
     /// The result of frame `at` to where its end expects it.
-    fn settle_result(&mut self, at: usize) -> Made<()> {
+    fn give_result(&mut self, at: usize) -> Made<()> {
         if self.frame(at)?.takes_result()
             && let Some(value) = self.stack.last().copied()
         {
@@ -274,7 +274,7 @@ impl Emitter<'_, '_, '_> {
     }
 
     fn jump_to(&mut self, at: usize) -> Made<()> {
-        self.settle_result(at)?;
+        self.give_result(at)?;
         let to = match self.frame(at)?.takes_result() {
             true => self.uses_label(at)?,
             false => self.thread(at)?,
@@ -412,7 +412,7 @@ impl Emitter<'_, '_, '_> {
         }
         if frame.is_used && !frame.is_loop {
             if reached {
-                self.settle_result(at)?;
+                self.give_result(at)?;
             }
             self.drop_to(frame.height)?;
             self.code.bind(frame.label);
@@ -460,91 +460,5 @@ impl Emitter<'_, '_, '_> {
         }
         self.leave();
         Ok(())
-    }
-
-    // ---- one of two numbers
-
-    /// `select` on a number.
-    pub(super) fn select_on_number(&mut self) -> Made<()> {
-        let mut condition = self.pop()?;
-        if let Some(known) = condition.known() {
-            let (b, a) = (self.pop()?, self.pop()?);
-            let (keep, drop) = if known != 0 { (a, b) } else { (b, a) };
-            self.release(&drop);
-            return self.push(keep);
-        }
-        let (a, b) = self.choices()?;
-        let r = self.reg(&mut condition)?;
-        self.code.test(false, r);
-        self.release(&condition);
-        self.select(Condition::NotEqual, a, b)
-    }
-
-    /// What a select is between, so that moving it changes no flag.
-    fn choices(&mut self) -> Made<(Value, Value)> {
-        let (mut b, mut a) = (self.pop()?, self.pop()?);
-        for value in [&mut a, &mut b] {
-            if !value.is_flagless() {
-                self.own_reg(value)?;
-            }
-        }
-        Ok((a, b))
-    }
-
-    /// The two values of a select, if they are as [`Self::choices`] makes them already.
-    pub(super) fn ready_choices(&mut self) -> Made<Option<(Value, Value)>> {
-        let top = self.stack.len().saturating_sub(2);
-        let ready = self.stack.get(top..).unwrap_or_default();
-        if ready.len() < 2 || !ready.iter().all(Value::is_flagless) {
-            return Ok(None);
-        }
-        self.choices().map(Some)
-    }
-
-    /// `a` if the condition on the flags holds, else `b`.
-    pub(super) fn select(&mut self, condition: Condition, mut a: Value, mut b: Value) -> Made<()> {
-        let (wide, most) = (a.wide, a.most.max(b.most));
-        let mut condition = condition;
-        let mut swap = |a: &mut Value, b: &mut Value| {
-            core::mem::swap(a, b);
-            condition = condition.negated();
-        };
-        let mut set = None;
-        if let Some(r) = self.next_set(0) {
-            let (in_a, in_b) = (self.uses(&a, r), self.uses(&b, r));
-            if in_a && !in_b {
-                swap(&mut a, &mut b);
-            }
-            if !(in_a && in_b) {
-                set = self.next_target(0)?;
-            }
-        }
-        if set.is_none() && self.owned(&a).is_some() && self.owned(&b).is_none() {
-            swap(&mut a, &mut b);
-        }
-        let to: Reg = match (set, self.owned(&b)) {
-            (Some(r), _) | (None, Some(r)) => r,
-            (None, None) => self.temp()?,
-        };
-        let flag = Flag::of(condition);
-        if self.memory_of(&a).is_none() && self.register_of(&a).is_none() {
-            self.put(&a, super::SCRATCH);
-            self.put(&b, to);
-            self.code.mov_if(flag, wide, to, super::SCRATCH);
-        } else {
-            self.put(&b, to);
-            match (self.memory_of(&a), self.register_of(&a)) {
-                (Some(m), _) => self.code.mov_if_mem(flag, wide, to, m),
-                (None, Some(r)) => self.code.mov_if(flag, wide, to, r),
-                (None, None) => return Err(Refused::Compiler("select")),
-            }
-        }
-        self.context_escapes |= a.context;
-        self.release_unless_in(&a, to);
-        self.release_unless_in(&b, to);
-        if self.temps.has(to) {
-            self.take(to);
-        }
-        self.push_reg(to, wide, most)
     }
 }

@@ -8,7 +8,7 @@ use abi::traps::Trap;
 use cost::UNPAID;
 
 use super::control::Frame;
-use super::encode::{
+use super::machine::{
     Alu, Flag, Mem, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP,
 };
 use super::value::{Source, Value};

@@ -22,6 +22,9 @@ mod compare;
 mod control;
 mod encode;
 mod entry;
+mod local;
+mod machine;
+mod select;
 mod shift;
 mod value;
 
@@ -39,7 +42,8 @@ use crate::registers::{Place, Reg, Regs};
 use crate::{Made, Refused};
 
 use control::Frame;
-use encode::{Code, Label, R11};
+use encode::{Code, Label};
+use machine::R11;
 use value::Value;
 
 /// Set by one instruction and used by the next.
@@ -194,9 +198,9 @@ impl<'e, 'a, 'm> Emitter<'e, 'a, 'm> {
             slots: 0,
             free_slots: List::new(arena),
             vm: if choice.leaf {
-                encode::RDI
+                machine::RDI
             } else {
-                encode::R15
+                machine::R15
             },
             pays: is_called || body.costs.entry > UNPAID || !body.costs.loops.is_empty(),
             traps: [None; Trap::ALL.len()],

@@ -2,7 +2,7 @@
 
 use abi::traps::Trap;
 
-use super::encode::{Alu, Flag, One, RAX, RCX, RDX, Turn};
+use super::machine::{Alu, Flag, One, RAX, RCX, RDX, Turn};
 use super::value::{Source, Value};
 use super::{Emitter, SCRATCH};
 use crate::Made;
