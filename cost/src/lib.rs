@@ -50,7 +50,7 @@ pub const BYTES: u64 = 16;
 /// What a hit pays of a program: a stretch that only the runtime enters is paid for if it costs more.
 pub const UNPAID: u64 = 256;
 /// Locals of a function at most, parameters aside: an engine may have to clear them at each call.
-pub const MAX_LOCALS: u64 = 1024;
+pub const MAX_LOCALS: u64 = 256;
 
 /// Opcodes that are more than a unit, or lead to other bytes than a plain operator's.
 pub(crate) mod op {

@@ -30,7 +30,7 @@ pub mod price {
     /// What a trie's look-up copies first, and what a change of it copies.
     pub const PREFIX: u64 = 32;
     /// An element of a full map that is looked at to be evicted, and not: three locked instructions.
-    pub const SLOT: u64 = 96;
+    pub const SLOT: u64 = 192;
     /// A dynptr that is looked at, and bytes that go through one.
     pub const DYNPTR: u64 = 32;
     /// A map that is asked whether a record is its own.
@@ -46,7 +46,7 @@ pub mod price {
     /// An access to user memory, which is opened for it and closed again.
     pub const USER: u64 = 192;
     /// An access that faults: the exception, and the search for who handles it.
-    pub const FAULT: u64 = 1024;
+    pub const FAULT: u64 = 2304;
     /// Asking the kernel for something of a task, group or namespace.
     pub const ASK: u64 = 48;
     /// A frame of a kernel stack, walked or skipped, stored and hashed. One of a user's is [`USER`].
@@ -63,8 +63,8 @@ pub mod price {
     pub const POINTER: u64 = 128;
     /// Looking for a symbol: the kernel goes through all symbols of a module.
     pub const SYMBOL: u64 = 8192;
-    /// A line in the trace log.
-    pub const TRACE: u64 = 128;
+    /// A line in the trace log, of however many bytes.
+    pub const TRACE: u64 = 6144;
 }
 
 /// The budget of a run while a helper works: what is left of it.

@@ -424,6 +424,7 @@ fn arguments<H>(
     data: u64,
     length: u64,
 ) -> Result<Result<([u64; MAX_ARGS], usize), Errno>, Trap> {
+    run.work.units(price::LOAD)?;
     let slice = run.slice(data, u64::from(length as u32))?;
     let count = slice.len() / 8;
     if !slice.len().is_multiple_of(8) || count > MAX_ARGS {
