@@ -5,9 +5,9 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use abi::map_types::MapType;
-use helpers::guest::GuestMemory;
-use helpers::maps::{self, Inner, MapSpec};
-use helpers::space::Space;
+use wprobe_helpers::guest::GuestMemory;
+use wprobe_helpers::maps::{self, Inner, MapSpec};
+use wprobe_helpers::space::Space;
 
 /// Bytes that are allocated.
 static ALLOCATED: AtomicI64 = AtomicI64::new(0);
