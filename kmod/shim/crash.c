@@ -19,12 +19,14 @@ static void print_frames(struct unwind_state *state)
 {
 	int i;
 
+	/* the first may be the address of no code: that may be why */
 	for (i = 0; i < MOST_FRAMES && !unwind_done(state); i++, unwind_next_frame(state)) {
 		unsigned long address = unwind_get_return_address(state);
 
-		if (!address)
+		if (address)
+			pr_emerg("  %pB\n", (void *)address);
+		else if (i)
 			break;
-		pr_emerg("  %pB\n", (void *)address);
 	}
 }
 

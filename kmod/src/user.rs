@@ -97,27 +97,41 @@ impl Call {
     }
 }
 
+/// Bytes that are cleared or copied at a time: others get the CPU in between.
+const PART: usize = 256 << 10;
+
 /// Copies to user space.
 pub(crate) fn copy_out(to: u64, bytes: &[u8]) -> Result<(), Errno> {
-    services::copy_out(to, bytes)
-        .then_some(())
-        .ok_or(Errno::EFAULT)
+    for (part, at) in bytes.chunks(PART).zip((0..).step_by(PART)) {
+        if !services::copy_out(to.wrapping_add(at), part) {
+            return Err(Errno::EFAULT);
+        }
+        services::rest();
+    }
+    Ok(())
 }
 
 /// `len` bytes of zeroes on the heap.
 pub(crate) fn zeroes(len: usize) -> Result<Vec<u8>, Errno> {
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
-    bytes.resize(len, 0);
+    while bytes.len() < len {
+        bytes.resize((bytes.len() + PART).min(len), 0);
+        services::rest();
+    }
     Ok(bytes)
 }
 
 /// `len` bytes from user space.
 pub(crate) fn bytes(from: u64, len: usize) -> Result<Vec<u8>, Errno> {
     let mut bytes = zeroes(len)?;
-    services::copy_in(&mut bytes, from)
-        .then_some(bytes)
-        .ok_or(Errno::EFAULT)
+    for (part, at) in bytes.chunks_mut(PART).zip((0..).step_by(PART)) {
+        if !services::copy_in(part, from.wrapping_add(at)) {
+            return Err(Errno::EFAULT);
+        }
+        services::rest();
+    }
+    Ok(bytes)
 }
 
 /// The NUL-terminated text in `field`.

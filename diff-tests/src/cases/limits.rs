@@ -275,6 +275,7 @@ fn cgroup() -> Result<()> {
         let map = plain::create(&sandbox, MapType::Hash, (8, 8, 200_000))?;
         let both = charged()?.saturating_sub(before);
         drop((map, sandbox));
+        device.flush()?;
         // Beyond the group's limit it is an error, and nobody is killed.
         fs::write(
             format!("{GROUP}/memory.max"),
