@@ -60,7 +60,7 @@ impl<'m> Body<'m> {
             body: Self {
                 ops: List::with_room(arena, code.operators as usize),
                 targets: List::new(arena),
-                costs: cost::function(body.as_bytes()).ok_or(Refused::Compiler("costs"))?,
+                costs: Costs::default(),
                 locals,
                 params: signature.params(),
                 result: signature.result,
@@ -73,6 +73,9 @@ impl<'m> Body<'m> {
             reader.operator(&operator?)?;
             arena.check()?;
         }
+        // Behind the operators, which are refused by their names.
+        let costs = cost::function(body.as_bytes());
+        reader.body.costs = costs.ok_or(Refused::Unsupported("operators of unknown cost"))?;
         Ok(reader.body)
     }
 
