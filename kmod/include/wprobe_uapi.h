@@ -149,7 +149,7 @@ struct wprobe_module_load {
 	__u64 wasm; /* in: address of the wasm bytes */
 	__u64 wasm_size; /* in: how many */
 	__u32 trap_limit; /* in: traps of one program after which it is disabled; 0: never */
-	__u32 flags; /* in: 0 */
+	__u32 flags; /* in: MODULE_COMPILE or 0 */
 	__u64 fuel; /* in: execution budget of one run; 0: the default */
 	__u64 log; /* in: address of a buffer for the reason of a refusal, NUL-terminated text */
 	__u64 log_size; /* in: its size */

@@ -24,21 +24,21 @@ pub(super) struct FreeList {
     next: Vec<AtomicU32>,
 }
 
-/// Bytes of host memory that lists of so many slots take.
+/// Bytes of host memory that lists take of which so many slots may be in one.
 pub(super) fn host_bytes(slots: u32, cpus: u32) -> u64 {
     let heads = u64::from(cpus) * size_of::<Line<SpinLock<u32>>>() as u64;
     heads + u64::from(slots) * size_of::<AtomicU32>() as u64
 }
 
 impl FreeList {
-    /// Slots `0..slots`, spread over `cpus` lists.
-    pub(super) fn new(slots: u32, cpus: u32) -> Result<Self, Errno> {
+    /// Slots `0..free`, spread over `cpus` lists; any of `0..slots` may be given back.
+    pub(super) fn new(free: u32, slots: u32, cpus: u32) -> Result<Self, Errno> {
         let mut heads = host_vec(cpus as usize)?;
         heads.extend((0..cpus).map(|cpu| {
-            let first = if cpu < slots { cpu } else { END };
+            let first = if cpu < free { cpu } else { END };
             Line(SpinLock::new(first))
         }));
-        let after = |slot: u32| slot.checked_add(cpus).filter(|next| *next < slots);
+        let after = |slot: u32| slot.checked_add(cpus).filter(|next| *next < free);
         let mut next = host_vec(slots as usize)?;
         next.extend((0..slots).map(|slot| AtomicU32::new(after(slot).unwrap_or(END))));
         Ok(Self { heads, next })
@@ -76,18 +76,21 @@ mod tests {
 
     #[test]
     fn every_slot_is_given_out_once_to_whichever_cpu_asks() {
-        let list = FreeList::new(10, 3).unwrap();
+        let list = FreeList::new(10, 13, 3).unwrap();
         let mut taken: Vec<u32> = core::iter::from_fn(|| list.take(1)).collect();
         assert_eq!(taken[..3], [1, 4, 7], "its own first");
         taken.sort_unstable();
         assert!(taken.into_iter().eq(0..10));
         list.give(2, 5);
         assert_eq!((list.take(0), list.take(0)), (Some(5), None));
+        // A spare one, for which another was taken.
+        list.give(1, 12);
+        assert_eq!((list.take(0), list.take(0)), (Some(12), None));
     }
 
     #[test]
     fn more_cpus_than_slots_take_no_more_than_a_head_each() {
-        let list = FreeList::new(2, 128).unwrap();
+        let list = FreeList::new(2, 130, 128).unwrap();
         assert_eq!(host_bytes(1 << 20, 128), (4 << 20) + 128 * 64);
         assert_eq!((list.take(100), list.take(100)), (Some(0), Some(1)));
         assert_eq!(list.take(100), None);

@@ -90,7 +90,7 @@ pub(super) fn host_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
     let key = u64::from(spec.key_size).next_multiple_of(8);
     let slots = u64::from(count) * (size_of::<Slot>() as u64 + key);
     let spares = u64::from(cpus) * size_of::<Line<SpinLock<u32>>>() as u64;
-    Ok(buckets + slots + spares + freelist::host_bytes(spec.max_entries, cpus))
+    Ok(buckets + slots + spares + freelist::host_bytes(count, cpus))
 }
 
 fn is_lru(spec: &MapSpec) -> bool {
@@ -182,7 +182,7 @@ impl Hash {
             buckets,
             slots,
             keys,
-            free: FreeList::new(spec.max_entries, cpus)?,
+            free: FreeList::new(spec.max_entries, count, cpus)?,
             spares,
             in_place: spec.is_percpu(),
             hand: is_lru(spec).then(|| AtomicU32::new(0)),

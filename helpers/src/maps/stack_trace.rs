@@ -85,9 +85,10 @@ struct Slot {
 /// Bytes of host memory that it takes besides itself. `spec` has passed [`area_bytes`].
 pub(super) fn host_bytes(spec: &MapSpec, cpus: u32) -> Result<u64, Errno> {
     let buckets = u64::from(spec.max_entries).next_power_of_two() * size_of::<AtomicU32>() as u64;
-    let slots = u64::from(slots(spec, cpus)?) * size_of::<Slot>() as u64;
+    let count = slots(spec, cpus)?;
+    let slots = u64::from(count) * size_of::<Slot>() as u64;
     let spares = u64::from(cpus) * size_of::<Line<SpinLock<u32>>>() as u64;
-    Ok(buckets + slots + spares + freelist::host_bytes(spec.max_entries, cpus))
+    Ok(buckets + slots + spares + freelist::host_bytes(count, cpus))
 }
 
 impl StackTrace {
@@ -110,7 +111,7 @@ impl StackTrace {
             depth: spec.value_size / 8,
             buckets,
             slots,
-            free: FreeList::new(spec.max_entries, cpus)?,
+            free: FreeList::new(spec.max_entries, count, cpus)?,
             spares,
         })
     }
