@@ -26,6 +26,8 @@ const NO_SITE: u32 = u32::MAX;
 pub(super) const ARGUMENTS: [Reg; 5] = [RSI, RDX, RCX, R8, R9];
 /// Registers that operands always have.
 const OPERANDS: [Reg; 3] = [RAX, RCX, RDX];
+/// How many more are theirs in a function that cannot do without.
+const ROOMY: usize = 2;
 /// What a call of the runtime may change, but for scratch.
 pub(super) const VOLATILE: [Reg; 8] = [RAX, RCX, RDX, RSI, RDI, R8, R9, R10];
 
@@ -111,7 +113,12 @@ impl Emitter<'_, '_, '_> {
         };
         // The first word is the `Vm`'s where functions of the module are called.
         self.slots = u16::from(!self.plan.own_calls.is_empty());
-        let registers = Registers { volatile, kept };
+        let left = if choice.roomy { ROOMY } else { 0 };
+        let for_locals = volatile.get(..volatile.len() - left).unwrap_or_default();
+        let registers = Registers {
+            volatile: for_locals,
+            kept,
+        };
         self.places = place(self.module.arena, self.plan, &registers, &mut self.slots);
         let mut used = Regs::NONE;
         for place in self.places.iter() {

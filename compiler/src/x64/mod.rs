@@ -51,6 +51,9 @@ const SCRATCH: Reg = R11;
 /// Walks over a function at most.
 const WALKS: usize = 10;
 
+/// What a walk ends with that finds no register for an operand.
+const NO_REGISTER: &str = "registers";
+
 /// What is known at the end of a walk only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Choice {
@@ -62,6 +65,8 @@ struct Choice {
     framed: bool,
     /// It calls nobody, and the `Vm` stays where it came.
     leaf: bool,
+    /// Operands need more registers than no local has: some are left to them.
+    roomy: bool,
 }
 
 impl Choice {
@@ -72,6 +77,7 @@ impl Choice {
             stack: self.stack | other.stack,
             framed: self.framed | other.framed,
             leaf: self.leaf & other.leaf,
+            roomy: self.roomy | other.roomy,
         }
     }
 }
@@ -150,10 +156,17 @@ pub(crate) fn function<'m>(module: &Module<'_, 'm>, index: u32, text: &mut Text<
         stack: false,
         framed: !plan.calls.is_empty(),
         leaf: plan.calls.is_empty(),
+        roomy: false,
     };
     for walk in 0..WALKS {
         let mut emitter = Emitter::new(module, &body, &plan, choice, index)?;
-        emitter.walk()?;
+        match emitter.walk() {
+            Err(Refused::Compiler(NO_REGISTER)) if !choice.roomy => {
+                choice.roomy = true;
+                continue;
+            }
+            walked => walked?,
+        }
         let mut wanted = emitter.wanted();
         if walk >= 2 {
             wanted = choice.safer(wanted);
@@ -234,6 +247,7 @@ impl<'e, 'a, 'm> Emitter<'e, 'a, 'm> {
             stack: self.stack_uses >= 3,
             framed: self.slots > 0,
             leaf: self.plan.calls.is_empty() && self.colds.is_empty(),
+            roomy: self.choice.roomy,
         }
     }
 

@@ -5,7 +5,7 @@ use core::mem::offset_of;
 use abi::native::Vm;
 
 use super::machine::{Alu, Mem, RBP};
-use super::{Emitter, SCRATCH};
+use super::{Emitter, NO_REGISTER, SCRATCH};
 use crate::facts::Known;
 use crate::operator::{Wide, cut, top};
 use crate::registers::{Place, Reg};
@@ -249,7 +249,7 @@ impl Emitter<'_, '_, '_> {
                 return Ok(r);
             }
         }
-        Err(Refused::Compiler("registers"))
+        Err(Refused::Compiler(NO_REGISTER))
     }
 
     /// Takes `r`, wherever the operand in it has to go.
