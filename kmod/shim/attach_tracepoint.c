@@ -193,7 +193,7 @@ static const struct wprobe_probe_ops syscall_ops = { .frames = WPROBE_SYSCALL_FR
  */
 static bool find_syscall(const struct trace_event_call *call, struct syscall_metadata *metadata)
 {
-	if (call->flags & (MADE_LATER | TRACE_EVENT_FL_TRACEPOINT) || call->module ||
+	if (call->flags & (MADE_LATER | TRACE_EVENT_FL_TRACEPOINT) || wprobe_event_module(call) ||
 	    copy_from_kernel_nofault(metadata, call->data, sizeof(*metadata)))
 		return false;
 	return (metadata->enter_event == call || metadata->exit_event == call) &&

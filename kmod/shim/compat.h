@@ -121,6 +121,21 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, unsigned long set, u
 }
 #endif
 
+/* What an event is that was made later: where there is no such flag there is no such event, or its other flags tell it. */
+#ifndef WPROBE_HAS_EVENT_DYNAMIC
+#define TRACE_EVENT_FL_DYNAMIC 0
+#endif
+#ifndef WPROBE_HAS_EVENT_EPROBE
+#define TRACE_EVENT_FL_EPROBE 0
+#endif
+
+/* The module that an event is of. */
+#ifdef WPROBE_HAS_EVENT_MODULE
+#define wprobe_event_module(call) ((call)->module)
+#else
+#define wprobe_event_module(call) ((call)->mod)
+#endif
+
 /* What handlers of uprobes are given last: a word that an entry keeps for its return. */
 #ifdef WPROBE_HAS_UPROBE_DATA
 #define WPROBE_UPROBE_DATA , __u64 *data
