@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -172,6 +172,17 @@ impl Drop for Tool {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Does `work` again and again until `child` has ended; what it printed. It may print more than a pipe holds, so somebody reads all
+/// the while.
+pub fn beside(child: Child, mut work: impl FnMut() -> Result<()>) -> Result<Output> {
+    let reader = thread::spawn(|| child.wait_with_output());
+    while !reader.is_finished() {
+        work()?;
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(reader.join().expect("nothing panics there")?)
 }
 
 /// Runs the tool `name` under its case's workload.

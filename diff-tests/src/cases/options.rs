@@ -41,17 +41,13 @@ fn file(name: &str) -> Result<PathBuf> {
 
 /// What `wprobe run` said and printed, with `work` done all the while.
 fn run(words: &[&str], work: impl Fn() -> Result<()>) -> Result<(String, String)> {
-    let mut child = Command::new(guest::wprobe()?)
+    let child = Command::new(guest::wprobe()?)
         .arg("run")
         .args(words)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    while child.try_wait()?.is_none() {
-        work()?;
-        thread::sleep(Duration::from_millis(20));
-    }
-    let output = child.wait_with_output()?;
+    let output = crate::run::beside(child, work)?;
     let text = |bytes| String::from_utf8(bytes).context("text");
     let (out, err) = (text(output.stdout)?, text(output.stderr)?);
     ensure!(

@@ -85,15 +85,12 @@ fn example() -> Result<()> {
             .args([runtime, "2"])
             .stdout(Stdio::piped())
             .spawn()?;
-        let mut said = String::new();
         // Until it ends, something is opened all the time.
-        let mut child = child;
-        while child.try_wait()?.is_none() {
+        let output = run::beside(child, || {
             fs::metadata("/etc").and_then(|_| fs::read("/etc/hostname"))?;
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        let mut stdout = child.stdout.take().context("its stdout is a pipe")?;
-        std::io::Read::read_to_string(&mut stdout, &mut said)?;
+            Ok(())
+        })?;
+        let said = String::from_utf8(output.stdout)?;
         let is_row = |line: &str| line.contains("guest-tests") && line.ends_with(" /etc/hostname");
         ensure!(said.lines().any(is_row), "{runtime}: {said}");
     }
@@ -117,16 +114,13 @@ pub(super) fn json(line: &str) -> Result<Value> {
 fn events() -> Result<()> {
     json("load /usr/sbin/sigsnoop")?;
     json("activate sigsnoop")?;
-    let mut child = Command::new(guest::wprobe()?)
+    let child = Command::new(guest::wprobe()?)
         .args(["events", "sigsnoop", "--duration", "0.5", "--json"])
         .stdout(Stdio::piped())
         .spawn()?;
-    while child.try_wait()?.is_none() {
-        system::signals(1)?;
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    let output = run::beside(child, || Ok(system::signals(1)?))?;
     json("unload sigsnoop")?;
-    let text = String::from_utf8(child.wait_with_output()?.stdout)?;
+    let text = String::from_utf8(output.stdout)?;
     let lines = text.lines().map(serde_json::from_str::<Value>);
     let lines = lines.collect::<Result<Vec<_>, _>>()?;
     let own = std::process::id();
@@ -142,7 +136,7 @@ fn recovered() -> Result<()> {
     let path = guest::scratch("recovered")?.join("events.bpf.o");
     fs::write(&path, corpus::object("events")?)?;
     for runtime in ["native", "kernel-wasm"] {
-        let mut child = Command::new(guest::wprobe()?)
+        let child = Command::new(guest::wprobe()?)
             .arg("run")
             .arg(&path)
             .args([
@@ -157,11 +151,10 @@ fn recovered() -> Result<()> {
             .stderr(Stdio::piped())
             .spawn()?;
         let directory = guest::scratch("recovered-made")?;
-        while child.try_wait()?.is_none() {
+        let output = run::beside(child, || {
             syscalls::mkdir(&directory, 1, 0o750)?;
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        let output = child.wait_with_output()?;
+            Ok(())
+        })?;
         let (text, said) = (
             String::from_utf8(output.stdout)?,
             String::from_utf8(output.stderr)?,
