@@ -164,6 +164,13 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, unsigned long set, u
 #define wprobe_note_caller(caller, regs) ((void)(caller), (const struct pt_regs *)(regs))
 #endif
 
+/* How more than a page is asked for that must not fail: before 5.17 the kernel knows no such thing, and tries hard. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 17, 0)
+#define WPROBE_LARGE_NOFAIL __GFP_NOFAIL
+#else
+#define WPROBE_LARGE_NOFAIL __GFP_RETRY_MAYFAIL
+#endif
+
 /* A name as native programs get it, padded with zeros: since 5.17 it is where it is set (__set_task_comm()). */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 17, 0)
 #define wprobe_copy_comm(to, from) (memcpy(to, from, TASK_COMM_LEN), (void)((to)[TASK_COMM_LEN - 1] = 0))

@@ -48,8 +48,10 @@ void *wp_alloc(size_t size, size_t align)
 		return NULL;
 	if (align > ARCH_KMALLOC_MINALIGN && size < PAGE_SIZE)
 		size = roundup_pow_of_two(max(size, align));
-	if (size <= PAGE_SIZE || (call && size <= MOST_OF_ENGINE))
+	if (size <= PAGE_SIZE)
 		flags |= __GFP_NOFAIL;
+	else if (call && size <= MOST_OF_ENGINE)
+		flags |= WPROBE_LARGE_NOFAIL;
 	else
 		flags |= __GFP_RETRY_MAYFAIL;
 	block = kvmalloc(size, flags);
