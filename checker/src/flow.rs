@@ -20,9 +20,9 @@ use crate::value::{Id, Number, Value};
 /// Machine instructions that a unit of the budget pays for.
 pub const RATE: i64 = 16;
 /// Units that a call takes off its caller, whoever is called; a function of the text begins with what they pay for.
-pub const CALL: i64 = 16;
+pub const CALL: i64 = cost::CALL as i64;
 /// Units that a function does not pay which only the runtime calls, once a run: the hit does.
-pub const UNPAID: i64 = 256;
+pub const UNPAID: i64 = cost::UNPAID as i64;
 /// How often a function is walked through at most.
 pub const PASSES: u32 = 16;
 /// Cells, all states of a function together, that wait to be walked on from.

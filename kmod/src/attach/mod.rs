@@ -125,7 +125,9 @@ pub(crate) fn create(
     let charges = [charge(Resource::Links, 1)?, charge(Resource::Host, host)?];
     let id = registry::new_id(Kind::Link)?;
     let link = prepare(sandbox, module, &args, cookies, attach, (&program, &target))
-        .and_then(|attachment| Link::attach(id, attachment, attach, target, (&args, &places)))
+        .and_then(|attachment| {
+            Link::attach((id, host), attachment, attach, target, (&args, &places))
+        })
         .map_err(|error| refused(log, &error))?;
     charges.into_iter().for_each(Charge::keep);
     let link = Object::Link(Holder(Arc::new(link)));
@@ -186,7 +188,7 @@ fn prepare(
 
 impl Link {
     fn attach(
-        id: u32,
+        (id, host): (u32, u64),
         attachment: Attachment,
         attach: AttachPoint,
         target: String,
@@ -211,7 +213,7 @@ impl Link {
             _names: names,
             attach,
             offset: args.offset,
-            host: place::host_bytes(attach, places.len().max(1)),
+            host,
             places: args.place_count.max(1),
             attachment,
             probe,

@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The translator and the compiler make what its tests check; it knows neither.
     (
         "wprobe-checker",
-        &["wprobe-abi", "bpf2wasm", "wprobe-compiler"],
+        &["wprobe-abi", "wprobe-cost", "bpf2wasm", "wprobe-compiler"],
     ),
     (
         "wprobe-kmod",
