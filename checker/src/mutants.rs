@@ -21,7 +21,7 @@ fn digest(_: &[u8]) -> [u8; DIGEST] {
 
 fn honest() -> Vec<u8> {
     let wasm = wat::parse_str(HONEST).expect("a module");
-    compiler::compile(&wasm, MEMORY, digest).expect("it compiles")
+    compiler::compile(&wasm, MEMORY, digest, &|| false).expect("it compiles")
 }
 
 /// An instruction where it stands.

@@ -1,34 +1,47 @@
-//! Memory for compiling: bounded, and asked for in a way that may fail.
+//! Memory and time for compiling: memory is bounded, and asked for in a way that may fail; who waits is asked now and then whether he
+//! still does.
 //!
 //! Lists share an [`Arena`], which says how much they may have together. One that gets no more drops what is pushed, and the
 //! arena remembers that: who compiles asks it once an operator, and not at each push.
 
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::fmt;
 use core::ops::{Deref, DerefMut};
 
 use crate::{Made, Refused};
 
-/// How much memory lists may have together.
-#[derive(Debug)]
-pub(crate) struct Arena {
+/// Operators between two questions whether anybody still waits.
+const PATIENCE: u32 = 1024;
+
+/// How much memory lists may have together, and whether anybody waits for what is made in it.
+pub(crate) struct Arena<'w> {
     left: Cell<usize>,
     failed: Cell<bool>,
+    checks: Cell<u32>,
+    is_interrupted: &'w dyn Fn() -> bool,
 }
 
-impl Arena {
-    pub(crate) fn new(bytes: usize) -> Self {
+impl<'w> Arena<'w> {
+    pub(crate) fn new(bytes: usize, is_interrupted: &'w dyn Fn() -> bool) -> Self {
         Self {
             left: Cell::new(bytes),
             failed: Cell::new(false),
+            checks: Cell::new(0),
+            is_interrupted,
         }
     }
 
-    /// Whether every list has got what it asked for.
+    /// Whether every list has got what it asked for, and somebody waits.
     pub(crate) fn check(&self) -> Made<()> {
-        match self.failed.get() {
+        if self.failed.get() {
+            return Err(Refused::Memory);
+        }
+        let checks = self.checks.get() + 1;
+        self.checks.set(checks % PATIENCE);
+        match checks == PATIENCE && (self.is_interrupted)() {
             false => Ok(()),
-            true => Err(Refused::Memory),
+            true => Err(Refused::Interrupted),
         }
     }
 
@@ -40,14 +53,19 @@ impl Arena {
 }
 
 /// A list that grows on an [`Arena`].
-#[derive(Debug)]
 pub(crate) struct List<'m, T> {
     items: Vec<T>,
-    arena: &'m Arena,
+    arena: &'m Arena<'m>,
+}
+
+impl<T: fmt::Debug> fmt::Debug for List<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.items.fmt(f)
+    }
 }
 
 impl<'m, T: Copy> List<'m, T> {
-    pub(crate) fn new(arena: &'m Arena) -> Self {
+    pub(crate) fn new(arena: &'m Arena<'m>) -> Self {
         Self {
             items: Vec::new(),
             arena,
@@ -55,7 +73,7 @@ impl<'m, T: Copy> List<'m, T> {
     }
 
     /// An empty list with room for `count`.
-    pub(crate) fn with_room(arena: &'m Arena, count: usize) -> Self {
+    pub(crate) fn with_room(arena: &'m Arena<'m>, count: usize) -> Self {
         let mut list = Self::new(arena);
         if count > 0 {
             list.grow(count);
@@ -64,7 +82,7 @@ impl<'m, T: Copy> List<'m, T> {
     }
 
     /// `count` times `value`; empty, if that is too much.
-    pub(crate) fn filled(arena: &'m Arena, count: usize, value: T) -> Self {
+    pub(crate) fn filled(arena: &'m Arena<'m>, count: usize, value: T) -> Self {
         let mut list = Self::with_room(arena, count);
         if list.items.capacity() >= count {
             list.items.resize(count, value);
@@ -144,7 +162,7 @@ mod tests {
 
     #[test]
     fn lists_share_what_there_is_and_give_it_back() {
-        let arena = Arena::new(256);
+        let arena = Arena::new(256, &|| false);
         {
             let mut first = List::filled(&arena, 16, 7u64);
             assert_eq!((first.len(), arena.left()), (16, 128));
@@ -156,8 +174,20 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_wait_any_more_is_found_out() {
+        let asked = Cell::new(0);
+        let leaves_at_the_third = || {
+            asked.set(asked.get() + 1);
+            asked.get() == 3
+        };
+        let arena = Arena::new(0, &leaves_at_the_third);
+        let checks = (1..).find(|_| arena.check().is_err());
+        assert_eq!(checks, Some(3 * PATIENCE));
+    }
+
+    #[test]
     fn a_list_that_gets_nothing_is_empty() {
-        let arena = Arena::new(8);
+        let arena = Arena::new(8, &|| false);
         let list = List::filled(&arena, 2, 0u64);
         assert!(list.is_empty() && arena.check().is_err());
     }

@@ -59,7 +59,7 @@ pub(crate) struct Facts<'m> {
 }
 
 impl<'m> Facts<'m> {
-    pub(crate) fn new(arena: &'m Arena, locals: usize) -> Made<Self> {
+    pub(crate) fn new(arena: &'m Arena<'m>, locals: usize) -> Made<Self> {
         let facts = Self {
             now: List::filled(arena, locals, Fact::NOTHING),
             changes: List::new(arena),
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn where_ways_meet_what_was_set_is_forgotten_and_what_was_learned_too() {
-        let arena = Arena::new(1 << 16);
+        let arena = Arena::new(1 << 16, &|| false);
         let mut facts = Facts::new(&arena, 3).unwrap();
         facts.set(0, constant(1));
         facts.set(1, constant(2));
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_else_knows_what_the_if_did() {
-        let arena = Arena::new(1 << 16);
+        let arena = Arena::new(1 << 16, &|| false);
         let mut facts = Facts::new(&arena, 1).unwrap();
         facts.set(0, constant(1));
         let opened = facts.moment();

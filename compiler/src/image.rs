@@ -27,7 +27,7 @@ pub(crate) struct Text<'m> {
 }
 
 impl<'m> Text<'m> {
-    pub(crate) fn new(arena: &'m Arena) -> Self {
+    pub(crate) fn new(arena: &'m Arena<'m>) -> Self {
         Self {
             bytes: List::new(arena),
             functions: List::new(arena),

@@ -84,6 +84,8 @@ pub enum Refused<'a> {
     Frame(u32),
     /// Compiling it takes more memory than there is for that.
     Memory,
+    /// Nobody waits for it any more.
+    Interrupted,
     /// The compiler has lost count of something.
     Compiler(&'static str),
 }
@@ -120,6 +122,7 @@ impl fmt::Display for Refused<'_> {
                 "no compiled code: a function needs {bytes} bytes of stack, {FRAME} is the most"
             ),
             Self::Memory => f.write_str("no compiled code: compiling it takes too much memory"),
+            Self::Interrupted => f.write_str("compiling it was interrupted"),
             Self::Compiler(what) => write!(f, "the compiler failed: {what}"),
         }
     }
@@ -133,18 +136,20 @@ impl From<BinaryReaderError> for Refused<'_> {
     }
 }
 
-/// Compiles `wasm` for `memory` bytes of guest memory; an image. `digest` is SHA-256.
+/// Compiles `wasm` for `memory` bytes of guest memory; an image. `digest` is SHA-256. Whether it is still of interest what comes out
+/// is asked each thousand operators: `is_interrupted`.
 ///
 /// # Errors
 ///
 /// Why it is refused.
-pub fn compile(
-    wasm: &[u8],
+pub fn compile<'a>(
+    wasm: &'a [u8],
     memory: u32,
     digest: impl Fn(&[u8]) -> [u8; DIGEST],
-) -> Result<Vec<u8>, Refused<'_>> {
+    is_interrupted: &dyn Fn() -> bool,
+) -> Result<Vec<u8>, Refused<'a>> {
     let room = wasm.len().saturating_mul(MEMORY_PER_BYTE);
-    let arena = Arena::new(room.saturating_add(MEMORY_BASE));
+    let arena = Arena::new(room.saturating_add(MEMORY_BASE), is_interrupted);
     let module = Module::read(wasm, memory, &arena)?;
     let mut text = Text::new(&arena);
     for index in 0..module.bodies.len() as u32 {

@@ -165,7 +165,7 @@ pub(crate) struct Code {
 
 /// A module, validated, of the kind that is compiled.
 pub(crate) struct Module<'a, 'm> {
-    pub(crate) arena: &'m Arena,
+    pub(crate) arena: &'m Arena<'m>,
     wasm: &'a [u8],
     types: List<'m, Signature>,
     /// Imported functions, which come first.
@@ -188,7 +188,11 @@ pub(crate) struct Module<'a, 'm> {
 
 impl<'a, 'm> Module<'a, 'm> {
     /// Reads and validates `wasm`.
-    pub(crate) fn read(wasm: &'a [u8], memory: u32, arena: &'m Arena) -> Result<Self, Refused<'a>> {
+    pub(crate) fn read(
+        wasm: &'a [u8],
+        memory: u32,
+        arena: &'m Arena<'m>,
+    ) -> Result<Self, Refused<'a>> {
         let mut module = Self {
             arena,
             wasm,

@@ -30,7 +30,7 @@ fn lives_over(life: &Life, calls: &[u32]) -> bool {
 
 /// Gives each local a place; words of the frame from `slots` on.
 pub(crate) fn place<'m>(
-    arena: &'m Arena,
+    arena: &'m Arena<'m>,
     plan: &Plan<'m>,
     registers: &Registers<'_>,
     slots: &mut u16,

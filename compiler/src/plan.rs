@@ -47,7 +47,7 @@ struct Sets<'m> {
 }
 
 impl<'m> Sets<'m> {
-    fn new(arena: &'m Arena, locals: usize) -> Self {
+    fn new(arena: &'m Arena<'m>, locals: usize) -> Self {
         Self {
             words: locals.div_ceil(64).max(1),
             bits: List::new(arena),
@@ -229,7 +229,7 @@ impl<'m> Plan<'m> {
     }
 
     /// Walks back, and lets what lives where a loop begins live all through it.
-    fn find_lives(&mut self, arena: &'m Arena, body: &Body<'m>) -> Made<()> {
+    fn find_lives(&mut self, arena: &'m Arena<'m>, body: &Body<'m>) -> Made<()> {
         // Row 0: what lives here. Then two for each that is open: what lives where branches to it lead, and where its
         // `else` begins.
         let mut live = Sets::new(arena, body.locals.len());

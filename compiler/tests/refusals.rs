@@ -64,7 +64,9 @@ fn what_cannot_be_compiled_is_refused_by_name() {
             Ok(module) => module,
             Err(error) => panic!("{module}: {error}"),
         };
-        let refusal = compile(&module, MEMORY, digest).unwrap_err().to_string();
+        let refusal = compile(&module, MEMORY, digest, &|| false)
+            .unwrap_err()
+            .to_string();
         assert!(refusal.contains(why), "{why}: {refusal}");
     }
 }
@@ -83,7 +85,9 @@ fn a_frame_that_is_too_large_is_refused() {
         (func (local {}) {sets} {gets})"#,
         "i64 ".repeat(locals)
     ));
-    let refusal = compile(&module, MEMORY, digest).unwrap_err().to_string();
+    let refusal = compile(&module, MEMORY, digest, &|| false)
+        .unwrap_err()
+        .to_string();
     assert!(refusal.contains("of stack, 1024 is the most"), "{refusal}");
 }
 
@@ -100,7 +104,7 @@ fn an_image_has_what_the_module_has() {
             (call $id (local.get 0) (i64.const 0) (i64.const 0)))
         (func (export "no program") (param i32))"#,
     );
-    let bytes = compile(&module, MEMORY, digest).unwrap();
+    let bytes = compile(&module, MEMORY, digest, &|| false).unwrap();
     let image = Image::read(&bytes).unwrap();
     assert_eq!(image.checksum, digest(image.body));
     assert_eq!(image.wasm, digest(&module));
@@ -121,7 +125,7 @@ fn a_program_says_how_much_of_its_context_it_reads() {
             (import "bpf" "probe_read" (func $read (param i64 i64 i64) (result i64)))
             (func (export "a:b:c") (param i64) (result i64) (local i64) {body})"#
         ));
-        let image = compile(&module, MEMORY, digest).unwrap();
+        let image = compile(&module, MEMORY, digest, &|| false).unwrap();
         let program = Image::read(&image).unwrap().programs().next().unwrap();
         program.context
     };
@@ -180,7 +184,7 @@ fn damaged_modules_are_compiled_or_refused() {
             (select (call $swap (local.get 0) (i64.const 1) (i64.const 2))
               (i64.clz (local.get 0)) (i64.lt_u (local.get 0) (i64.const 9))))"#,
     );
-    compile(&module, MEMORY, digest).unwrap();
+    compile(&module, MEMORY, digest, &|| false).unwrap();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let (mut compiled, mut refused) = (0, 0);
     for _ in 0..20_000 {
@@ -189,7 +193,7 @@ fn damaged_modules_are_compiled_or_refused() {
             let at = random.below(damaged.len());
             damaged[at] = random.below(256) as u8;
         }
-        match compile(&damaged, MEMORY, digest) {
+        match compile(&damaged, MEMORY, digest, &|| false) {
             Ok(image) => {
                 Image::read(&image).unwrap();
                 compiled += 1;

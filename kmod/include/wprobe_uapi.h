@@ -13,7 +13,9 @@
 #define WPROBE_FUNCTION_ARGS 12
 #define WPROBE_ARG_STACKED 128
 #define WPROBE_LINK_ARGS 16
+#define WPROBE_REASON_SIZE 128
 #define WPROBE_MODULE_COMPILE 1
+#define WPROBE_MODULE_FALLBACK 2
 #define WPROBE_LINK_PERIOD 1
 #define WPROBE_MAX_PLACES 16384
 
@@ -25,6 +27,14 @@ enum wprobe_kind {
 	WPROBE_KIND_LINK = 4,
 	WPROBE_KIND_RING = 5,
 	WPROBE_KIND_TIMING = 6,
+};
+
+/* What runs a module: its wasm is interpreted; native code of it that was compiled here, or handed over, and proven; such code of one who may load kernel modules. */
+enum wprobe_engine {
+	WPROBE_ENGINE_INTERPRETED = 0,
+	WPROBE_ENGINE_COMPILED = 1,
+	WPROBE_ENGINE_PROVEN = 2,
+	WPROBE_ENGINE_TRUSTED = 3,
 };
 
 /* How a syscall's parameter is handed to a hand-written module. */
@@ -149,11 +159,11 @@ struct wprobe_module_load {
 	__u64 wasm; /* in: address of the wasm bytes */
 	__u64 wasm_size; /* in: how many */
 	__u32 trap_limit; /* in: traps of one program after which it is disabled; 0: never */
-	__u32 flags; /* in: MODULE_COMPILE or 0 */
+	__u32 flags; /* in: MODULE_COMPILE, with MODULE_FALLBACK or without, or 0 */
 	__u64 fuel; /* in: execution budget of one run; 0: the default */
 	__u64 log; /* in: address of a buffer for the reason of a refusal, NUL-terminated text */
 	__u64 log_size; /* in: its size */
-	__u64 native; /* in: address of native code to run in place of the wasm, which asks for CAP_SYS_MODULE; 0: none */
+	__u64 native; /* in: address of native code to run in place of the wasm, which asks for CAP_SYS_MODULE if it is not proven safe; 0: none */
 	__u64 native_size; /* in: its size */
 }; /* 128 bytes */
 
@@ -243,7 +253,10 @@ struct wprobe_module_info {
 	__u64 loaded; /* out: when it was loaded, nanoseconds of CLOCK_BOOTTIME */
 	__u32 uid; /* out: the user that loaded it */
 	__u32 pid; /* out: the process that loaded it, which may have ended since */
-}; /* 136 bytes */
+	__u32 engine; /* out: ENGINE_* */
+	__u32 reserved; /* out: 0 */
+	__u8 reason[WPROBE_REASON_SIZE]; /* out: why it is interpreted though it was to be compiled; else empty */
+}; /* 272 bytes */
 
 /* A link. */
 struct wprobe_link_info {

@@ -98,23 +98,70 @@ void wp_abort_control(long result)
 	wprobe_abort(&call->resume, result);
 }
 
-/* Has Rust do a part of the request that fails alone and takes no lock. 0, or what it was aborted with. */
-long wp_attempt(void *attempt)
+/*
+ * Has Rust do a part of the request that fails alone and takes no lock, with `most` bytes of memory at a time. 0, or what it was
+ * aborted with: what it had allocated is gone then. *freed: how many blocks those were.
+ */
+long wp_attempt(void *run, s64 most, u64 *freed)
 {
 	struct wprobe_call *call = wprobe_call();
+	struct wprobe_attempt attempt = { .left = most };
+	s64 allocated = call->allocated;
+	unsigned long index;
+	void *block;
 	long result;
 
-	call->attempts = true;
-	result = wprobe_catch_attempt(attempt, &call->resume);
-	call->attempts = false;
+	xa_init(&attempt.blocks);
+	call->attempt = &attempt;
+	result = wprobe_catch_attempt(run, &call->resume);
+	call->attempt = NULL;
+	*freed = 0;
+	if (result) {
+		xa_for_each(&attempt.blocks, index, block) {
+			kvfree(block);
+			++*freed;
+		}
+		call->allocated = allocated;
+		if (attempt.denied)
+			result = -ENOMEM;
+	}
+	xa_destroy(&attempt.blocks);
 	return result;
 }
 
-bool wp_is_attempt(void)
+/* What the current task is in, if it fails alone. */
+u32 wp_in_attempt(void)
 {
 	const struct wprobe_call *call = wprobe_call();
 
-	return call && call->attempts;
+	if (!call || !call->attempt)
+		return WPROBE_NO_ATTEMPT;
+	return call->attempt->denied ? WPROBE_ATTEMPT_DENIED : WPROBE_ATTEMPT;
+}
+
+/* Whether it may have `size` bytes more. */
+bool wprobe_attempt_has_room(struct wprobe_attempt *attempt, size_t size)
+{
+	attempt->denied = (s64)size > attempt->left;
+	return !attempt->denied;
+}
+
+/* NULL: there is no memory to note it in, and it is gone. */
+void *wprobe_attempt_take(struct wprobe_attempt *attempt, void *block, size_t size)
+{
+	if (block && !xa_err(xa_store(&attempt->blocks, (unsigned long)block, block, GFP_KERNEL_ACCOUNT | __GFP_NOWARN))) {
+		attempt->left -= size;
+		return block;
+	}
+	kvfree(block);
+	attempt->denied = true;
+	return NULL;
+}
+
+void wprobe_attempt_give(struct wprobe_attempt *attempt, void *block, size_t size)
+{
+	if (xa_erase(&attempt->blocks, (unsigned long)block))
+		attempt->left += size;
 }
 
 /*

@@ -6,19 +6,30 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/sched.h>
+#include <linux/xarray.h>
 
 #include "wprobe.h"
 
 /* A sandbox's, then the registry's or that of the room for native code. */
 #define WPROBE_MOST_LOCKS 2
 
+/* A part of a request that fails alone. */
+struct wprobe_attempt {
+	/* what it has allocated and not freed, by address */
+	struct xarray blocks;
+	/* bytes that it may still have, if blocks are freed as it does */
+	s64 left;
+	/* whether it was refused some */
+	bool denied;
+};
+
 struct wprobe_call {
 	struct hlist_node node;
 	struct task_struct *task;
 	/* where wprobe_abort() leads */
 	u64 resume;
-	/* whether that is in a part of it that fails alone */
-	bool attempts;
+	/* the part that it is in, if that fails alone */
+	struct wprobe_attempt *attempt;
 	/* what it holds, in the order it was taken */
 	struct mutex *held[WPROBE_MOST_LOCKS];
 	u32 locks;
@@ -33,6 +44,9 @@ struct wprobe_call {
 long wprobe_serve(struct wprobe_request *request);
 struct wprobe_call *wprobe_call(void);
 struct wprobe_call *wprobe_engine_call(void);
+bool wprobe_attempt_has_room(struct wprobe_attempt *attempt, size_t size);
+void *wprobe_attempt_take(struct wprobe_attempt *attempt, void *block, size_t size);
+void wprobe_attempt_give(struct wprobe_attempt *attempt, void *block, size_t size);
 int wprobe_control_init(void);
 void wprobe_control_exit(void);
 

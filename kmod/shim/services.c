@@ -10,6 +10,7 @@
 #include <linux/prandom.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/timekeeping.h>
@@ -34,12 +35,13 @@ void wp_log(const char *text, size_t length)
 
 /*
  * Blocks of a power of two are aligned to their size; pages to theirs. They count to the memory cgroup of who asks. Small ones, and
- * the engine's, are given beyond its limit rather than not at all, for Rust takes no failure there; others are refused, and nobody is
- * killed for them.
+ * the engine's, are given beyond its limit rather than not at all, for Rust takes no failure there; others, and those of what fails
+ * alone, are refused, and nobody is killed for them.
  */
 void *wp_alloc(size_t size, size_t align)
 {
 	struct wprobe_call *call = wprobe_engine_call();
+	struct wprobe_attempt *attempt = call ? call->attempt : NULL;
 	gfp_t flags = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
 	size_t asked = size;
 	void *block;
@@ -48,13 +50,19 @@ void *wp_alloc(size_t size, size_t align)
 		return NULL;
 	if (align > ARCH_KMALLOC_MINALIGN && size < PAGE_SIZE)
 		size = roundup_pow_of_two(max(size, align));
-	if (size <= PAGE_SIZE)
+	if (attempt)
+		flags |= __GFP_RETRY_MAYFAIL;
+	else if (size <= PAGE_SIZE)
 		flags |= __GFP_NOFAIL;
 	else if (call && size <= MOST_OF_ENGINE)
 		flags |= WPROBE_LARGE_NOFAIL;
 	else
 		flags |= __GFP_RETRY_MAYFAIL;
+	if (attempt && !wprobe_attempt_has_room(attempt, asked))
+		return NULL;
 	block = kvmalloc(size, flags);
+	if (attempt)
+		block = wprobe_attempt_take(attempt, block, asked);
 	if (call && block)
 		call->allocated += asked;
 	return block;
@@ -66,6 +74,8 @@ void wp_free(void *block, size_t size)
 
 	if (call)
 		call->allocated -= size;
+	if (call && call->attempt)
+		wprobe_attempt_give(call->attempt, block, size);
 	kvfree(block);
 }
 
@@ -127,6 +137,13 @@ void wp_wait_for_runs(void)
 void wp_rest(void)
 {
 	cond_resched();
+}
+
+/* The same; whether the caller lives on. */
+bool wp_rest_unless_killed(void)
+{
+	cond_resched();
+	return !fatal_signal_pending(current);
 }
 
 /* [probe] */

@@ -87,8 +87,12 @@ struct mutex;
 #define WPROBE_REGISTRY 0
 #define WPROBE_TEXT 1
 void wp_abort_control(long result);
-long wp_attempt(void *attempt);
-bool wp_is_attempt(void);
+/* Whether a task is in a part of a request that fails alone, and if so whether that was just refused memory. */
+#define WPROBE_NO_ATTEMPT 0
+#define WPROBE_ATTEMPT 1
+#define WPROBE_ATTEMPT_DENIED 2
+long wp_attempt(void *run, s64 most, u64 *freed);
+u32 wp_in_attempt(void);
 bool wp_on_stack(void (*work)(void *), void *argument, s64 *allocated);
 s64 wp_allocated(void);
 struct mutex *wp_mutex_new(void);
@@ -141,6 +145,7 @@ void wp_seed_random(void);
 u32 wp_random(void);
 void wp_wait_for_runs(void);
 void wp_rest(void);
+bool wp_rest_unless_killed(void);
 long wp_read_kernel(void *to, u64 from, size_t size);
 long wp_read_user(void *to, u64 from, size_t size);
 long wp_read_kernel_str(char *to, u64 from, size_t size);

@@ -28,6 +28,11 @@ pub(crate) fn count_free() {
     FREES.fetch_add(1, Relaxed);
 }
 
+/// Counts `count` frees that the allocator did not see.
+pub(crate) fn count_frees(count: u64) {
+    FREES.fetch_add(count, Relaxed);
+}
+
 const CELLS: usize = 8;
 const CELL_SIZE: usize = 128;
 

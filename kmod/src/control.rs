@@ -12,6 +12,7 @@ use helpers::host::Errno;
 
 use crate::registry::{self, Object};
 use crate::sandbox::Sandbox;
+use crate::services::Attempting;
 use crate::stats::Timing;
 use crate::user::{self, Call};
 use crate::{allocations, attach, cpu, later, limits, map, module, sandbox, services, stack};
@@ -95,15 +96,19 @@ pub(crate) const EIO: Errno = Errno(5);
 /// A part of a request.
 type Attempt<'a> = &'a mut dyn FnMut();
 
-/// Does a part of the request that changes nothing but what it makes, and fails alone: a panic in it, be it because of an
-/// allocation that failed, ends it and nothing else. What it has allocated then stays so; it takes no lock.
-pub(crate) fn attempt<T>(run: impl FnOnce() -> T) -> Option<T> {
+/// Does a part of the request that changes nothing but what it makes, takes no lock, and fails alone: a panic in it, be it because
+/// of an allocation that failed, or beyond `most` bytes, ends it and nothing else, and what it has allocated is free again.
+///
+/// # Errors
+///
+/// `ENOMEM`: it got no more memory; `EIO`: it panicked otherwise.
+pub(crate) fn attempt<T>(most: usize, run: impl FnOnce() -> T) -> Result<T, Errno> {
     let (mut run, mut result) = (Some(run), None);
     let mut call = || result = run.take().map(|run| run());
     let mut attempt: Attempt<'_> = &mut call;
-    // SAFETY: what `wprobe_rs_attempt` expects; this is the control path.
-    let came_back = unsafe { services::attempt((&raw mut attempt).cast()) };
-    result.filter(|_| came_back)
+    // SAFETY: what `wprobe_rs_attempt` expects; this is the control path. There is a result only if it came back.
+    unsafe { services::attempt((&raw mut attempt).cast(), most)? };
+    result.ok_or(EIO)
 }
 
 /// # Safety
@@ -119,7 +124,7 @@ unsafe extern "C" fn wprobe_rs_attempt(attempt: *mut c_void) {
 /// kernel module stays loaded: what the request was changing may still be in use. C lets go of the locks it held. An [`attempt`] only
 /// ends that.
 pub(crate) fn abandon() -> ! {
-    if services::is_attempt() {
+    if services::attempting() != Attempting::Nothing {
         // SAFETY: an attempt of this thread is under way, and nobody uses what it was making.
         unsafe { services::abort_control(EIO.0) }
     }

@@ -52,6 +52,7 @@ use core::panic::PanicInfo;
 
 use attach::{Attachment, Hit};
 use cpu::{Abandoned, Cpu};
+use services::Attempting;
 
 /// A probe was hit, and C did not run the program by itself.
 ///
@@ -92,7 +93,9 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         Some(Abandoned::Native(state)) => unsafe { engine::native::abandon(state) },
         Some(Abandoned::Control) => control::abandon(),
         None => {
-            services::log(format_args!("panic in the control path: {info}"));
+            if services::attempting() != Attempting::Denied {
+                services::log(format_args!("panic in the control path: {info}"));
+            }
             control::abandon()
         }
     }

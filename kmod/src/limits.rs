@@ -179,6 +179,13 @@ pub(crate) struct Exceeded {
     limit: u64,
 }
 
+impl Exceeded {
+    /// What there is too little of.
+    pub(crate) fn resource(&self) -> Resource {
+        self.resource
+    }
+}
+
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scope = match self.scope {

@@ -111,7 +111,7 @@ impl Held<'_> {
 }
 
 /// "Interrupted system call".
-const EINTR: i32 = 4;
+pub(crate) const EINTR: i32 = 4;
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {

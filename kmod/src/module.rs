@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use abi::uapi;
+use abi::uapi::{self, Engine};
 use helpers::host::Errno;
 use wasmi::{Memory, Store, TypedFunc};
 
@@ -35,6 +35,9 @@ pub(crate) struct Module {
     pub(crate) wasm: Vec<u8>,
     /// Bytes of native code; 0: interpreted.
     pub(crate) native: usize,
+    pub(crate) engine: Engine,
+    /// Why it is interpreted though it was to be compiled; else empty.
+    pub(crate) reason: String,
     pub(crate) budget: Budget,
     pub(crate) programs: Vec<Program>,
     /// The first one's number in the sandbox; 0: they have none.
@@ -102,6 +105,9 @@ pub(crate) fn ioctl(
             loaded: module.origin.time,
             uid: module.origin.uid,
             pid: module.origin.pid,
+            engine: module.engine as u32,
+            reserved: 0,
+            reason: user::field(&module.reason),
         })?;
         return Ok(None);
     }

@@ -51,8 +51,8 @@ unsafe extern "C" {
     fn wp_copy_in(to: *mut u8, from: u64, size: usize) -> bool;
     fn wp_copy_out(to: u64, from: *const u8, size: usize) -> bool;
     fn wp_abort_control(result: i64);
-    fn wp_attempt(attempt: *mut c_void) -> i64;
-    safe fn wp_is_attempt() -> bool;
+    fn wp_attempt(run: *mut c_void, most: i64, freed: *mut u64) -> i64;
+    safe fn wp_in_attempt() -> u32;
     fn wp_abort_hit(cpu: u32);
     safe fn wp_cpu() -> u32;
     safe fn wp_irqs_off() -> bool;
@@ -78,6 +78,7 @@ unsafe extern "C" {
     fn wp_wake(window: *mut RawWindow);
     safe fn wp_wait_for_runs();
     safe fn wp_rest();
+    safe fn wp_rest_unless_killed() -> bool;
     safe fn wp_may_trace() -> i32;
     safe fn wp_may_attach(sampled: bool) -> i32;
     safe fn wp_native_text() -> u64;
@@ -198,20 +199,42 @@ pub(crate) unsafe fn abort_control(errno: i32) -> ! {
     never()
 }
 
-/// Has `wprobe_rs_attempt` called with `attempt`; whether that came back by itself, and was not
-/// [ended](abort_control).
+/// Has `wprobe_rs_attempt` called with `run`, which may have `most` bytes of memory at a time; how that was [ended](abort_control),
+/// if it did not come back by itself. What it had allocated is free then.
 ///
 /// # Safety
 ///
-/// `attempt` is what that function expects; a control request is being served, by this thread.
-pub(crate) unsafe fn attempt(attempt: *mut c_void) -> bool {
+/// `run` is what that function expects; a control request is being served, by this thread, on a larger stack. What `run` makes is not
+/// used if it was ended.
+pub(crate) unsafe fn attempt(run: *mut c_void, most: usize) -> Result<(), Errno> {
+    let mut freed = 0;
     // SAFETY: the caller's promise.
-    unsafe { wp_attempt(attempt) == 0 }
+    let result = unsafe { wp_attempt(run, most as i64, &raw mut freed) };
+    allocations::count_frees(freed);
+    match result {
+        0 => Ok(()),
+        error => Err(Errno(-error as i32)),
+    }
+}
+
+/// What a thread is in that panics.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempting {
+    /// No [`attempt`].
+    Nothing,
+    /// An [`attempt`].
+    Something,
+    /// One that was just refused memory, which is no defect.
+    Denied,
 }
 
 /// Whether this thread is in an [`attempt`].
-pub(crate) fn is_attempt() -> bool {
-    wp_is_attempt()
+pub(crate) fn attempting() -> Attempting {
+    match wp_in_attempt() {
+        0 => Attempting::Nothing,
+        1 => Attempting::Something,
+        _ => Attempting::Denied,
+    }
 }
 
 /// Ends the hit that is being served on this CPU.
@@ -432,6 +455,11 @@ pub(crate) fn wait_for_runs() {
 /// Lets others have the CPU, between parts of what takes long.
 pub(crate) fn rest() {
     wp_rest();
+}
+
+/// The same; whether the caller was killed meanwhile.
+pub(crate) fn rest_or_killed() -> bool {
+    !wp_rest_unless_killed()
 }
 
 /// Whether the caller may trace the kernel; `EPERM` if not.

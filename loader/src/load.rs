@@ -41,23 +41,36 @@ pub struct Options {
 }
 
 /// What runs a module in the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Engine {
-    /// The interpreter. Takes modules from anybody who may use the device.
-    Wasmi,
-    /// Native code, compiled here; asks for CAP_SYS_MODULE.
-    Aot,
-    /// Native code, compiled in the kernel; asks for CAP_SYS_MODULE.
+    /// Native code, compiled and proven safe in the kernel, where that takes the module, else the interpreter.
+    #[default]
+    Auto,
+    /// Native code, compiled and proven safe in the kernel.
     Jit,
+    /// The interpreter.
+    Wasmi,
+    /// Native code, compiled here; asks for CAP_SYS_MODULE where the kernel cannot prove it safe.
+    Aot,
 }
 
+/// The environment variable that says which engine is preferred.
+const PREFERRED: &str = "WPROBE_ENGINE";
+
 impl Engine {
-    /// What `$WPROBE_ENGINE` says, else wasmi.
-    pub fn preferred() -> Self {
-        match std::env::var("WPROBE_ENGINE").as_deref() {
-            Ok("aot") => Self::Aot,
-            Ok("jit") => Self::Jit,
-            _ => Self::Wasmi,
+    /// What `$WPROBE_ENGINE` says, else [`Engine::Auto`].
+    ///
+    /// # Errors
+    ///
+    /// That it names none.
+    pub fn preferred() -> Result<Self, Error> {
+        match std::env::var_os(PREFERRED) {
+            None => Ok(Self::Auto),
+            Some(name) => {
+                let name = name.to_string_lossy();
+                let engine = <Self as clap::ValueEnum>::from_str(&name, false);
+                engine.map_err(|_| Error::NoEngine(name.into_owned()))
+            }
         }
     }
 }
@@ -72,12 +85,14 @@ impl Options {
         Source::find(input, self.btf.as_deref(), self.values.as_deref())
     }
 
-    /// The engine for `input`. Only translated modules have native code.
-    fn engine(&self, input: &Input) -> Engine {
-        self.engine.unwrap_or(match input.manifest {
-            Some(_) => Engine::preferred(),
-            None => Engine::Wasmi,
-        })
+    /// The engine for `input`. What is preferred is for translated modules: others may have to be interpreted.
+    fn engine(&self, input: &Input) -> Result<Engine, Error> {
+        match (self.engine, Engine::preferred()?, &input.manifest) {
+            (Some(asked), ..) => Ok(asked),
+            (None, preferred, Some(_)) => Ok(preferred),
+            (None, Engine::Wasmi, None) => Ok(Engine::Wasmi),
+            (None, _, None) => Ok(Engine::Auto),
+        }
     }
 }
 
@@ -113,6 +128,8 @@ pub enum Error {
     Native(native::Error),
     /// It was not translated: why.
     Refused(String),
+    /// `$WPROBE_ENGINE` names no engine.
+    NoEngine(String),
     /// The device refused.
     Device(device::Error),
 }
@@ -128,6 +145,16 @@ impl fmt::Display for Error {
             Error::Constant(e) => e.fmt(f),
             Error::Native(e) => e.fmt(f),
             Error::Refused(why) => why.fmt(f),
+            Error::NoEngine(name) => {
+                write!(f, "{PREFERRED} is {name:?}, which is none of the engines:")?;
+                let engines = <Engine as clap::ValueEnum>::value_variants();
+                let names = engines
+                    .iter()
+                    .filter_map(clap::ValueEnum::to_possible_value);
+                names
+                    .into_iter()
+                    .try_for_each(|name| write!(f, " {}", name.get_name()))
+            }
             Error::Device(e) => e.fmt(f),
         }
     }
@@ -191,7 +218,8 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
     };
     let wasm = wasm.map_err(Error::Constant)?;
     let image;
-    let native = match options.engine(input) {
+    let native = match options.engine(input)? {
+        Engine::Auto => Code::CompileOrInterpret,
         Engine::Wasmi => Code::Interpreted,
         Engine::Aot => {
             image = native(&wasm, memory, &mut notes)?;

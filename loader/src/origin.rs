@@ -2,14 +2,19 @@
 
 use std::fs;
 
-use abi::uapi::ModuleInfo;
+use abi::uapi::{Engine, ModuleInfo};
 use serde::Serialize;
+
+use crate::device::text;
 
 /// What people ask of a module first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Origin {
-    /// `interpreted` or `native code`.
+    /// `interpreted`, `compiled` (in the kernel, and proven safe), `native, proven` or `native, trusted` (handed over).
     pub engine: &'static str,
+    /// Why it is interpreted though it was to be compiled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// `active` if programs of it are attached, else `inactive`.
     pub state: &'static str,
     /// The user that loaded it: a name, or the number of one without.
@@ -40,10 +45,8 @@ impl Origin {
     pub fn of(info: &ModuleInfo) -> Self {
         let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
         Origin {
-            engine: match info.native {
-                0 => "interpreted",
-                _ => "native code",
-            },
+            engine: engine(info.engine),
+            reason: Some(text(&info.reason)).filter(|reason| !reason.is_empty()),
             state: match info.links {
                 0 => "inactive",
                 _ => "active",
@@ -64,10 +67,20 @@ impl Origin {
         let ModuleInfo {
             id, sandbox, fuel, ..
         } = info;
-        let (engine, by, ago, state) = (origin.engine, origin.by(), origin.ago(), origin.state);
+        let (by, ago, state) = (origin.by(), origin.ago(), origin.state);
+        let engine = origin.engine(info);
         format!(
             "  engine    {engine}, module {id} in sandbox {sandbox}, budget {fuel} a run\n  owner     {by}, loaded {ago} ago, {state}\n"
         )
+    }
+
+    /// What runs it, how large that is, or why it is nothing better.
+    pub fn engine(&self, info: &ModuleInfo) -> String {
+        match (info.native, &self.reason) {
+            (0, None) => self.engine.to_owned(),
+            (0, Some(reason)) => format!("{} ({reason})", self.engine),
+            (size, _) => format!("{} ({size} bytes of native code)", self.engine),
+        }
     }
 
     /// How long ago it was loaded, in the largest unit that fits.
@@ -87,6 +100,20 @@ impl Origin {
         let process = comm.map_or_else(|| "ended".to_owned(), |comm| format!("({comm})"));
         format!("{}, process {pid} {process}", self.owner)
     }
+}
+
+/// What `ModuleInfo::engine` is called.
+fn engine(number: u32) -> &'static str {
+    const NAMES: [(Engine, &str); 4] = [
+        (Engine::Interpreted, "interpreted"),
+        (Engine::Compiled, "compiled"),
+        (Engine::Proven, "native, proven"),
+        (Engine::Trusted, "native, trusted"),
+    ];
+    let name = NAMES.iter().find(|(engine, _)| *engine as u32 == number);
+    name.map_or("of a kind that this version does not know", |(_, name)| {
+        name
+    })
 }
 
 /// The name of user `uid` in the text of passwd(5).
@@ -143,6 +170,7 @@ mod tests {
         let ago = |age| {
             let origin = Origin {
                 engine: "",
+                reason: None,
                 state: "",
                 owner: "ann".to_owned(),
                 uid: 1,

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use abi::traps::Trap;
-use abi::uapi::{self, AttachPoint, Field, Kind, Resource, SyscallArg};
+use abi::uapi::{self, AttachPoint, Engine, Field, Kind, Resource, SyscallArg};
 use anyhow::Result;
 
 use crate::exec::root;
@@ -53,6 +53,16 @@ const ENUMS: &[Enum] = &[
             ("WPROBE_KIND_LINK", Kind::Link as u32),
             ("WPROBE_KIND_RING", Kind::Ring as u32),
             ("WPROBE_KIND_TIMING", Kind::Timing as u32),
+        ],
+    },
+    Enum {
+        name: "wprobe_engine",
+        doc: "What runs a module: its wasm is interpreted; native code of it that was compiled here, or handed over, and proven; such code of one who may load kernel modules.",
+        rows: &[
+            ("WPROBE_ENGINE_INTERPRETED", Engine::Interpreted as u32),
+            ("WPROBE_ENGINE_COMPILED", Engine::Compiled as u32),
+            ("WPROBE_ENGINE_PROVEN", Engine::Proven as u32),
+            ("WPROBE_ENGINE_TRUSTED", Engine::Trusted as u32),
         ],
     },
     Enum {
@@ -100,7 +110,9 @@ fn header() -> String {
         ("FUNCTION_ARGS", uapi::FUNCTION_ARGS),
         ("ARG_STACKED", usize::from(uapi::ARG_STACKED)),
         ("LINK_ARGS", uapi::LINK_ARGS),
+        ("REASON_SIZE", uapi::REASON_SIZE),
         ("MODULE_COMPILE", uapi::MODULE_COMPILE as usize),
+        ("MODULE_FALLBACK", uapi::MODULE_FALLBACK as usize),
         ("LINK_PERIOD", uapi::LINK_PERIOD as usize),
         ("MAX_PLACES", uapi::MAX_PLACES as usize),
     ];

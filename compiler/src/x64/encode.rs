@@ -65,7 +65,7 @@ pub(super) struct Code<'m> {
 }
 
 impl<'m> Code<'m> {
-    pub(super) fn new(arena: &'m Arena) -> Self {
+    pub(super) fn new(arena: &'m Arena<'m>) -> Self {
         Self {
             bytes: List::new(arena),
             labels: List::new(arena),

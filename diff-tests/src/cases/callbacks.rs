@@ -62,9 +62,9 @@ fn hostile() -> Result<()> {
     let sandbox = device.create_sandbox("callbacks", 1 << 20)?;
     let wasm = corpus::module("callbacks")?;
     let image = compile(wasm, 1 << 20)?;
-    let native = match Engine::preferred() {
+    let native = match Engine::preferred()? {
         Engine::Aot => Code::Image(&image),
-        Engine::Jit => Code::Compile,
+        Engine::Auto | Engine::Jit => Code::Compile,
         Engine::Wasmi => Code::Interpreted,
     };
     let module = sandbox.load(&ModuleSpec {

@@ -69,7 +69,7 @@ fn load(device: &Device) -> Result<Wasm> {
 
 /// As [`load`], on the engine that takes of `resource`.
 fn load_with(device: &Device, resource: Resource) -> Result<Wasm> {
-    let engine = (resource == Resource::Native).then_some(Engine::Aot);
+    let engine = (resource == Resource::Native).then_some(Engine::Jit);
     let options = Options {
         engine,
         ..Options::default()

@@ -10,6 +10,7 @@ pub mod callbacks;
 pub mod calls;
 pub mod cli;
 pub mod compared;
+pub mod compiled;
 pub mod core_values;
 pub mod counters;
 pub mod diff;
@@ -99,6 +100,7 @@ pub fn all() -> Vec<Case> {
         options::CASES,
         limits::CASES,
         native::CASES,
+        compiled::CASES,
         LAST,
     ]
     .concat()

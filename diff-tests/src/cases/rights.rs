@@ -29,14 +29,31 @@ const LOCKED: &str = "/sys/kernel/security/lockdown";
 /// `struct __user_cap_header_struct`: the third version, this thread.
 const THIS_THREAD: [u32; 2] = [0x2008_0522, 0];
 
+/// `CAP_PERFMON` and `CAP_BPF`: what tracing needs.
+pub(super) const TRACING: &[u32] = &[38, 39];
+
 /// What `work` gives in a thread, which has rights of its own, without any.
 fn without_rights<R: Send>(work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+    with_rights(&[], work)
+}
+
+/// What `work` gives in a thread with no other capabilities than `rights`.
+pub(super) fn with_rights<R: Send>(
+    rights: &[u32],
+    work: impl FnOnce() -> Result<R> + Send,
+) -> Result<R> {
+    // Twice effective, permitted, inheritable: the lower half, the upper half.
+    let mut sets = [0u32; 6];
+    for right in rights {
+        let half = 3 * (right / 32) as usize;
+        sets[half] |= 1 << (right % 32);
+        sets[half + 1] |= 1 << (right % 32);
+    }
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            let none = [0u32; 6];
             // SAFETY: the call reads the header and the sets, and changes this thread alone, which ends here.
             let done =
-                unsafe { libc::syscall(libc::SYS_capset, THIS_THREAD.as_ptr(), none.as_ptr()) };
+                unsafe { libc::syscall(libc::SYS_capset, THIS_THREAD.as_ptr(), sets.as_ptr()) };
             ensure!(done == 0, "capset: {}", io::Error::last_os_error());
             work()
         });

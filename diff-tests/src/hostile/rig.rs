@@ -166,13 +166,14 @@ impl<'a> Rig<'a> {
         };
         let wasm = with_values.as_deref().unwrap_or(wasm);
         // What the compiler does not take is left to the interpreter, or to the device to refuse.
-        let image = match Engine::preferred() {
+        let engine = Engine::preferred()?;
+        let image = match engine {
             Engine::Aot if is_shared(wasm) => compile(wasm, SIZE as u32).ok(),
             _ => None,
         };
-        let native = match (Engine::preferred(), &image) {
+        let native = match (engine, &image) {
             (_, Some(image)) => Code::Image(image),
-            (Engine::Jit, _) if is_shared(wasm) => Code::Compile,
+            (Engine::Auto | Engine::Jit, _) => Code::CompileOrInterpret,
             _ => Code::Interpreted,
         };
         let loaded = sandbox.load(&ModuleSpec {

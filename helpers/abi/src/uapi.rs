@@ -23,7 +23,7 @@
 //! down for confidentiality. A descriptor may be handed on, so each request asks its caller anew for what [`Ioctl::needs`] says of it.
 //! What it says nothing of takes the descriptor alone: all that only reads (read(2), poll(2) and mmap(2), too), and changes of a map's
 //! elements, as with bpf(2). `LINK_CREATE` asks in addition whether lockdown forbids such a probe, `MODULE_LOAD` with native code
-//! for the rights to load kernel modules.
+//! that cannot be proven safe for the rights to load kernel modules.
 //!
 //! Closing a descriptor waits for nobody. When close(2) of the last one of a link returns, its program has run for the last time;
 //! what the kernel has of closed objects is freed a little later ([`FLUSH`] waits for it).
@@ -47,8 +47,12 @@ pub const FUNCTION_ARGS: usize = 12;
 pub const ARG_STACKED: u8 = 0x80;
 /// Bytes of `LinkCreate::args`.
 pub const LINK_ARGS: usize = 16;
-/// `ModuleLoad::flags`: the wasm is compiled here, and run as native code; that asks for CAP_SYS_MODULE.
+/// Bytes of [`ModuleInfo::reason`], NUL included.
+pub const REASON_SIZE: usize = 128;
+/// `ModuleLoad::flags`: the wasm is compiled here, and run as native code if that is proven safe.
 pub const MODULE_COMPILE: u32 = 1;
+/// `ModuleLoad::flags`, beside [`MODULE_COMPILE`]: what is not compiled, or not proven, is interpreted.
+pub const MODULE_FALLBACK: u32 = 2;
 /// `LinkCreate::flags`: `sample` is a period.
 pub const LINK_PERIOD: u64 = 1;
 /// Places of a link at most.
@@ -210,7 +214,7 @@ uapi! {
         wasm_size: u64,
         #[doc = "in: traps of one program after which it is disabled; 0: never"]
         trap_limit: u32,
-        #[doc = "in: MODULE_COMPILE or 0"]
+        #[doc = "in: MODULE_COMPILE, with MODULE_FALLBACK or without, or 0"]
         flags: u32,
         #[doc = "in: execution budget of one run; 0: the default"]
         fuel: u64,
@@ -218,7 +222,7 @@ uapi! {
         log: u64,
         #[doc = "in: its size"]
         log_size: u64,
-        #[doc = "in: address of native code to run in place of the wasm, which asks for CAP_SYS_MODULE; 0: none"]
+        #[doc = "in: address of native code to run in place of the wasm, which asks for CAP_SYS_MODULE if it is not proven safe; 0: none"]
         native: u64,
         #[doc = "in: its size"]
         native_size: u64,
@@ -374,6 +378,12 @@ uapi! {
         uid: u32,
         #[doc = "out: the process that loaded it, which may have ended since"]
         pid: u32,
+        #[doc = "out: ENGINE_*"]
+        engine: u32,
+        #[doc = "out: 0"]
+        reserved: u32,
+        #[doc = "out: why it is interpreted though it was to be compiled; else empty"]
+        reason: [u8; REASON_SIZE],
     }
 
     #[doc = "A link."]
@@ -441,6 +451,20 @@ pub enum Kind {
     Ring = 5,
     /// The timing of all runs, while it lives.
     Timing = 6,
+}
+
+/// What runs a module, for [`ModuleInfo::engine`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Engine {
+    /// Its wasm is interpreted.
+    Interpreted = 0,
+    /// Native code that was compiled here, and proven.
+    Compiled = 1,
+    /// Native code that was handed over, and proven.
+    Proven = 2,
+    /// Native code that was handed over by who may load kernel modules.
+    Trusted = 3,
 }
 
 macro_rules! resources {

@@ -17,7 +17,7 @@ use abi::imports::CALLBACKS;
 use abi::layout;
 use abi::native::Vm;
 use abi::traps::Trap;
-use abi::uapi::{self, Kind, Resource, SYSCALL_ARGS};
+use abi::uapi::{self, Engine, Kind, Resource, SYSCALL_ARGS};
 use cost::MAX_LOCALS;
 use helpers::host::Errno;
 use wasmi::errors::ErrorKind;
@@ -33,6 +33,7 @@ use crate::engine::native::code::NativeError;
 use crate::engine::slot::{Callbacks, RunState, Slot, SlotGuard};
 use crate::engine::trap::{self, Stop};
 use crate::limits::{Account, Charge, Exceeded};
+use crate::locks::EINTR;
 use crate::module::{Module, Origin, Own};
 use crate::program::{Budget, Buffer, Entry, Program};
 use crate::registry::{self, Object};
@@ -76,6 +77,19 @@ pub(crate) enum LoadError {
     Native(NativeError),
     /// It is not compiled: why.
     Compiler(String),
+    /// Who asked for it was killed.
+    Interrupted,
+}
+
+impl LoadError {
+    /// Whether it is about native code, so that the interpreter may take the module all the same.
+    fn is_of_native_code(&self) -> bool {
+        match self {
+            Self::Compiler(_) | Self::Native(_) => true,
+            Self::Limit(exceeded) => exceeded.resource() == Resource::Native,
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for LoadError {
@@ -107,6 +121,7 @@ impl fmt::Display for LoadError {
             Self::Poisoned => write!(f, "the sandbox was damaged by an engine failure"),
             Self::Native(error) => error.fmt(f),
             Self::Compiler(why) => f.write_str(why),
+            Self::Interrupted => f.write_str("interrupted"),
         }
     }
 }
@@ -123,18 +138,27 @@ impl Refusal for LoadError {
             Self::Import(_) => Errno::ENOENT,
             Self::Limit(exceeded) => exceeded.errno(),
             Self::Poisoned => Errno(5),
+            Self::Interrupted => Errno(EINTR),
             Self::Native(error) => error.errno(),
             _ => Errno::EINVAL,
         }
     }
 }
 
+/// Both flags of `MODULE_LOAD`.
+const COMPILE_OR_INTERPRET: u32 = uapi::MODULE_COMPILE | uapi::MODULE_FALLBACK;
+
 /// `MODULE_LOAD`.
 pub(crate) fn load(sandbox: &Arc<Sandbox>, call: &Call) -> Result<Object, Errno> {
     let args: uapi::ModuleLoad = call.read()?;
     let name = user::text(&args.name)?;
-    let compiles = args.flags == uapi::MODULE_COMPILE;
-    if args.flags & !uapi::MODULE_COMPILE != 0 || (compiles && args.native_size != 0) {
+    let (compiles, falls_back) = match args.flags {
+        0 => (false, false),
+        uapi::MODULE_COMPILE => (true, false),
+        COMPILE_OR_INTERPRET => (true, true),
+        _ => return Err(Errno::EINVAL),
+    };
+    if compiles && args.native_size != 0 {
         return Err(Errno::EINVAL);
     }
     let log = Log::new(args.log, args.log_size);
@@ -153,9 +177,19 @@ pub(crate) fn load(sandbox: &Arc<Sandbox>, call: &Call) -> Result<Object, Errno>
     };
     // All is here: from now on nothing waits for what is the caller's.
     let loading = sandbox.loading.hold()?;
+    if !sandbox.count_load() {
+        return Err(refused(log, &LoadError::TooMany));
+    }
+    let (mut reason, interpret) = (None, || build(sandbox, &wasm, budget.fuel));
     let (built, _) = stack::larger(|| match code.len() {
-        0 if compiles => native::compile(sandbox, &wasm),
-        0 => build(sandbox, &wasm, budget.fuel),
+        0 if compiles => match native::compile(sandbox, &wasm) {
+            Err(why) if falls_back && why.is_of_native_code() => {
+                reason = Some(why.to_string());
+                interpret()
+            }
+            built => built,
+        },
+        0 => interpret(),
         _ => native::build(sandbox, &wasm, &code),
     })?;
     drop(loading);
@@ -170,6 +204,8 @@ pub(crate) fn load(sandbox: &Arc<Sandbox>, call: &Call) -> Result<Object, Errno>
             name,
             wasm,
             native: built.native,
+            engine: built.engine,
+            reason: reason.unwrap_or_default(),
             budget,
             first_program: built.first_program,
             programs: built.programs,
@@ -232,13 +268,11 @@ struct Built {
     own: Option<Own>,
     /// Bytes of native code.
     native: usize,
+    engine: Engine,
     missing: Vec<String>,
 }
 
 fn build(sandbox: &Sandbox, wasm: &[u8], fuel: u64) -> Result<Built, LoadError> {
-    if !sandbox.count_load() {
-        return Err(LoadError::TooMany);
-    }
     // What a module imports is known once it is compiled; a module that imports no memory is compiled
     // again, in an engine of its own.
     if let Some(shared) = &sandbox.shared
@@ -349,6 +383,7 @@ fn build_shared(
             .collect(),
         own: None,
         native: 0,
+        engine: Engine::Interpreted,
         missing,
     })
 }
@@ -455,6 +490,7 @@ fn build_exclusive(account: &Account, wasm: &[u8], fuel: u64) -> Result<Built, L
             report,
         }),
         native: 0,
+        engine: Engine::Interpreted,
         missing: Vec::new(),
     })
 }

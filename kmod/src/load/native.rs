@@ -3,7 +3,10 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use abi::uapi::Resource;
+use abi::native::Image;
+use abi::uapi::{Engine, Resource};
+use checker::Rule;
+use helpers::host::Errno;
 
 use super::{Built, LoadError, MAX_IMPORTS, Meter, is_attachable, licensed, lock, program};
 use crate::control;
@@ -15,31 +18,68 @@ use crate::program::{Entry, Program};
 use crate::sandbox::{NamedPrograms, Sandbox, Shared};
 use crate::services;
 
-/// Compiles `wasm` and puts it into `sandbox`.
+/// Bytes of memory that compiling and proving may take at a time: for each of wasm and native code, and besides.
+const PER_BYTE: usize = compiler::MEMORY_PER_BYTE;
+const BESIDES: usize = 1 << 20;
+
+/// Compiles `wasm` and puts that into `sandbox`, if it is proven.
 pub(super) fn compile(sandbox: &Sandbox, wasm: &[u8]) -> Result<Built, LoadError> {
-    // Nothing but the compiler vouches for what it makes, so only who may load code may have it made.
-    if !services::may_load_code() {
-        return Err(LoadError::Native(NativeError::Privilege));
-    }
-    let compiled = control::attempt(|| {
-        let image = compiler::compile(wasm, sandbox.size, services::sha256);
-        image.map_err(|refused| refused.to_string())
-    });
-    let failed = || "the compiler failed: see the kernel's log".to_string();
-    let image = compiled.ok_or_else(failed).flatten();
-    let image = image.map_err(LoadError::Compiler)?;
-    build(sandbox, wasm, &image)
+    let is_killed = services::rest_or_killed;
+    let image = alone(wasm.len(), || {
+        let image = compiler::compile(wasm, sandbox.size, services::sha256, &is_killed);
+        let image = image.map_err(|refused| match refused {
+            compiler::Refused::Interrupted => LoadError::Interrupted,
+            refused => LoadError::Compiler(refused.to_string()),
+        })?;
+        let read = code::image(&image, wasm, sandbox.size).map_err(LoadError::Native)?;
+        prove(&read).map_err(|error| match error {
+            LoadError::Native(error) => LoadError::Compiler(error.to_string()),
+            error => error,
+        })?;
+        Ok(image)
+    })?;
+    let image = code::image(&image, wasm, sandbox.size).map_err(LoadError::Native)?;
+    place(sandbox, wasm, &image, Engine::Compiled)
 }
 
-/// Puts the native code in `bytes`, which was compiled of `wasm`, into `sandbox`.
+/// Puts the native code in `bytes`, which was compiled of `wasm`, into `sandbox`, if it is proven, or if whoever gives it may load
+/// kernel modules.
 pub(super) fn build(sandbox: &Sandbox, wasm: &[u8], bytes: &[u8]) -> Result<Built, LoadError> {
-    if !services::may_load_code() {
-        return Err(LoadError::Native(NativeError::Privilege));
-    }
-    if !sandbox.count_load() {
-        return Err(LoadError::TooMany);
-    }
     let image = code::image(bytes, wasm, sandbox.size).map_err(LoadError::Native)?;
+    if services::may_load_code() {
+        return place(sandbox, wasm, &image, Engine::Trusted);
+    }
+    alone(bytes.len(), || prove(&image))?;
+    place(sandbox, wasm, &image, Engine::Proven)
+}
+
+/// Does what meets anybody's bytes, of which there are `size`, so that a defect in it, or too much to do, fails this load alone.
+fn alone<T>(size: usize, work: impl FnOnce() -> Result<T, LoadError>) -> Result<T, LoadError> {
+    let most = size.saturating_mul(PER_BYTE).saturating_add(BESIDES);
+    let failed = |errno| match errno {
+        Errno::ENOMEM => "no native code: making and proving it takes too much memory",
+        _ => "no native code: the compiler or the checker failed, see the kernel's log",
+    };
+    control::attempt(most, work)
+        .unwrap_or_else(|errno| Err(LoadError::Compiler(failed(errno).to_string())))
+}
+
+/// Proves the code of `image`.
+fn prove(image: &Image<'_>) -> Result<(), LoadError> {
+    let proven = checker::check(image, &mut services::rest_or_killed);
+    proven.map(drop).map_err(|refusal| match refusal.rule {
+        Rule::Interrupted => LoadError::Interrupted,
+        _ => LoadError::Native(NativeError::Unproven(refusal)),
+    })
+}
+
+/// Puts the code of `image` into `sandbox`.
+fn place(
+    sandbox: &Sandbox,
+    wasm: &[u8],
+    image: &Image<'_>,
+    engine: Engine,
+) -> Result<Built, LoadError> {
     let Some(shared) = &sandbox.shared else {
         let (compiled, memory) = (image.memory, 0);
         return Err(LoadError::Native(NativeError::Memory { compiled, memory }));
@@ -58,7 +98,7 @@ pub(super) fn build(sandbox: &Sandbox, wasm: &[u8], bytes: &[u8]) -> Result<Buil
         shared.cpus.len(),
         image.text.len(),
     )?;
-    let (code, missing) = code::place(&image).map_err(LoadError::Native)?;
+    let (code, missing) = code::place(image).map_err(LoadError::Native)?;
     // From here on only a damaged sandbox refuses, or kernel memory that is at its end; what it has got it keeps.
     charges.into_iter().for_each(Charge::keep);
     let mut meter = Meter::begin(&sandbox.account, wasm.len(), 0)?;
@@ -77,6 +117,7 @@ pub(super) fn build(sandbox: &Sandbox, wasm: &[u8], bytes: &[u8]) -> Result<Buil
             .collect(),
         own: None,
         native: image.text.len(),
+        engine,
         missing,
     })
 }

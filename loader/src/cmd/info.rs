@@ -39,10 +39,7 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
             "one instance per CPU"
         },
         info.wasm_size,
-        match info.native {
-            0 => origin.engine.to_owned(),
-            size => format!("{size} bytes of {}", origin.engine),
-        },
+        origin.engine(info),
         info.sandbox,
         info.fuel,
         origin.state,

@@ -16,7 +16,7 @@ pub(super) struct Args {}
 pub(super) fn run(_args: Args, _json: bool) -> Result<Output> {
     let device = device()?;
     let mut text = format!(
-        "{:>4}  {:<24}{:<10}{:<13}{:>9}{:>7}{:>12}{:>8}{:>8}{:>9}  {}\n",
+        "{:>4}  {:<24}{:<10}{:<16}{:>9}{:>7}{:>12}{:>8}{:>8}{:>9}  {}\n",
         "id",
         "name",
         "state",
@@ -38,7 +38,7 @@ pub(super) fn run(_args: Args, _json: bool) -> Result<Output> {
         let (id, name, info) = (module.info.id, module.name(), module.info);
         let origin = Origin::of(&info);
         text += &format!(
-            "{id:>4}  {name:<24}{:<10}{:<13}{:>9}{:>7}{runs:>12}{traps:>8}{misses:>8}{:>9}  {}\n",
+            "{id:>4}  {name:<24}{:<10}{:<16}{:>9}{:>7}{runs:>12}{traps:>8}{misses:>8}{:>9}  {}\n",
             origin.state,
             origin.engine,
             info.programs,

@@ -45,7 +45,7 @@ pub(super) struct How {
     /// Disable a program after so many traps; by default never
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     trap_limit: u32,
-    /// What runs it; by default $WPROBE_ENGINE, or wasmi
+    /// What runs it; by default $WPROBE_ENGINE, or auto
     #[arg(long)]
     engine: Option<Engine>,
     #[command(flatten)]

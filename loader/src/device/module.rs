@@ -35,6 +35,8 @@ pub enum Code<'a> {
     Image(&'a [u8]),
     /// What the device makes of it.
     Compile,
+    /// The same, if the device makes something of it.
+    CompileOrInterpret,
 }
 
 /// What to attach.

@@ -45,10 +45,11 @@ impl Sandbox {
         let mut log = Log::new();
         let image = match spec.native {
             Code::Image(image) => image,
-            Code::Interpreted | Code::Compile => &[],
+            Code::Interpreted | Code::Compile | Code::CompileOrInterpret => &[],
         };
         let flags = match spec.native {
             Code::Compile => uapi::MODULE_COMPILE,
+            Code::CompileOrInterpret => uapi::MODULE_COMPILE | uapi::MODULE_FALLBACK,
             Code::Interpreted | Code::Image(_) => 0,
         };
         let mut arg = ModuleLoad {

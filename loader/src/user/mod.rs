@@ -34,6 +34,7 @@ use crate::values::{self, Placed};
 pub use engine::{EngineKind, Trapped};
 use engine::{Instance, State};
 pub use host::UserHost;
+pub use native::just_in_time;
 
 /// CPUs this runtime pretends to have.
 pub const CPUS: u32 = 1;

@@ -93,10 +93,14 @@ pub(super) fn ahead(wasm: &[u8], memory: u32) -> Result<Vec<u8>, Error> {
     crate::native::compile(wasm, memory).map_err(refused)
 }
 
-/// The kernel module's.
-pub(super) fn just_in_time(wasm: &[u8], memory: u32) -> Result<Vec<u8>, Error> {
+/// The kernel module's: the same image that it makes.
+///
+/// # Errors
+///
+/// Why it is not compiled.
+pub fn just_in_time(wasm: &[u8], memory: u32) -> Result<Vec<u8>, Error> {
     let digest = |bytes: &[u8]| Sha256::digest(bytes).into();
-    compiler::compile(wasm, memory, digest).map_err(refused)
+    compiler::compile(wasm, memory, digest, &|| false).map_err(refused)
 }
 
 /// An instance without a module, which `compile` will make native code of.

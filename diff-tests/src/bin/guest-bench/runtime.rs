@@ -31,6 +31,7 @@ impl Runtime {
             Runtime::Wasm(Engine::Wasmi) => "wasmi",
             Runtime::Wasm(Engine::Aot) => "aot",
             Runtime::Wasm(Engine::Jit) => "jit",
+            Runtime::Wasm(Engine::Auto) => "auto",
         }
     }
 }

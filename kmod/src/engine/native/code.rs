@@ -7,6 +7,7 @@ use core::fmt;
 
 use abi::imports::{ENV, TRAP as TRAP_IMPORT};
 use abi::native::{self, IMPORTS, Image, Invalid, NONE, RETURN, TRAP};
+use checker::Refusal;
 use helpers::host::Errno;
 use helpers::imports::take_host_function;
 
@@ -19,8 +20,8 @@ use crate::user;
 /// Why native code is refused.
 #[derive(Debug)]
 pub(crate) enum NativeError {
-    /// The caller may not load kernel modules.
-    Privilege,
+    /// It is not proven, and the caller may not load kernel modules.
+    Unproven(Refusal),
     /// It is no image.
     Image(Invalid),
     /// Its checksum is another.
@@ -38,7 +39,10 @@ pub(crate) enum NativeError {
 impl fmt::Display for NativeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Privilege => f.write_str("native code asks for CAP_SYS_MODULE and no lockdown"),
+            Self::Unproven(refusal) => write!(
+                f,
+                "native code that is not proven safe asks for CAP_SYS_MODULE and no lockdown: {refusal}"
+            ),
             Self::Image(invalid) => invalid.fmt(f),
             Self::Checksum => f.write_str("native code is damaged: checksum"),
             Self::OtherWasm => f.write_str("native code is another module's"),
@@ -56,7 +60,7 @@ impl NativeError {
     /// What the loader gets.
     pub(crate) fn errno(&self) -> Errno {
         match self {
-            Self::Privilege => Errno::EPERM,
+            Self::Unproven(_) => Errno::EPERM,
             Self::Import(_) => Errno::ENOENT,
             Self::Place(errno) => *errno,
             _ => Errno::EINVAL,
