@@ -176,7 +176,7 @@ fn memory() -> Result<()> {
     fs::create_dir(GROUP)?;
     let own = std::process::id().to_string();
     let device = guest::device()?;
-    let wasm = large(256 << 10);
+    let wasm = large(160 << 10);
     fs::write(format!("{GROUP}/cgroup.procs"), &own)?;
     let result = within(&device, &wasm, GROUP);
     fs::write("/sys/fs/cgroup/cgroup.procs", own)?;

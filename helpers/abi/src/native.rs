@@ -2,7 +2,8 @@
 //!
 //! An [`Image`] is what the loader's compiler makes of a module's wasm, of the values of its imported globals, and of the
 //! size of its sandbox's memory: position-independent text, and where in it the runtime's functions are called. The text
-//! cannot be checked; whoever gives it to the kernel may load kernel modules too. All else is checked here.
+//! is what the crate `checker` proves; the kernel runs what it cannot prove only for those who may load kernel modules. All else is
+//! checked here.
 //!
 //! All numbers are little-endian. A header, then the body:
 //!

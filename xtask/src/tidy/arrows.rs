@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "wprobe-kmod",
         &[
             "wprobe-abi",
+            "wprobe-checker",
             "wprobe-compiler",
             "wprobe-cost",
             "wprobe-helpers",

@@ -1,7 +1,7 @@
-//! Native code: what the loader compiled of a module ([`abi::native`]), in place of its wasm.
+//! Native code: what was compiled of a module ([`abi::native`]), here or outside, in place of its wasm.
 //!
-//! Its text is trusted as a kernel module's is: only who may load one may give it. It brings its own bounds checks and
-//! counts its own budget; here is what it calls.
+//! Its text is proven (`load/native.rs`), or trusted as a kernel module's is, if whoever gives it may load one. It brings its own
+//! bounds checks and counts its own budget; here is what it calls.
 //!
 //! * [`text`]: where it lies.
 //! * [`code`]: from an image to text and entries.
