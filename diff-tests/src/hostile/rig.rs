@@ -102,6 +102,8 @@ pub struct Rig<'a> {
     pub took: Duration,
     /// The frame that they are fired from.
     pub frame: Option<u64>,
+    /// Their budget; 0: the device's.
+    pub fuel: u64,
 }
 
 impl<'a> Rig<'a> {
@@ -144,6 +146,7 @@ impl<'a> Rig<'a> {
             loads: 0,
             took: Duration::ZERO,
             frame: None,
+            fuel: 0,
         })
     }
 
@@ -181,7 +184,7 @@ impl<'a> Rig<'a> {
             name: "hostile",
             wasm,
             trap_limit: 0,
-            fuel: 0,
+            fuel: self.fuel,
         });
         let module = match loaded {
             Ok(module) => module,
