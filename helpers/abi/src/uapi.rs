@@ -698,6 +698,7 @@ mod tests {
             "[u8; NAME_SIZE]" => NAME_SIZE,
             "[u8; TARGET_SIZE]" => TARGET_SIZE,
             "[u8; LINK_ARGS]" => LINK_ARGS,
+            "[u8; REASON_SIZE]" => REASON_SIZE,
             other => panic!("{other}: unknown to the header generator"),
         }
     }
