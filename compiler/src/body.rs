@@ -8,8 +8,8 @@ use crate::module::{Global, Module};
 use crate::operator::{Op, Wide, simple, width};
 use crate::{Made, Refused};
 
-/// Locals of a function at most.
-pub(crate) const MAX_LOCALS: usize = 512;
+/// Locals of a function at most, parameters too: of these there are five.
+pub(crate) const MAX_LOCALS: usize = cost::MAX_LOCALS as usize + 5;
 
 /// A function's operators, without those that are never reached.
 pub(crate) struct Body<'m> {
@@ -48,8 +48,9 @@ impl<'m> Body<'m> {
         for group in body.get_locals_reader()? {
             let (count, ty) = group?;
             let wide = width(ty)?;
-            if locals.len() + count as usize > MAX_LOCALS {
-                return Err(Refused::Unsupported("a function of more than 512 locals"));
+            let declared = locals.len().saturating_sub(signature.params());
+            if declared.saturating_add(count as usize) > cost::MAX_LOCALS as usize {
+                return Err(Refused::Unsupported("a function of more than 256 locals"));
             }
             for _ in 0..count {
                 locals.push(wide);

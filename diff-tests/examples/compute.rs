@@ -98,7 +98,6 @@ impl Runner for Wasm {
         match self.kind {
             EngineKind::Wasmi => "wasmi",
             EngineKind::Wasmtime => "wasmtime",
-            EngineKind::Native => "aot",
             EngineKind::Jit => "jit",
         }
     }
@@ -205,12 +204,7 @@ fn runners(program: &str, input: &Input, packet: &[u8]) -> Result<Vec<Box<dyn Ru
         program: program.to_owned(),
         packet: packet.to_vec(),
     })];
-    for kind in [
-        EngineKind::Jit,
-        EngineKind::Native,
-        EngineKind::Wasmtime,
-        EngineKind::Wasmi,
-    ] {
+    for kind in [EngineKind::Jit, EngineKind::Wasmtime, EngineKind::Wasmi] {
         runners.push(Box::new(Wasm::load(input, program, kind, packet)?));
     }
     if WITHOUT_MAPS.contains(&program) {

@@ -25,12 +25,7 @@ fn native(object: &str, program: &str, section: &str) -> Result<Vec<u8>> {
 }
 
 /// All that run modules here.
-const ENGINES: [EngineKind; 4] = [
-    EngineKind::Wasmi,
-    EngineKind::Wasmtime,
-    EngineKind::Native,
-    EngineKind::Jit,
-];
+const ENGINES: [EngineKind; 3] = [EngineKind::Wasmi, EngineKind::Wasmtime, EngineKind::Jit];
 
 /// A section after a run on `engine`.
 fn translated(object: &str, program: &str, section: &str, engine: EngineKind) -> Result<Vec<u8>> {

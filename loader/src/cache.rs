@@ -1,7 +1,7 @@
-//! Files kept in a directory from one load to the next: compiled images ([`crate::native::cache`]), names of the kernel's functions.
+//! Files kept in a directory from one load to the next: names of the kernel's functions ([`crate::kallsyms`]).
 //!
-//! A file is named by its kind and the SHA-256 of all that it depends on. The directory and its files are the caller's or root's,
-//! and nobody else can write them, or they are not used: what images hold runs in the kernel.
+//! A file is named by the SHA-256 of all that it depends on. The directory and its files are the caller's or root's,
+//! and nobody else can write them, or they are not used: what they hold says where probes go.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::Write;
@@ -18,37 +18,17 @@ const DIRECTORY: &str = "/var/cache/wprobe";
 /// Files that are kept at most.
 const FILES: usize = 256;
 
-/// What is kept.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    /// A compiled image.
-    Image,
-    /// Names of the kernel's functions.
-    Functions,
-}
+/// What a file's name begins with, before its key.
+const PREFIX: &str = "functions-";
+/// What names of files that earlier versions kept begin with: they go with the others.
+const EARLIER: &str = "image-";
 
-impl Kind {
-    const ALL: [Self; 2] = [Self::Image, Self::Functions];
-
-    fn prefix(self) -> &'static str {
-        match self {
-            Self::Image => "image-",
-            Self::Functions => "functions-",
-        }
-    }
-
-    fn name(self, key: &str) -> String {
-        format!("{}{key}", self.prefix())
-    }
-
-    /// Whether `file` is one of ours, or was to become one: a directory that a user names may have others.
-    fn is_named(file: &str) -> bool {
-        let key = Self::ALL
-            .into_iter()
-            .find_map(|kind| file.strip_prefix(kind.prefix()));
-        let digest = key.and_then(|key| key.get(..DIGEST));
-        digest.is_some_and(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    }
+/// Whether `file` is one of ours, or was to become one: a directory that a user names may have others.
+fn is_named(file: &str) -> bool {
+    let mut prefixes = [PREFIX, EARLIER].into_iter();
+    let key = prefixes.find_map(|prefix| file.strip_prefix(prefix));
+    let digest = key.and_then(|key| key.get(..DIGEST));
+    digest.is_some_and(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Characters of a SHA-256.
@@ -99,12 +79,16 @@ impl Cache {
         Ok(Self { directory })
     }
 
+    fn path(&self, key: &str) -> PathBuf {
+        self.directory.join(format!("{PREFIX}{key}"))
+    }
+
     /// What is kept, if it is there and ours.
-    pub(crate) fn get(&self, kind: Kind, key: &str) -> Option<Mmap> {
+    pub(crate) fn get(&self, key: &str) -> Option<Mmap> {
         let file = File::options()
             .read(true)
             .custom_flags(libc::O_NOFOLLOW)
-            .open(self.directory.join(kind.name(key)))
+            .open(self.path(key))
             .ok()?;
         file.metadata().ok().filter(is_ours)?;
         // SAFETY: nobody else can write the file, and we write none that has its name (`Self::keep`).
@@ -112,8 +96,8 @@ impl Cache {
     }
 
     /// Keeps a file that is whole wherever it is seen; the oldest goes where there are too many.
-    pub(crate) fn keep(&self, kind: Kind, key: &str, bytes: &[u8]) -> std::io::Result<()> {
-        let path = self.directory.join(kind.name(key));
+    pub(crate) fn keep(&self, key: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let path = self.path(key);
         // Nobody else's, whatever namespace they are in.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.map_or(0, |now| now.as_nanos());
@@ -138,7 +122,7 @@ impl Cache {
         };
         let mut files: Vec<(SystemTime, PathBuf)> = entries
             .filter_map(Result::ok)
-            .filter(|entry| entry.file_name().to_str().is_some_and(Kind::is_named))
+            .filter(|entry| entry.file_name().to_str().is_some_and(is_named))
             .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
             .collect();
         files.sort();
@@ -167,10 +151,10 @@ mod tests {
         fs::write(path.join("letter"), "to a friend").unwrap();
         for number in 0..FILES + 10 {
             let key = format!("{number:064x}");
-            cache.keep(Kind::Functions, &key, b"name\n").unwrap();
+            cache.keep(&key, b"name\n").unwrap();
         }
         let key = format!("{:064x}", FILES + 9);
-        assert_eq!(cache.get(Kind::Functions, &key).unwrap()[..], *b"name\n");
+        assert_eq!(cache.get(&key).unwrap()[..], *b"name\n");
         assert_eq!(fs::read_dir(&path).unwrap().count(), FILES + 1);
         assert!(path.join("letter").exists());
         fs::remove_dir_all(path).unwrap();

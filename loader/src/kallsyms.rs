@@ -9,7 +9,7 @@ use std::ops::Deref;
 
 use memmap2::Mmap;
 
-use crate::cache::{self, Cache, Kind};
+use crate::cache::{self, Cache};
 
 const PATH: &str = "/proc/kallsyms";
 
@@ -41,9 +41,7 @@ impl Functions {
     /// Those of the running kernel, if it tells.
     pub(crate) fn read() -> Option<Self> {
         let kept = Cache::open().ok().zip(key());
-        let lines = kept
-            .as_ref()
-            .and_then(|(cache, key)| cache.get(Kind::Functions, key));
+        let lines = kept.as_ref().and_then(|(cache, key)| cache.get(key));
         if let Some(lines) = lines {
             return Some(Self {
                 lines: Lines::Kept(lines),
@@ -55,7 +53,7 @@ impl Functions {
             && key().is_some_and(|after| after == before)
         {
             // Another time, then.
-            let _ = cache.keep(Kind::Functions, &before, &functions.lines);
+            let _ = cache.keep(&before, &functions.lines);
         }
         Some(functions)
     }

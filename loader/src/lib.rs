@@ -31,7 +31,6 @@ pub mod layout;
 pub mod load;
 pub mod meaning;
 pub mod module_btf;
-pub mod native;
 pub mod open;
 pub mod origin;
 pub mod probe;

@@ -10,10 +10,8 @@ use std::path::PathBuf;
 use abi::manifest::{DATA_SECTION, DataKind, DataSection, Manifest, Map, MapInit};
 
 use crate::answers::{self, Source};
-use crate::cache::Cache;
 use crate::constants;
 use crate::device::{self, Code, Device, Module, ModuleSpec, Sandbox};
-use crate::native;
 use crate::open::Input;
 use crate::settings::{self, Settings};
 use crate::values;
@@ -50,8 +48,6 @@ pub enum Engine {
     Jit,
     /// The interpreter.
     Wasmi,
-    /// Native code, compiled here; asks for CAP_SYS_MODULE where the kernel cannot prove it safe.
-    Aot,
 }
 
 /// The environment variable that says which engine is preferred.
@@ -124,8 +120,6 @@ pub enum Error {
     Answers(answers::Error),
     /// A value that does not fit its import.
     Constant(constants::Error),
-    /// It was not compiled.
-    Native(native::Error),
     /// It was not translated: why.
     Refused(String),
     /// `$WPROBE_ENGINE` names no engine.
@@ -143,7 +137,6 @@ impl fmt::Display for Error {
             Error::Value(e) => e.fmt(f),
             Error::Answers(e) => e.fmt(f),
             Error::Constant(e) => e.fmt(f),
-            Error::Native(e) => e.fmt(f),
             Error::Refused(why) => why.fmt(f),
             Error::NoEngine(name) => {
                 write!(f, "{PREFERRED} is {name:?}, which is none of the engines:")?;
@@ -217,14 +210,9 @@ pub fn load(device: &Device, input: &Input, options: &Options) -> Result<Loaded,
         None => Ok(Cow::Borrowed(&input.wasm[..])),
     };
     let wasm = wasm.map_err(Error::Constant)?;
-    let image;
     let native = match options.engine(input)? {
         Engine::Auto => Code::CompileOrInterpret,
         Engine::Wasmi => Code::Interpreted,
-        Engine::Aot => {
-            image = native(&wasm, memory, &mut notes)?;
-            Code::Image(&image)
-        }
         Engine::Jit => Code::Compile,
     };
     let module = sandbox.load(&ModuleSpec {
@@ -261,20 +249,6 @@ fn fill(
         }
     }
     Ok(())
-}
-
-/// The native code of `wasm`, from the cache where there is one.
-fn native(wasm: &[u8], memory: u64, notes: &mut Vec<String>) -> Result<Vec<u8>, Error> {
-    let large = || Error::Native(native::Error::TooLarge(format!("{memory} bytes of memory")));
-    let memory = u32::try_from(memory).map_err(|_| large())?;
-    let image = match Cache::open() {
-        Ok(cache) => native::cache::image(&cache, wasm, memory),
-        Err(why) => {
-            notes.push(format!("native code is not kept: {why}"));
-            native::compile(wasm, memory)
-        }
-    };
-    image.map_err(Error::Native)
 }
 
 /// The number of the map or program `name`, which a map refers to.

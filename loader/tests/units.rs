@@ -83,7 +83,7 @@ fn a_unit_is_the_same_on_both_engines() {
     ] {
         let program = program(&body);
         let [interpreted, native] =
-            [EngineKind::Wasmi, EngineKind::Native].map(|engine| units(engine, &program));
+            [EngineKind::Wasmi, EngineKind::Jit].map(|engine| units(engine, &program));
         assert_eq!(interpreted, native, "{body}");
     }
 }
@@ -97,13 +97,10 @@ fn of_an_if_native_code_pays_for_the_dearer_arm() {
         )))
     };
     // Never the first; then always it.
-    let dearer = [EngineKind::Wasmi, EngineKind::Native].map(|engine| units(engine, &program(0)));
+    let dearer = [EngineKind::Wasmi, EngineKind::Jit].map(|engine| units(engine, &program(0)));
     assert_eq!(dearer[0], dearer[1]);
     // The functions that are called pay for themselves.
-    assert_eq!(
-        units(EngineKind::Native, &program(1)),
-        dearer[1] - 50 * PLACE
-    );
+    assert_eq!(units(EngineKind::Jit, &program(1)), dearer[1] - 50 * PLACE);
     assert_eq!(
         units(EngineKind::Wasmi, &program(1)),
         dearer[0] - 50 * (CALL + PLACE)
@@ -118,12 +115,12 @@ fn a_loop_pays_its_own_price_behind_a_dead_one() {
     let of =
         |before: &str| format!(r#"(func (export "run") (param i64) (result i64) {before} {live})"#);
     let (alone, behind) = (of(""), of("(block (br 0) (loop nop) (loop (loop nop)))"));
-    for engine in [EngineKind::Wasmi, EngineKind::Native] {
+    for engine in [EngineKind::Wasmi, EngineKind::Jit] {
         assert_eq!(turns(engine, &behind), turns(engine, &alone), "{engine:?}");
     }
     assert_eq!(
         turns(EngineKind::Wasmi, &alone),
-        turns(EngineKind::Native, &alone)
+        turns(EngineKind::Jit, &alone)
     );
 }
 
@@ -133,7 +130,7 @@ fn what_is_in_no_loop_is_paid_for_if_it_is_much() {
         let calls = "(drop (call $time))".repeat(count);
         format!(r#"(func (export "run") (param i64) (result i64) {calls} (i64.const 0))"#)
     };
-    for engine in [EngineKind::Wasmi, EngineKind::Native] {
+    for engine in [EngineKind::Wasmi, EngineKind::Jit] {
         let run = |count, fuel| sandbox(engine, &much(count), fuel).run("run", &[]);
         let cost = 1000 * CALL + PLACE + 1;
         assert_eq!(run(1000, cost - 1), Err(budget()), "{engine:?}");
@@ -163,7 +160,7 @@ fn a_table_leads_where_it_says_however_long_it_is() {
             (br_table {table} 2 (i32.wrap_i64 (i64.load (i32.wrap_i64 (local.get 0))))))
             (return (i64.const 0))) (return (i64.const 1))) (return (i64.const 2))) (i64.const 3))"#
     );
-    for engine in [EngineKind::Wasmi, EngineKind::Native] {
+    for engine in [EngineKind::Wasmi, EngineKind::Jit] {
         let mut sandbox = sandbox(engine, &program, FUEL);
         for index in (0..LENGTH).step_by(41).chain([1, 2, 3, LENGTH - 1]) {
             let r0 = sandbox.run("run", &index.to_le_bytes());
@@ -185,7 +182,7 @@ fn callbacks_pay_from_the_budget_that_called_them() {
         (func (export "run") (param i64) (result i64) (call $loop (i64.const 1000000) (i64.const 0) (i64.const 0) (i64.const 0)))"#
     );
     let [interpreted, native] =
-        [EngineKind::Wasmi, EngineKind::Native].map(|engine| turns(engine, &functions));
+        [EngineKind::Wasmi, EngineKind::Jit].map(|engine| turns(engine, &functions));
     assert_eq!(interpreted, native);
     let each = helpers::work::price::CALLBACK + PLACE + 7;
     assert!(
@@ -201,7 +198,7 @@ fn a_function_of_too_many_locals_is_refused() {
         let text = format!(
             r#"(module (import "env" "memory" (memory 1)) (func (param i64) (local {locals})))"#
         );
-        loader::native::compile(&wat::parse_str(text).unwrap(), 0x1_0000)
+        loader::user::compile(&wat::parse_str(text).unwrap(), 0x1_0000)
     };
     assert!(module(MAX_LOCALS).is_ok());
     let refusal = module(MAX_LOCALS + 1).unwrap_err().to_string();

@@ -130,8 +130,8 @@ enum Task {
 }
 
 const TEST_HELP: &str = "\
-Without options: everything on 6.12, on both engines; on 6.1 what of it is the kernel's business; on the oldest kernel and on the
-newest every kind of hook. What is left out is printed. After 75 minutes no guest is booted any more, and what was not run has failed.
+Without options: everything on 6.12, on compiled code, and hostile modules on the interpreter, too; on 6.1 what of it is the kernel's
+business, interpreted; on the oldest kernel and on the newest every kind of hook. What is left out is printed. After 75 minutes no guest is booted any more, and what was not run has failed.
 The last line is the sum: `N passed, M failed`. What each phase's programs said is in target/xtask/.
 
 Examples:

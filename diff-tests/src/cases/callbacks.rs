@@ -4,7 +4,6 @@ use abi::uapi::AttachPoint;
 use anyhow::{Context, Result, ensure};
 use loader::device::{Code, Device, LinkSpec, ModuleSpec, text};
 use loader::load::Engine;
-use loader::native::compile;
 use loader::resident::trap;
 
 use super::Case;
@@ -61,9 +60,7 @@ fn hostile() -> Result<()> {
     let device: Device = guest::device()?;
     let sandbox = device.create_sandbox("callbacks", 1 << 20)?;
     let wasm = corpus::module("callbacks")?;
-    let image = compile(wasm, 1 << 20)?;
     let native = match Engine::preferred()? {
-        Engine::Aot => Code::Image(&image),
         Engine::Auto | Engine::Jit => Code::Compile,
         Engine::Wasmi => Code::Interpreted,
     };

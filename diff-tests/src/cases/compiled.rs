@@ -11,7 +11,7 @@ use abi::native::{HEADER, Image};
 use abi::uapi::Engine;
 use anyhow::{Context, Result, bail, ensure};
 use loader::device::{Code, Device, Module, ModuleSpec, Sandbox};
-use loader::user::just_in_time;
+use loader::user::compile;
 use sha2::{Digest, Sha256};
 use wasm_encoder::{
     CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection, ImportSection,
@@ -19,13 +19,14 @@ use wasm_encoder::{
 };
 
 use super::Case;
+use super::privileges::as_nobody;
 use super::rights::{TRACING, with_rights};
 use crate::{corpus, guest};
 
 /// The tests of this area.
 pub const CASES: &[Case] = &[
     ("compiled::is_what_runs_if_nobody_says_otherwise", default),
-    ("compiled::an_image_that_is_proven_needs_no_right", proven),
+    ("compiled::what_is_proven_needs_no_right", proven),
     ("compiled::an_image_that_is_not_proven_needs_one", unproven),
     ("compiled::without_memory_a_load_fails_alone", memory),
     ("compiled::a_load_that_is_killed_ends", killed),
@@ -77,11 +78,15 @@ fn default() -> Result<()> {
     Ok(())
 }
 
-/// What the kernel module's compiler makes in this process is proven, whoever brings it.
+/// What the compiler makes is proven, in the kernel and in this process, whoever asks for it or brings it.
 fn proven() -> Result<()> {
     let device = guest::device()?;
     let wasm = corpus::module("callbacks")?;
-    let image = just_in_time(wasm, MEMORY)?;
+    let image = compile(wasm, MEMORY)?;
+    let args = ["load", "/usr/sbin/vfsstat", "--engine", "jit"];
+    let (success, error) = as_nobody(",+bpf,+perfmon", &args)?;
+    ensure!(success, "refused: {error}");
+    guest::succeed(Command::new(guest::wprobe()?).args(["unload", "vfsstat"]))?;
     let engine = with_rights(TRACING, || {
         let module = load(&sandbox(&device)?, wasm, Code::Image(&image))?;
         Ok(module.info()?.engine)
@@ -100,7 +105,7 @@ fn unproven() -> Result<()> {
     const LOADS: usize = 60;
     let device = guest::device()?;
     let wasm = corpus::module("callbacks")?;
-    let image = just_in_time(wasm, MEMORY)?;
+    let image = compile(wasm, MEMORY)?;
     let size = Image::read(&image)
         .map_err(|e| anyhow::anyhow!("{e}"))?
         .text

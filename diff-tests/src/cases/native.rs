@@ -7,16 +7,14 @@ use abi::uapi::AttachPoint;
 use anyhow::{Context, Result, bail, ensure};
 use loader::device::{Code, LinkSpec, ModuleSpec};
 use loader::load::Engine;
-use loader::native::compile;
+use loader::user::compile;
 
-use super::privileges::as_nobody;
 use super::{Case, vfsstat};
 use crate::{corpus, guest};
 
 /// The tests of this area.
 pub const CASES: &[Case] = &[
     ("native::what_is_no_image_of_the_module_is_refused", refused),
-    ("native::asks_for_the_right_to_load_modules", privilege),
     ("native::counts_as_native_ebpf", equal),
     ("native::is_shown", shown),
 ];
@@ -66,23 +64,8 @@ fn refused() -> Result<()> {
     Ok(())
 }
 
-fn privilege() -> Result<()> {
-    for engine in ["aot", "jit"] {
-        let load = ["load", "/usr/sbin/vfsstat", "--engine", engine];
-        let (success, error) = as_nobody(",+bpf,+perfmon", &load)?;
-        ensure!(
-            success == (engine == "jit") && (success || error.contains("CAP_SYS_MODULE")),
-            "{engine}: success {success}: {error}"
-        );
-        let (success, error) = as_nobody(",+bpf,+perfmon,+sys_module", &load)?;
-        ensure!(success, "{engine}: refused: {error}");
-        guest::succeed(Command::new(guest::wprobe()?).args(["unload", "vfsstat"]))?;
-    }
-    Ok(())
-}
-
 fn equal() -> Result<()> {
-    for engine in [Engine::Aot, Engine::Jit] {
+    for engine in [Engine::Wasmi, Engine::Jit] {
         let table = vfsstat::measure_on(Some(engine), 10_000)?;
         ensure!(table.equal(), "{engine:?}: counters differ:\n{table}");
         ensure!(

@@ -15,7 +15,6 @@ use loader::device::{
     self, Code, Device, Link, LinkSpec, Map, MapSpec, Module, ModuleSpec, Program, Sandbox, text,
 };
 use loader::load::Engine;
-use loader::native::compile;
 use loader::open::Input;
 use loader::resident::trap;
 use wasmparser::{Import, Parser, Payload, TypeRef};
@@ -170,14 +169,9 @@ impl<'a> Rig<'a> {
         let wasm = with_values.as_deref().unwrap_or(wasm);
         // What the compiler does not take is left to the interpreter, or to the device to refuse.
         let engine = Engine::preferred()?;
-        let image = match engine {
-            Engine::Aot if is_shared(wasm) => compile(wasm, SIZE as u32).ok(),
-            _ => None,
-        };
-        let native = match (engine, &image) {
-            (_, Some(image)) => Code::Image(image),
-            (Engine::Auto | Engine::Jit, _) => Code::CompileOrInterpret,
-            _ => Code::Interpreted,
+        let native = match engine {
+            Engine::Auto | Engine::Jit => Code::CompileOrInterpret,
+            Engine::Wasmi => Code::Interpreted,
         };
         let loaded = sandbox.load(&ModuleSpec {
             native,

@@ -266,12 +266,7 @@ fn random_programs_do_what_the_kernel_does() {
     let (seed, compiled) = (number("RANDOM_SEED", 1), number("RANDOM_COMPILED", 10));
     let (next, coverage) = (AtomicU64::new(0), Mutex::new(Coverage::default()));
     let optional = Optional::probe();
-    let all = [
-        EngineKind::Jit,
-        EngineKind::Wasmi,
-        EngineKind::Wasmtime,
-        EngineKind::Native,
-    ];
+    let all = [EngineKind::Jit, EngineKind::Wasmi, EngineKind::Wasmtime];
     let work = || loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
         if index >= programs {

@@ -2,7 +2,7 @@
 //!
 //! Calling convention: the program's bytes as spaced hex on stdin, memory as spaced hex in the first
 //! argument (absent if there is none); `r1` is the memory, `r2` its length. Prints `r0` in hex and exits
-//! with 0; on a failure a message on stderr, and 1. `--engine wasmtime` picks the other engine.
+//! with 0; on a failure a message on stderr, and 1. `--engine jit` picks the compiler.
 //!
 //! The suite's helper 5 returns its argument, where the kernel's has none. So calls of it become
 //! `mov r0, r1`. A call through a register (`callx`, which the kernel has not) is resolved where an

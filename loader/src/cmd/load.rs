@@ -21,7 +21,7 @@ use super::{Output, device};
   wprobe load vfsstat.wasm
   wprobe load /usr/sbin/vfsstat --name files
   wprobe load /usr/sbin/opensnoop --set targ_uid=1000 --entries start=1024
-  wprobe load /usr/sbin/vfsstat --engine aot
+  wprobe load /usr/sbin/vfsstat --engine wasmi
   wprobe load fork.wasm --fuel 100000 --trap-limit 10")]
 pub(super) struct Args {
     /// A wasm module, a BPF object, or an executable that embeds one

@@ -48,7 +48,7 @@ enum Verb {
 #[command(after_help = "Examples:
   wprobe prog run filter.bpf.o xdp_filter --data-in packet.bin
   wprobe prog run probe.bpf.o handle_exec --ctx-in args.bin --repeat 1000
-  wprobe prog run filter.wasm xdp_filter --data-in packet.bin --data-out out.bin --engine wasmtime
+  wprobe prog run filter.wasm xdp_filter --data-in packet.bin --data-out out.bin --engine jit
 
 A packet program (xdp, tc, socket, ...) gets --data-in; any other gets --ctx-in. The maps are empty and
 there is no kernel memory; reads of it fault.")]

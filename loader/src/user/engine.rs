@@ -18,12 +18,11 @@ use super::{Error, UserHost};
 pub enum EngineKind {
     /// The interpreter that also runs in the kernel module.
     Wasmi,
-    /// The optimising compiler.
-    Wasmtime,
-    /// Native code as the kernel module runs it.
-    Native,
-    /// The same, made by the compiler that is in the kernel module, too.
+    /// Native code, made by the compiler that is in the kernel module, too.
     Jit,
+    /// Another project's compiler.
+    #[cfg(feature = "wasmtime")]
+    Wasmtime,
 }
 
 /// How a run ended early.

@@ -5,13 +5,14 @@
 //! the kernel instruction by instruction. There is one CPU, number 0.
 //!
 //! [`load`] sets a module up, [`context`] makes what a program runs on, [`UserSandbox::run`] runs it.
-//! `engine` is what a wasm engine must do; `wasmi` and `wasmtime` do it; `host` is this process.
+//! `engine` is what a wasm engine must do; `wasmi`, `native` and, with the feature of that name, `wasmtime` do it; `host` is this process.
 
 pub mod context;
 mod engine;
 mod host;
 mod native;
 mod wasmi;
+#[cfg(feature = "wasmtime")]
 mod wasmtime;
 
 use std::path::Path;
@@ -34,7 +35,7 @@ use crate::values::{self, Placed};
 pub use engine::{EngineKind, Trapped};
 use engine::{Instance, State};
 pub use host::UserHost;
-pub use native::just_in_time;
+pub use native::compile;
 
 /// CPUs this runtime pretends to have.
 pub const CPUS: u32 = 1;
@@ -278,8 +279,8 @@ type Base = NonNull<u8>;
 fn start(kind: EngineKind, pages: u32, fuel: u64) -> Result<(Box<dyn Instance>, Base), Error> {
     match kind {
         EngineKind::Wasmi => wasmi::start(pages, fuel),
+        EngineKind::Jit => native::start(pages, fuel),
+        #[cfg(feature = "wasmtime")]
         EngineKind::Wasmtime => wasmtime::start(pages, fuel),
-        EngineKind::Native => native::start(pages, fuel, native::ahead),
-        EngineKind::Jit => native::start(pages, fuel, native::just_in_time),
     }
 }

@@ -78,37 +78,24 @@ struct Native {
     /// In a cell of its own, for native code keeps its address.
     machine: NonNull<Machine>,
     fuel: u64,
-    compile: Compile,
 }
-
-/// From wasm, and the size of memory, to an image.
-type Compile = fn(&[u8], u32) -> Result<Vec<u8>, Error>;
 
 fn refused(error: impl std::fmt::Display) -> Error {
     Error::Engine(error.to_string())
 }
 
-/// The loader's compiler.
-pub(super) fn ahead(wasm: &[u8], memory: u32) -> Result<Vec<u8>, Error> {
-    crate::native::compile(wasm, memory).map_err(refused)
-}
-
-/// The kernel module's: the same image that it makes.
+/// Compiles `wasm` for `memory` bytes of guest memory, as the kernel module does: the same image.
 ///
 /// # Errors
 ///
 /// Why it is not compiled.
-pub fn just_in_time(wasm: &[u8], memory: u32) -> Result<Vec<u8>, Error> {
+pub fn compile(wasm: &[u8], memory: u32) -> Result<Vec<u8>, Error> {
     let digest = |bytes: &[u8]| Sha256::digest(bytes).into();
     compiler::compile(wasm, memory, digest, &|| false).map_err(refused)
 }
 
-/// An instance without a module, which `compile` will make native code of.
-pub(super) fn start(
-    pages: u32,
-    fuel: u64,
-    compile: Compile,
-) -> Result<(Box<dyn Instance>, Base), Error> {
+/// An instance without a module.
+pub(super) fn start(pages: u32, fuel: u64) -> Result<(Box<dyn Instance>, Base), Error> {
     let memory = Mapping::new(pages as usize * layout::WASM_PAGE as usize)?;
     let base = memory.base;
     let stack_base = u64::from(layout::stack_base(0));
@@ -130,7 +117,6 @@ pub(super) fn start(
         text: None,
         machine: NonNull::from(Box::leak(machine)),
         fuel,
-        compile,
     };
     Ok((Box::new(native), base))
 }
@@ -348,7 +334,7 @@ impl Native {
 
 impl Instance for Native {
     fn load(&mut self, wasm: &[u8], state: Arc<State>) -> Result<(), Error> {
-        let bytes = (self.compile)(wasm, self.memory.size as u32)?;
+        let bytes = compile(wasm, self.memory.size as u32)?;
         let image = Image::read(&bytes).map_err(refused)?;
         let mut imports = Vec::new();
         for asked in image.imports() {

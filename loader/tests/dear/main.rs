@@ -14,7 +14,7 @@ use loader::user::{EngineKind, UserSandbox};
 const MOST: f64 = 4.0;
 
 /// The engines that the kernel has.
-const ENGINES: [EngineKind; 2] = [EngineKind::Wasmi, EngineKind::Native];
+const ENGINES: [EngineKind; 2] = [EngineKind::Wasmi, EngineKind::Jit];
 
 /// A module whose export `run` does `body` for ever, over `functions`.
 fn endless(functions: &str, body: &str) -> String {

@@ -103,19 +103,26 @@ const FEW: Part = Part {
     ],
 };
 
-/// Whether this is tested in any case: on 6.12 all tests on both engines, but Debian's tools on native code, which
-/// has more to do for them.
-fn is_always(part: &Part, kernel: Kernel, engine: Engine) -> bool {
-    kernel == Kernel::V6_12 && (part.name == "guest" || engine == Engine::Aot)
+/// What is always tested on the interpreter: what modules may try.
+const HOSTILE: Part = Part {
+    name: "hostile",
+    tests: &["hostile::"],
+    only: &[],
+};
+
+/// Whether this is tested in any case: on 6.12 all tests on compiled code.
+fn is_always(kernel: Kernel, engine: Engine) -> bool {
+    kernel == Kernel::V6_12 && engine == Engine::Jit
 }
 
-/// What is always tested of other kernels: a part of all, on the interpreter, and hooks, on native code, for which the shim does
-/// more. Real-time and cloud kernels are left to `--all`.
-fn of_others() -> [Boot; 3] {
+/// What is always tested besides: of the older kernel, and of modules that may try anything, a part on the interpreter; of others
+/// hooks, on compiled code, for which the shim does more. Real-time and cloud kernels are left to `--all`.
+fn besides() -> [Boot; 4] {
     [
         Boot::of(&KERNEL, Kernel::V6_1, Engine::Wasmi),
-        Boot::of(&FEW, Kernel::OLDEST, Engine::Aot),
-        Boot::of(&HOOKS, Kernel::NEWEST, Engine::Aot),
+        Boot::of(&HOSTILE, Kernel::V6_12, Engine::Wasmi),
+        Boot::of(&FEW, Kernel::OLDEST, Engine::Jit),
+        Boot::of(&HOOKS, Kernel::NEWEST, Engine::Jit),
     ]
 }
 
@@ -154,7 +161,7 @@ pub(super) fn boots(plan: &Plan) -> Boots {
         let boot = |kernel: Kernel| Boot {
             name: format!("guest-{}", kernel.name()),
             kernel,
-            engine: plan.engine.unwrap_or(Engine::Wasmi),
+            engine: plan.engine.unwrap_or(Engine::Jit),
             tests: vec![filter.clone()],
             only: &[],
             expected: false,
@@ -166,19 +173,19 @@ pub(super) fn boots(plan: &Plan) -> Boots {
     // The newest first, which has most to do.
     for &kernel in kernels::all().iter().rev() {
         if !kernel.boots() || !kernel.is_usual() && !plan.kernels.contains(&kernel) {
-            let boot = Boot::of(&KERNEL, kernel, Engine::Wasmi);
+            let boot = Boot::of(&KERNEL, kernel, Engine::Jit);
             match plan.all && kernel.boots() {
                 true => boots.run.push(boot),
                 false => boots.left_out.push(boot.name),
             }
             continue;
         }
-        for engine in [Engine::Wasmi, Engine::Aot] {
+        for engine in [Engine::Jit, Engine::Wasmi] {
             for part in PARTS {
                 let boot = Boot::of(part, kernel, engine);
                 let is_asked = (plan.kernels.is_empty() || plan.kernels.contains(&kernel))
                     && plan.engine.is_none_or(|asked| asked == engine);
-                match is_asked && (asks || is_always(part, kernel, engine)) {
+                match is_asked && (asks || is_always(kernel, engine)) {
                     true => boots.run.push(boot),
                     false => boots.left_out.push(boot.name),
                 }
@@ -186,7 +193,7 @@ pub(super) fn boots(plan: &Plan) -> Boots {
         }
     }
     if !asks {
-        boots.run.extend(of_others());
+        boots.run.extend(besides());
     }
     boots
 }
@@ -270,15 +277,15 @@ mod tests {
         assert_eq!((whole.run.len(), whole.left_out.len()), (25, 5));
         let usual = plan(false, &[], None);
         let run = [
-            "guest-6.12-wasmi",
-            "guest-6.12-aot",
-            "tools-6.12-aot",
+            "guest-6.12-jit",
+            "tools-6.12-jit",
             "kernel-6.1-wasmi",
-            "few-5.10-aot",
-            "hooks-backports-aot",
+            "hostile-6.12-wasmi",
+            "few-5.10-jit",
+            "hooks-backports-jit",
         ];
         assert_eq!(names(&usual.run), run);
-        let mut all = names(&usual.run[..3]);
+        let mut all = names(&usual.run[..2]);
         all.extend(usual.left_out.iter().map(String::as_str));
         let mut expected = names(&whole.run);
         expected.extend(whole.left_out.iter().map(String::as_str));
@@ -293,7 +300,7 @@ mod tests {
         assert_eq!((one.run.len(), one.left_out.len()), (4, 26));
         let other = Kernel::value_variants()[1];
         assert!(!other.is_usual() && plan(false, &[other], None).run.len() == 4);
-        let aot = plan(false, &[], Some(Engine::Aot));
-        assert!(aot.run.len() == 10 && aot.run.iter().all(|boot| boot.engine == Engine::Aot));
+        let wasmi = plan(false, &[], Some(Engine::Wasmi));
+        assert!(wasmi.run.len() == 10 && wasmi.run.iter().all(|boot| boot.engine == Engine::Wasmi));
     }
 }

@@ -368,19 +368,16 @@ impl Guest {
 /// What runs modules in a guest, where a test does not say so itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Engine {
-    /// The interpreter.
-    Wasmi,
-    /// Native code.
-    Aot,
     /// Native code that the kernel module compiles.
     Jit,
+    /// The interpreter.
+    Wasmi,
 }
 
 impl Engine {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Engine::Wasmi => "wasmi",
-            Engine::Aot => "aot",
             Engine::Jit => "jit",
         }
     }

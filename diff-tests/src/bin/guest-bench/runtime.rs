@@ -17,10 +17,9 @@ pub(crate) enum Runtime {
 }
 
 /// Every one, native eBPF first.
-pub(crate) const RUNTIMES: [Runtime; 4] = [
+pub(crate) const RUNTIMES: [Runtime; 3] = [
     Runtime::Native,
     Runtime::Wasm(Engine::Wasmi),
-    Runtime::Wasm(Engine::Aot),
     Runtime::Wasm(Engine::Jit),
 ];
 
@@ -29,7 +28,6 @@ impl Runtime {
         match self {
             Runtime::Native => "native",
             Runtime::Wasm(Engine::Wasmi) => "wasmi",
-            Runtime::Wasm(Engine::Aot) => "aot",
             Runtime::Wasm(Engine::Jit) => "jit",
             Runtime::Wasm(Engine::Auto) => "auto",
         }
