@@ -8,6 +8,7 @@
 #include <linux/mm.h>
 #include <linux/percpu.h>
 #include <linux/prandom.h>
+#include <linux/random.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -195,6 +196,11 @@ void wp_seed_random(void)
 u32 wp_random(void)
 {
 	return prandom_u32_state(this_cpu_ptr(&random_state));
+}
+
+u32 wp_entropy(void)
+{
+	return get_random_u32();
 }
 
 /*

@@ -143,6 +143,7 @@ u64 wp_task(void);
 void wp_comm(char *comm);
 void wp_seed_random(void);
 u32 wp_random(void);
+u32 wp_entropy(void);
 void wp_wait_for_runs(void);
 void wp_rest(void);
 bool wp_rest_unless_killed(void);

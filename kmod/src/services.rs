@@ -66,6 +66,7 @@ unsafe extern "C" {
     fn wp_comm(comm: *mut [u8; 16]);
     safe fn wp_seed_random();
     safe fn wp_random() -> u32;
+    safe fn wp_entropy() -> u32;
     fn wp_read_kernel(to: *mut u8, from: u64, size: usize) -> i64;
     fn wp_read_user(to: *mut u8, from: u64, size: usize) -> i64;
     fn wp_read_kernel_str(to: *mut u8, from: u64, size: usize) -> i64;
@@ -326,6 +327,11 @@ pub(crate) fn seed_random() {
 /// *probe* A pseudo-random number.
 pub(crate) fn random() -> u32 {
     wp_random()
+}
+
+/// A number that nobody can tell beforehand.
+pub(crate) fn entropy() -> u32 {
+    wp_entropy()
 }
 
 /// Where bytes that are copied fault-safely come from.

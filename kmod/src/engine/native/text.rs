@@ -35,16 +35,21 @@ fn mark(granules: core::ops::Range<usize>, taken: bool) {
     }
 }
 
-/// The first of `count` free granules in a row.
-fn find(count: usize) -> Option<usize> {
-    let mut run = 0;
-    for granule in 0..ROOM / GRANULE {
-        run = if is_taken(granule) { 0 } else { run + 1 };
-        if run == count {
-            return Some(granule + 1 - count);
+/// Granules of the room.
+const GRANULES: usize = ROOM / GRANULE;
+
+/// The first of `count` free granules in a row, from `start` on or else from the room's begin on.
+fn find(count: usize, start: usize) -> Option<usize> {
+    [start..GRANULES, 0..GRANULES].into_iter().find_map(|part| {
+        let mut run = 0;
+        for granule in part {
+            run = if is_taken(granule) { 0 } else { run + 1 };
+            if run == count {
+                return Some(granule + 1 - count);
+            }
         }
-    }
-    None
+        None
+    })
 }
 
 /// A part of the room. Dropped, it is free; nothing runs in it then.
@@ -54,10 +59,11 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// Room for `size` bytes.
+    /// Room for `size` bytes, at a place that nobody can tell beforehand.
     pub(super) fn new(size: usize) -> Result<Self, Errno> {
         let _held = Only::Text.hold()?;
-        let granule = find(size.div_ceil(GRANULE).max(1)).ok_or(Errno::ENOSPC)?;
+        let start = services::entropy() as usize % GRANULES;
+        let granule = find(size.div_ceil(GRANULE).max(1), start).ok_or(Errno::ENOSPC)?;
         let text = Self { granule, size };
         mark(text.granules(), true);
         Ok(text)
