@@ -47,3 +47,21 @@ fn every_object_that_is_compiled_is_proven() {
         refused.len()
     );
 }
+
+/// The way on which the runtime is asked about an atomic operation changes registers, those too that hold a copy of a local.
+#[test]
+fn no_copy_of_a_local_outlives_an_atomic_operation() {
+    let module = r#"(module
+        (import "env" "memory" (memory 1))
+        (import "atomic" "add64" (func $add (param i64 i64) (result i64)))
+        (func $own (result i64) (i64.const 4096))
+        (func (export "p") (param i64) (result i64) (local i64 i64)
+            (local.set 1 (call $own))
+            (local.set 2 (i64.load offset=8 (i32.wrap_i64 (local.get 1))))
+            (drop (call $add (local.get 2) (i64.const 1)))
+            (local.set 2 (i64.load (i32.wrap_i64 (local.get 1))))
+            (i64.add (call $own) (i64.add (local.get 1) (local.get 2)))))"#;
+    let wasm = wat::parse_str(module).expect("a module");
+    let image = compiled(&wasm, MEMORY).expect("it is compiled");
+    checked(&image).expect("it is proven");
+}

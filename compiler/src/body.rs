@@ -6,7 +6,7 @@ use wasmparser::{BlockType, BrTable, Operator};
 use crate::arena::List;
 use crate::module::{Global, Module};
 use crate::operator::{Op, Wide, simple, width};
-use crate::{Made, Refused};
+use crate::{Made, Refused, loops};
 
 /// Locals of a function at most, parameters too: of these there are five.
 pub(crate) const MAX_LOCALS: usize = cost::MAX_LOCALS as usize + 5;
@@ -18,6 +18,8 @@ pub(crate) struct Body<'m> {
     pub(crate) targets: List<'m, u32>,
     /// What the body pays, and a turn of each loop.
     pub(crate) costs: Costs,
+    /// How far each loop goes.
+    pub(crate) spans: List<'m, u32>,
     /// Of each local, whether it is wide; parameters first.
     pub(crate) locals: List<'m, Wide>,
     pub(crate) params: usize,
@@ -62,6 +64,7 @@ impl<'m> Body<'m> {
                 ops: List::with_room(arena, code.operators as usize),
                 targets: List::new(arena),
                 costs: Costs::default(),
+                spans: List::new(arena),
                 locals,
                 params: signature.params(),
                 result: signature.result,
@@ -77,11 +80,19 @@ impl<'m> Body<'m> {
         // Behind the operators, which are refused by their names.
         let costs = cost::function(body.as_bytes());
         reader.body.costs = costs.ok_or(Refused::Unsupported("operators of unknown cost"))?;
+        reader.body.spans = loops::spans(arena, &reader.body)?;
         Ok(reader.body)
     }
 
     pub(crate) fn op(&self, number: usize) -> Option<Op> {
         self.ops.get(number).copied()
+    }
+
+    /// Another operator in place of one, of which blocks are none.
+    pub(crate) fn replace(&mut self, number: usize, op: Op) {
+        if let Some(place) = self.ops.get_mut(number) {
+            *place = op;
+        }
     }
 
     /// The depths that a table of branches goes to, the default last.

@@ -2,7 +2,7 @@
 //!
 //! It runs in the kernel module, when a module is loaded, and in user space, where all that is tested goes through it.
 //!
-//! wasm → [`module`] → for each function: operators ([`body`]), what lives where ([`plan`], [`places`]), instructions ([`x64`]) →
+//! wasm → [`module`] → for each function: operators ([`body`]), locals taken apart ([`webs`]), what lives where ([`plan`], [`places`]), instructions ([`x64`]) →
 //! [`image`]. Constants are compiled in, and so is the size of memory, so that a bound is an immediate.
 //!
 //! * Of the machine only [`x64`] knows: its encoder (`encode.rs`) and how operators become instructions (the rest). Another
@@ -38,11 +38,13 @@ mod arena;
 mod body;
 mod facts;
 mod image;
+mod loops;
 mod module;
 mod operator;
 mod places;
 mod plan;
 mod registers;
+mod webs;
 mod x64;
 
 use alloc::vec::Vec;

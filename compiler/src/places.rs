@@ -13,6 +13,8 @@ pub(crate) struct Registers<'r> {
     pub(crate) volatile: &'r [Reg],
     /// Those that it does not.
     pub(crate) kept: &'r [Reg],
+    /// Those that operands would like to have; a call may change them.
+    pub(crate) last: &'r [Reg],
 }
 
 #[derive(Clone, Copy)]
@@ -56,10 +58,10 @@ pub(crate) fn place<'m>(
         let Some(life) = plan.lives.get(usize::from(*local)) else {
             continue;
         };
-        let candidates: [&[Reg]; 2] = match () {
-            () if lives_over(life, &plan.own_calls) => [&[], &[]],
-            () if lives_over(life, &plan.calls) => [registers.kept, &[]],
-            () => [registers.volatile, registers.kept],
+        let candidates: [&[Reg]; 3] = match () {
+            () if lives_over(life, &plan.own_calls) => [&[], &[], &[]],
+            () if lives_over(life, &plan.calls) => [registers.kept, &[], &[]],
+            () => [registers.volatile, registers.kept, registers.last],
         };
         let mut busy = Regs::NONE;
         for one in taken.iter() {

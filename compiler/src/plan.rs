@@ -1,13 +1,14 @@
 //! What is found out about a function before code is made: how long each local lives, and what loops change.
 //!
 //! One walk forward notes accesses; one backward, from each use to what is before it, finds which locals live where a loop
-//! begins: those live all through the loop. Branches back add nothing to that, for what lives at an outer loop's beginning
+//! begins: those live all through the loop, to the last branch back. Branches back add nothing to that, for what lives at an outer loop's beginning
 //! lives all through that one, with all that is in it.
 
 use crate::arena::{Arena, List};
 use crate::body::Body;
+use crate::loops::NEVER;
 use crate::module::{Kind, Module};
-use crate::operator::Op;
+use crate::operator::{Binary, Op};
 use crate::{Made, Refused};
 
 /// When a local lives.
@@ -125,6 +126,10 @@ pub(crate) struct Plan<'m> {
     /// Those that call a function of the module, which saves nothing.
     pub(crate) own_calls: List<'m, u32>,
     pub(crate) has_atomics: bool,
+    /// There are divisions.
+    pub(crate) divides: bool,
+    /// There are shifts by what is not known.
+    pub(crate) turns: bool,
     /// Accesses of memory, as loops turn.
     pub(crate) accesses: u64,
     /// Which locals are set in each loop, by its number.
@@ -139,6 +144,8 @@ impl<'m> Plan<'m> {
             calls: List::new(arena),
             own_calls: List::new(arena),
             has_atomics: false,
+            divides: false,
+            turns: false,
             accesses: 0,
             sets: Sets::new(arena, body.locals.len()),
         };
@@ -170,32 +177,34 @@ impl<'m> Plan<'m> {
     }
 
     fn note_accesses(&mut self, module: &Module<'_, 'm>, body: &Body<'m>) {
-        // Of what is open, the innermost loop's number.
-        let mut open: List<'_, u32> = List::filled(module.arena, 1, 0);
-        let mut depth = 0u32;
+        // Loops that go on here: the row of what is set in them, and how far.
+        let mut turning: List<'_, (u32, u32)> = List::new(module.arena);
+        let mut blocks = 0u32;
         for (at, op) in body.ops.iter().enumerate() {
-            let inner = open.last().map_or(0, |inner| *inner);
-            let weight = 8u64.pow(depth.min(8));
+            while let Some((ended, _)) = turning.last().filter(|(_, span)| (*span as usize) < at) {
+                let ended = *ended as usize;
+                turning.pop();
+                let outer = turning.last().map_or(0, |(outer, _)| *outer);
+                self.sets.add(outer as usize, ended);
+            }
+            let inner = turning.last().map_or(0, |(inner, _)| *inner);
+            let weight = 8u64.pow((turning.len() as u32).min(8));
             match *op {
-                Op::Block { .. } | Op::If { .. } => open.push(inner),
+                Op::Block { .. } | Op::If { .. } => blocks += 1,
                 Op::Loop { number, .. } => {
-                    open.push(number + 1);
-                    depth += 1;
-                }
-                Op::End { is_loop } => {
-                    open.pop();
-                    if is_loop {
-                        depth = depth.saturating_sub(1);
-                        let outer = open.last().map_or(0, |outer| *outer);
-                        self.sets.add(outer as usize, inner as usize);
+                    blocks += 1;
+                    let span = body.spans.get(number as usize).copied();
+                    if let Some(span) = span.filter(|span| *span != NEVER) {
+                        turning.push((number + 1, span));
                     }
                 }
+                Op::End { .. } => blocks = blocks.saturating_sub(1),
                 Op::Get(local) => self.access(local, at, weight),
                 Op::Set(local) | Op::Tee(local) => {
                     self.access(local, at, weight);
                     self.sets.insert(inner as usize, local);
                     if let Some(life) = self.lives.get_mut(usize::from(local)) {
-                        life.sets = (life.sets + if open.len() == 1 { 1 } else { 2 }).min(2);
+                        life.sets = (life.sets + if blocks == 0 { 1 } else { 2 }).min(2);
                         life.is_steady = life.sets < 2;
                     }
                 }
@@ -203,6 +212,11 @@ impl<'m> Plan<'m> {
                     self.accesses = self.accesses.saturating_add(weight);
                 }
                 Op::Call(index) => self.call(module, index, at),
+                Op::Binary(_, Binary::Divide { .. }) => self.divides = true,
+                Op::Binary(_, Binary::Shift(_)) => {
+                    let by = at.checked_sub(1).and_then(|before| body.op(before));
+                    self.turns |= !matches!(by, Some(Op::Const { .. }));
+                }
                 _ => {}
             }
         }
@@ -264,13 +278,14 @@ impl<'m> Plan<'m> {
                     let label = target(&live, 0)?;
                     live.truncate(label);
                 }
-                Op::Loop { end, .. } => {
+                Op::Loop { number, .. } => {
                     let label = target(&live, 0)?;
                     live.truncate(label);
+                    let span = body.spans.get(number as usize).copied();
                     for local in members(live.row(0)) {
                         if let Some(life) = self.lives.get_mut(local) {
                             life.from = life.from.min(at as u32);
-                            life.to = life.to.max(end);
+                            life.to = life.to.max(span.unwrap_or(NEVER));
                         }
                     }
                 }

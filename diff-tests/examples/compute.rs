@@ -1,4 +1,4 @@
-//! What computing costs, in this process: programs of `corpus/src/compute.bpf.c` under the kernel's JIT (by `BPF_PROG_TEST_RUN`),
+//! What computing costs, in this process: programs of `corpus/src/compute*.bpf.c` under the kernel's JIT (by `BPF_PROG_TEST_RUN`),
 //! rbpf and each wasm engine, as JSON. All of them must compute the same, or nothing is printed.
 //!
 //! `cargo xtask bench --compute` runs it and shows the result. The kinds take turns, so that whatever else the machine does meets all
@@ -19,13 +19,13 @@ use loader::user::{self, EngineKind, UserSandbox};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use serde_json::{Value, json};
 
-const OBJECT: &str = "compute";
+const OBJECTS: [&str; 2] = ["compute", "compute_kinds"];
 const SECTION: &str = "tc";
 /// Bytes of the packet.
 const PACKET: usize = 1514;
 /// A sample takes about so long.
 const SAMPLE: u128 = 2_000_000;
-/// Programs that use no maps, which rbpf has none of.
+/// Programs of the first that use no maps, which rbpf has none of.
 const WITHOUT_MAPS: &[&str] = &[
     "nothing",
     "arithmetic",
@@ -188,7 +188,7 @@ impl Runner for Rbpf {
 
 /// A program's instructions.
 fn code(program: &str) -> Result<Vec<u8>> {
-    let file = object::File::parse(corpus::object(OBJECT)?)?;
+    let file = object::File::parse(corpus::object(OBJECTS[0])?)?;
     let symbol = file.symbols().find(|s| s.name() == Ok(program));
     let symbol = symbol.context("the program's symbol")?;
     let section = file.section_by_name(SECTION).context("the section")?;
@@ -196,9 +196,14 @@ fn code(program: &str) -> Result<Vec<u8>> {
     Ok(section.data()?[start..start + symbol.size() as usize].to_vec())
 }
 
-fn runners(program: &str, input: &Input, packet: &[u8]) -> Result<Vec<Box<dyn Runner>>> {
+fn runners(
+    object: &str,
+    program: &str,
+    input: &Input,
+    packet: &[u8],
+) -> Result<Vec<Box<dyn Runner>>> {
     let mut builder = ObjectBuilder::default();
-    let object = builder.open_memory(corpus::object(OBJECT)?)?.load()?;
+    let object = builder.open_memory(corpus::object(object)?)?.load()?;
     let mut runners: Vec<Box<dyn Runner>> = vec![Box::new(Kernel {
         object,
         program: program.to_owned(),
@@ -216,8 +221,14 @@ fn runners(program: &str, input: &Input, packet: &[u8]) -> Result<Vec<Box<dyn Ru
 }
 
 /// Nanoseconds a run under each runner, sample by sample.
-fn measure(program: &str, input: &Input, packet: &[u8], samples: usize) -> Result<Value> {
-    let mut runners = runners(program, input, packet)?;
+fn measure(
+    object: &str,
+    program: &str,
+    input: &Input,
+    packet: &[u8],
+    samples: usize,
+) -> Result<Value> {
+    let mut runners = runners(object, program, input, packet)?;
     let mut times = Vec::new();
     let mut expected = None;
     for runner in &mut runners {
@@ -270,12 +281,14 @@ fn main() -> Result<()> {
     let mut packet = Random(1).bytes(PACKET);
     // An Ethernet header, which the kernel looks at.
     packet[..14].copy_from_slice(&[0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 0x86, 0xdd]);
-    let input = Input::from_bytes(corpus::object(OBJECT)?, OBJECT, Path::new(OBJECT), None)?;
-    let manifest = input.manifest.as_ref().context("a manifest")?;
     let mut programs = Vec::new();
-    for program in &manifest.programs {
-        programs.push(measure(&program.name, &input, &packet, samples)?);
-        eprintln!("{}", program.name);
+    for object in OBJECTS {
+        let input = Input::from_bytes(corpus::object(object)?, object, Path::new(object), None)?;
+        let manifest = input.manifest.as_ref().context("a manifest")?;
+        for program in &manifest.programs {
+            programs.push(measure(object, &program.name, &input, &packet, samples)?);
+            eprintln!("{}", program.name);
+        }
     }
     println!(
         "{}",

@@ -244,6 +244,8 @@ impl Emitter<'_, '_, '_> {
     ) -> Made<()> {
         let back = self.code.label();
         self.code.bind(back);
+        // A call on that way changes registers that are nobody's, too, and nobody saves those.
+        self.forget_copies();
         let mut lives = Regs::NONE;
         for (local, place) in self.places.iter().enumerate() {
             if let Place::Reg(r) = place

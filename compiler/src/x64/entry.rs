@@ -12,7 +12,7 @@ use super::machine::{
     Alu, Flag, Mem, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP,
 };
 use super::value::{Source, Value};
-use super::{Cold, Emitter, SCRATCH};
+use super::{Cold, Emitter, Room, SCRATCH};
 use crate::facts::{Fact, Known};
 use crate::image::Text;
 use crate::operator::Condition;
@@ -24,10 +24,10 @@ use crate::{Made, Refused};
 const NO_SITE: u32 = u32::MAX;
 /// Where arguments come and go, behind the `Vm`.
 pub(super) const ARGUMENTS: [Reg; 5] = [RSI, RDX, RCX, R8, R9];
-/// Registers that operands always have.
+/// Registers that operands have, if there are enough of the others: the first always.
 const OPERANDS: [Reg; 3] = [RAX, RCX, RDX];
 /// How many more are theirs in a function that cannot do without.
-const ROOMY: usize = 2;
+const MORE: usize = 2;
 /// What a call of the runtime may change, but for scratch.
 pub(super) const VOLATILE: [Reg; 8] = [RAX, RCX, RDX, RSI, RDI, R8, R9, R10];
 
@@ -113,11 +113,20 @@ impl Emitter<'_, '_, '_> {
         };
         // The first word is the `Vm`'s where functions of the module are called.
         self.slots = u16::from(!self.plan.own_calls.is_empty());
-        let left = if choice.roomy { ROOMY } else { 0 };
+        let left = if choice.room == Room::Ample { MORE } else { 0 };
         let for_locals = volatile.get(..volatile.len() - left).unwrap_or_default();
+        // Those that an instruction wants are operands'.
+        let last: &[Reg] = match (self.plan.divides, self.plan.turns) {
+            _ if choice.room > Room::Tight => &[],
+            (false, false) => &[RDX, RCX],
+            (false, true) => &[RDX],
+            (true, false) => &[RCX],
+            (true, true) => &[],
+        };
         let registers = Registers {
             volatile: for_locals,
             kept,
+            last,
         };
         self.places = place(self.module.arena, self.plan, &registers, &mut self.slots);
         let mut used = Regs::NONE;
@@ -126,8 +135,8 @@ impl Emitter<'_, '_, '_> {
                 used.insert(*r);
             }
         }
-        let all = Regs::of(volatile).or(Regs::of(kept)).without(used);
-        self.temps = all.or(Regs::of(&OPERANDS));
+        let all = Regs::of(volatile).or(Regs::of(kept));
+        self.temps = all.or(Regs::of(&OPERANDS)).without(used);
         self.free = self.temps;
     }
 

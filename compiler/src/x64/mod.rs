@@ -11,7 +11,8 @@
 //! | r13 | `Vm::stack`, likewise |
 //! | r12 | what is left of the budget, in functions that pay |
 //! | r11 | scratch: set by one instruction, used by the next |
-//! | rax, rcx, rdx | operands |
+//! | rax | operands |
+//! | rcx, rdx | operands, or locals where operands do without |
 //! | the others | locals, or operands |
 
 mod address;
@@ -39,7 +40,7 @@ use crate::module::Module;
 use crate::operator::Op;
 use crate::plan::Plan;
 use crate::registers::{Place, Reg, Regs};
-use crate::{Made, Refused};
+use crate::{Made, Refused, webs};
 
 use control::Frame;
 use encode::{Code, Label};
@@ -65,8 +66,29 @@ struct Choice {
     framed: bool,
     /// It calls nobody, and the `Vm` stays where it came.
     leaf: bool,
-    /// Operands need more registers than no local has: some are left to them.
-    roomy: bool,
+    /// What is left to operands.
+    room: Room,
+}
+
+/// How many registers no local may have, so that operands find some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Room {
+    /// One.
+    Tight,
+    /// Three.
+    Usual,
+    /// Two more.
+    Ample,
+}
+
+impl Room {
+    fn more(self) -> Option<Self> {
+        match self {
+            Self::Tight => Some(Self::Usual),
+            Self::Usual => Some(Self::Ample),
+            Self::Ample => None,
+        }
+    }
 }
 
 impl Choice {
@@ -77,7 +99,7 @@ impl Choice {
             stack: self.stack | other.stack,
             framed: self.framed | other.framed,
             leaf: self.leaf & other.leaf,
-            roomy: self.roomy | other.roomy,
+            room: self.room.max(other.room),
         }
     }
 }
@@ -149,20 +171,21 @@ struct Emitter<'e, 'a, 'm> {
 
 /// Compiles own function `index` and appends it to `text`.
 pub(crate) fn function<'m>(module: &Module<'_, 'm>, index: u32, text: &mut Text<'m>) -> Made<()> {
-    let body = Body::read(module, index)?;
+    let mut body = Body::read(module, index)?;
+    webs::split(module.arena, &mut body)?;
     let plan = Plan::new(module, &body)?;
     let mut choice = Choice {
         memory: plan.accesses >= 3 || plan.has_atomics,
         stack: false,
         framed: !plan.calls.is_empty(),
         leaf: plan.calls.is_empty(),
-        roomy: false,
+        room: Room::Tight,
     };
     for walk in 0..WALKS {
         let mut emitter = Emitter::new(module, &body, &plan, choice, index)?;
         match emitter.walk() {
-            Err(Refused::Compiler(NO_REGISTER)) if !choice.roomy => {
-                choice.roomy = true;
+            Err(Refused::Compiler(NO_REGISTER)) if choice.room.more().is_some() => {
+                choice.room = choice.room.more().unwrap_or(choice.room);
                 continue;
             }
             walked => walked?,
@@ -247,7 +270,7 @@ impl<'e, 'a, 'm> Emitter<'e, 'a, 'm> {
             stack: self.stack_uses >= 3,
             framed: self.slots > 0,
             leaf: self.plan.calls.is_empty() && self.colds.is_empty(),
-            roomy: self.choice.roomy,
+            room: self.choice.room,
         }
     }
 

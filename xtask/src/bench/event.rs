@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{Measured, Mode, Plan, guest_bench, measured, profile, quantile, release};
+use super::{Measured, Mode, Plan, guest_bench, measured, profile, quantile, release, unoptimised};
 use crate::buildroot;
 use crate::exec::{command, output, root};
 use crate::kernels::Kernel;
@@ -46,7 +46,10 @@ fn amount(mode: Mode, quick: bool) -> (u32, u32) {
 /// Measures in `mode`, which is one that measures events; of a profile, nothing is left to tell.
 pub(super) fn run(plan: &Plan, mode: Mode) -> Result<Option<Measured>> {
     let empty = empty_kprobe(plan.kernel)?;
-    let program = release("guest-bench")?;
+    let program = match mode {
+        Mode::Wall => release("guest-bench")?,
+        _ => unoptimised("guest-bench")?,
+    };
     let (rounds, calls) = amount(mode, plan.quick);
     let mut words = vec![
         mode.name().to_owned(),
@@ -156,7 +159,7 @@ fn table(rows: &[Row], report: &Value) -> String {
             row.name, row.runtime, row.lowest, row.median, row.added
         );
     }
-    for runtime in ["wasmi", "aot"] {
+    for runtime in ["jit", "aot", "wasmi"] {
         if let Some((median, most)) = ratios(rows, runtime) {
             text += &format!("{runtime}: {median:.2} of native in the median, {most:.2} at most\n");
         }

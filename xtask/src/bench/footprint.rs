@@ -104,7 +104,7 @@ fn table(rows: &[Row]) -> String {
         }
         text += &format!("{:>9.1}{:>11.2}\n", row.total, row.of_native);
     }
-    for runtime in ["wasmi", "aot"] {
+    for runtime in ["jit", "aot", "wasmi"] {
         let of_runtime = rows.iter().filter(|row| row.runtime == runtime);
         let mut ratios: Vec<f64> = of_runtime.map(|row| row.of_native).collect();
         ratios.sort_by(f64::total_cmp);

@@ -151,6 +151,16 @@ fn keep(file: &Path, mode: &str, result: Value) -> Result<()> {
         .with_context(|| file.display().to_string())
 }
 
+/// The guest's program, where only what the kernel does is counted: as tests build it, which is quicker.
+fn unoptimised(part: &str) -> Result<PathBuf> {
+    step("build", "as for tests", || {
+        let mut cargo = command(["cargo", "build", "--quiet", "--locked", "--workspace"]);
+        cargo.args(["--bins", "--examples"]);
+        output(cargo.current_dir(root()))
+    })?;
+    Ok(cargo_target().join("debug").join(part))
+}
+
 /// What user space has a share in, optimised: the guest's program and the example `compute`, which is built with it.
 fn release(part: &str) -> Result<PathBuf> {
     step(

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::svg::{Dots, Drawing, Line};
 
 /// Who is shown beside native eBPF.
-const SHOWN: &[&str] = &["aot", "wasmi", "rbpf JIT", "wasmtime"];
+const SHOWN: &[&str] = &["jit", "aot", "wasmi", "rbpf JIT", "wasmtime"];
 
 /// As SVG: what there is of each mode.
 pub(super) fn draw(results: &Map<String, Value>) -> String {

@@ -13,7 +13,8 @@ const HEIGHT: f64 = 220.0;
 /// What dots and lines are of, and their colours.
 const COLOURS: &[(&str, &str)] = &[
     ("native", "#555555"),
-    ("aot", "#0a7d55"),
+    ("jit", "#0a7d55"),
+    ("aot", "#8fae3a"),
     ("wasmi", "#c4561d"),
     ("rbpf JIT", "#7a6fc0"),
     ("wasmtime", "#2f7fc1"),
