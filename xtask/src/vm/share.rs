@@ -1,7 +1,7 @@
 //! Folders of this machine that a guest sees: by 9p, which QEMU serves itself; where a kernel has none, as cloud kernels, by virtiofs,
 //! which a program beside QEMU serves for each folder, and which wants a guest's memory to be shared with it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -52,7 +52,8 @@ pub(super) struct Folder<'p> {
 #[derive(Default)]
 pub(super) struct Served {
     daemons: Vec<Child>,
-    sockets: Vec<PathBuf>,
+    /// Sockets, and what the daemons say: as a guest ends they complain about it.
+    files: Vec<PathBuf>,
 }
 
 impl Drop for Served {
@@ -62,8 +63,8 @@ impl Drop for Served {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
-        for socket in &self.sockets {
-            let _ = fs::remove_file(socket);
+        for file in &self.files {
+            let _ = fs::remove_file(file);
         }
     }
 }
@@ -112,6 +113,7 @@ impl Served {
         })?;
         // A socket's path must be short, and those of checkouts are not.
         let socket = std::env::temp_dir().join(format!("wprobe-vm-{id}-{}", folder.tag));
+        let log = socket.with_extension("log");
         let mut daemon = command(["setpriv", "--pdeathsig", "KILL", program]);
         daemon
             .arg(format!("--socket-path={}", socket.display()))
@@ -127,8 +129,9 @@ impl Served {
             ])
             .arg(format!("source={}", folder.path.display()))
             .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        self.sockets.push(socket.clone());
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?);
+        self.files.extend([socket.clone(), log.clone()]);
         self.daemons
             .push(daemon.spawn().context("cannot run virtiofsd")?);
         let start = Instant::now();
@@ -138,7 +141,8 @@ impl Served {
                 None => None,
             };
             if let Some(status) = ended {
-                bail!("virtiofsd ended: {status}");
+                let said = fs::read_to_string(&log).unwrap_or_default();
+                bail!("virtiofsd ended: {status}: {}", said.trim());
             }
             if start.elapsed() > PATIENCE {
                 bail!("virtiofsd does not listen at {}", socket.display());
