@@ -1,14 +1,16 @@
-//! Builds BTF, type by type: for [`crate::layout`], and for tests.
+//! Builds BTF, type by type: for [`crate::layout`], [`crate::debug_types`], and tests.
 
 use bpf2wasm::btf::Btf;
 
 /// `BTF_KIND_*` of the kinds that have no method of their own here.
-#[cfg(test)]
 pub(crate) const CONST: u32 = 10;
-#[cfg(test)]
 pub(crate) const TYPEDEF: u32 = 8;
+pub(crate) const VOLATILE: u32 = 9;
+pub(crate) const RESTRICT: u32 = 11;
 pub(crate) const UNION: u32 = 5;
-const STRUCT: u32 = 4;
+pub(crate) const STRUCT: u32 = 4;
+/// A record's `kind_flag`.
+const FLAG: u32 = 1 << 31;
 
 /// Types so far; the first added has id 1.
 #[derive(Default)]
@@ -54,15 +56,31 @@ impl Builder {
 
     /// An integer of `size` bytes.
     pub(crate) fn int(&mut self, name: &str, size: u32, signed: bool) -> u32 {
-        self.add(
-            name,
-            1 << 24,
-            size,
-            &[(u32::from(signed) << 24) | (size * 8)],
-        )
+        self.integer(name, size, u32::from(signed))
     }
 
-    #[cfg(test)]
+    pub(crate) fn boolean(&mut self, name: &str, size: u32) -> u32 {
+        self.integer(name, size, 4)
+    }
+
+    fn integer(&mut self, name: &str, size: u32, encoding: u32) -> u32 {
+        self.add(name, 1 << 24, size, &[encoding << 24 | (size * 8)])
+    }
+
+    pub(crate) fn float(&mut self, name: &str, size: u32) -> u32 {
+        self.add(name, 16 << 24, size, &[])
+    }
+
+    /// A struct or union that is only declared.
+    pub(crate) fn declaration(&mut self, name: &str, is_union: bool) -> u32 {
+        self.add(name, 7 << 24 | if is_union { FLAG } else { 0 }, 0, &[])
+    }
+
+    /// A function with a prototype.
+    pub(crate) fn function(&mut self, name: &str, prototype: u32) -> u32 {
+        self.add(name, 12 << 24, prototype, &[])
+    }
+
     pub(crate) fn pointer(&mut self, to: u32) -> u32 {
         self.add("", 2 << 24, to, &[])
     }
@@ -71,13 +89,11 @@ impl Builder {
         self.add("", 3 << 24, 0, &[element, 1, count])
     }
 
-    #[cfg(test)]
     /// A typedef or qualifier.
     pub(crate) fn alias(&mut self, kind: u32, name: &str, to: u32) -> u32 {
         self.add(name, kind << 24, to, &[])
     }
 
-    #[cfg(test)]
     /// A function's: the type of its result, and those of its parameters.
     pub(crate) fn prototype(&mut self, result: u32, params: &[u32]) -> u32 {
         let tail: Vec<_> = params.iter().flat_map(|ty| [0, *ty]).collect();
@@ -103,10 +119,10 @@ impl Builder {
         self.add(name, kind << 24 | members.len() as u32, size, &tail)
     }
 
-    #[cfg(test)]
-    /// A struct of bit-fields: name, type, bit offset, bits.
+    /// One that has bit-fields: name, type, bit offset, bits, of which others have 0.
     pub(crate) fn bitfields(
         &mut self,
+        kind: u32,
         name: &str,
         size: u32,
         members: &[(&str, u32, u32, u32)],
@@ -116,22 +132,21 @@ impl Builder {
             .iter()
             .flat_map(|(n, ty, at, bits)| [self.name(n), *ty, word(*at, *bits)]);
         let tail: Vec<_> = tail.collect();
-        self.add(
-            name,
-            1 << 31 | STRUCT << 24 | members.len() as u32,
-            size,
-            &tail,
-        )
+        self.add(name, FLAG | kind << 24 | members.len() as u32, size, &tail)
     }
 
-    #[cfg(test)]
-    /// A 32-bit enumeration.
-    pub(crate) fn enumeration(&mut self, name: &str, values: &[(&str, u32)]) -> u32 {
-        let tail: Vec<_> = values
-            .iter()
-            .flat_map(|(n, value)| [self.name(n), *value])
-            .collect();
-        self.add(name, 6 << 24 | values.len() as u32, 4, &tail)
+    /// An enumeration, signed if a value is.
+    pub(crate) fn enumeration(&mut self, name: &str, size: u32, values: &[(&str, i64)]) -> u32 {
+        let is_wide = size == 8;
+        let mut tail = Vec::new();
+        for (name, value) in values {
+            tail.extend([self.name(name), *value as u32]);
+            tail.extend(is_wide.then_some((*value >> 32) as u32));
+        }
+        let kind = if is_wide { 19 } else { 6 };
+        let is_signed = values.iter().any(|(_, value)| *value < 0);
+        let flag = if is_signed { FLAG } else { 0 };
+        self.add(name, flag | kind << 24 | values.len() as u32, size, &tail)
     }
 
     pub(crate) fn build(self) -> Btf {

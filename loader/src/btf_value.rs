@@ -213,7 +213,7 @@ fn integer(text: &str) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::btf_builder::{Builder, UNION};
+    use crate::btf_builder::{Builder, STRUCT, UNION};
 
     #[test]
     fn values_read_as_c_means_them() {
@@ -223,9 +223,14 @@ mod tests {
         let name = b.array(char, 4);
         let numbers = b.array(int, 2);
         let pointer = b.pointer(0);
-        let state = b.enumeration("state", &[("RUNNING", 1)]);
+        let state = b.enumeration("state", 4, &[("RUNNING", 1)]);
         let inside = b.composite(UNION, "", 4, &[("u", int, 0)]);
-        let bits = b.bitfields("bits", 4, &[("low", int, 0, 3), ("high", int, 3, 2)]);
+        let bits = b.bitfields(
+            STRUCT,
+            "bits",
+            4,
+            &[("low", int, 0, 3), ("high", int, 3, 2)],
+        );
         let members = [
             ("name", name, 0),
             ("numbers", numbers, 32),
@@ -266,7 +271,7 @@ mod tests {
         let char = b.int("char", 1, true);
         let name = b.array(char, 4);
         let ports = b.array(short, 3);
-        let state = b.enumeration("state", &[("RUNNING", 7)]);
+        let state = b.enumeration("state", 4, &[("RUNNING", 7)]);
         let pointer = b.pointer(0);
         let btf = b.build();
         let encode = |id, text| encode(&btf, id, text);

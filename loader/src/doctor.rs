@@ -335,7 +335,8 @@ fn btf(facts: &Facts) -> Check {
         ),
     };
     let remedy = format!(
-        "objects with CO-RE need it, and native eBPF a kernel with CONFIG_DEBUG_INFO_BTF. For kernel-wasm, its BTF from a file (--btf), or, made where that is, `wprobe values MODULE --btf {}=FILE -o MODULE.values`, and the result here: --values, or in {}",
+        "objects with CO-RE need it, and native eBPF a kernel with CONFIG_DEBUG_INFO_BTF. For kernel-wasm, its BTF from a file (--btf), or, made where that is, `wprobe values MODULE --btf {}=FILE -o MODULE.values` (of a kernel that was built without BTF, `--dwarf {}=VMLINUX`), and the result here: --values, or in {}",
+        facts.release,
         facts.release,
         answers::PLACE
     );

@@ -41,6 +41,11 @@ impl TargetBtf {
     pub(crate) fn read(path: Option<&Path>, manifest: &Manifest) -> Result<Self, Error> {
         let path = path.unwrap_or(Path::new(KERNEL_BTF)).to_owned();
         let bytes = bytes_of(&path).map_err(|e| Error::ReadBtf(path.clone(), e))?;
+        Self::of(bytes, path, manifest)
+    }
+
+    /// The same of what was read from `path` already.
+    pub(crate) fn of(bytes: Vec<u8>, path: PathBuf, manifest: &Manifest) -> Result<Self, Error> {
         let mut target = TargetBtf {
             bytes,
             path,
@@ -105,7 +110,11 @@ pub(crate) fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
     }
     let elf = object::File::parse(&*bytes).map_err(io::Error::other)?;
     let section = elf.section_by_name(".BTF");
-    let section = section.ok_or_else(|| io::Error::other("an ELF file without BTF"))?;
+    let section = section.ok_or_else(|| {
+        io::Error::other(
+            "an ELF file without BTF; if it has debug information: `wprobe values --dwarf`",
+        )
+    })?;
     section.data().map(<[u8]>::to_vec).map_err(io::Error::other)
 }
 

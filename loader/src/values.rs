@@ -208,7 +208,7 @@ impl<'i> Kernel<'i> {
     fn answers(&self) -> Option<&Answers> {
         match self.source {
             Source::Answers(answers) => Some(answers),
-            Source::Running | Source::Btf(_) => None,
+            Source::Running | Source::Btf(_) | Source::Debug(..) => None,
         }
     }
 
@@ -216,11 +216,12 @@ impl<'i> Kernel<'i> {
         if let Some(types) = self.types.get() {
             return Ok(types);
         }
-        let path = match self.source {
-            Source::Btf(path) => Some(path.as_path()),
-            Source::Running | Source::Answers(_) => None,
+        let btf = match self.source {
+            Source::Btf(path) => TargetBtf::read(Some(path), self.manifest),
+            Source::Debug(path, btf) => TargetBtf::of(btf.to_vec(), path.clone(), self.manifest),
+            Source::Running | Source::Answers(_) => TargetBtf::read(None, self.manifest),
         };
-        let types = TargetBtf::read(path, self.manifest)?.types()?;
+        let types = btf?.types()?;
         Ok(self.types.get_or_init(|| Arc::new(types)))
     }
 
@@ -257,8 +258,10 @@ impl<'i> Kernel<'i> {
         let modules = Modules::of(Arc::clone(types));
         let mut target = core_values::Target::new(types).on_wasm();
         // Modules are the running kernel's.
-        if matches!(self.source, Source::Running) {
-            target = target.with_modules(&modules);
+        match self.source {
+            Source::Running => target = target.with_modules(&modules),
+            Source::Debug(..) => target = target.without_ids(),
+            Source::Btf(_) | Source::Answers(_) => {}
         }
         let values = core_values::evaluate(local, relocations, &target).into_iter();
         Ok(values

@@ -30,28 +30,28 @@ struct Row {
     built_on: Option<&'static str>,
     /// Whether it is among those that tasks take if nobody says which.
     usual: bool,
-    /// Whether guests boot it: cloud kernels have no 9p, by which a guest sees the machine's files.
-    boots: bool,
+    /// Whether it has 9p, by which a guest sees the machine's files; else it does so by virtiofs.
+    has_9p: bool,
 }
 
 /// All of them, oldest first. (Of 5.10's real-time kernel the security suite names an image that its archive has not.)
 #[rustfmt::skip]
 static ROWS: [Row; 15] = [
-    Row { name: "5.10", suite: "bullseye-security", package: "amd64", built_on: Some("bullseye"), usual: true, boots: true },
-    Row { name: "5.10-rt", suite: "bullseye", package: "rt-amd64", built_on: Some("bullseye"), usual: false, boots: true },
-    Row { name: "5.10-cloud", suite: "bullseye-security", package: "cloud-amd64", built_on: Some("bullseye"), usual: false, boots: false },
-    Row { name: "6.1", suite: "bookworm-security", package: "amd64", built_on: None, usual: true, boots: true },
-    Row { name: "6.1-rt", suite: "bookworm-security", package: "rt-amd64", built_on: None, usual: true, boots: true },
-    Row { name: "6.1-cloud", suite: "bookworm-security", package: "cloud-amd64", built_on: None, usual: false, boots: false },
-    Row { name: "6.12", suite: "bookworm-security", package: "6.12-amd64", built_on: None, usual: true, boots: true },
-    Row { name: "6.12-rt", suite: "bookworm-security", package: "6.12-rt-amd64", built_on: None, usual: false, boots: true },
-    Row { name: "6.12-cloud", suite: "bookworm-security", package: "6.12-cloud-amd64", built_on: None, usual: false, boots: false },
-    Row { name: "sid", suite: "sid", package: "amd64", built_on: Some("sid"), usual: false, boots: true },
-    Row { name: "sid-rt", suite: "sid", package: "rt-amd64", built_on: Some("sid"), usual: false, boots: true },
-    Row { name: "sid-cloud", suite: "sid", package: "cloud-amd64", built_on: Some("sid"), usual: false, boots: false },
-    Row { name: "backports", suite: "trixie-backports", package: "amd64", built_on: Some("trixie"), usual: true, boots: true },
-    Row { name: "backports-rt", suite: "trixie-backports", package: "rt-amd64", built_on: Some("trixie"), usual: false, boots: true },
-    Row { name: "backports-cloud", suite: "trixie-backports", package: "cloud-amd64", built_on: Some("trixie"), usual: false, boots: false },
+    Row { name: "5.10", suite: "bullseye-security", package: "amd64", built_on: Some("bullseye"), usual: true, has_9p: true },
+    Row { name: "5.10-rt", suite: "bullseye", package: "rt-amd64", built_on: Some("bullseye"), usual: false, has_9p: true },
+    Row { name: "5.10-cloud", suite: "bullseye-security", package: "cloud-amd64", built_on: Some("bullseye"), usual: false, has_9p: false },
+    Row { name: "6.1", suite: "bookworm-security", package: "amd64", built_on: None, usual: true, has_9p: true },
+    Row { name: "6.1-rt", suite: "bookworm-security", package: "rt-amd64", built_on: None, usual: true, has_9p: true },
+    Row { name: "6.1-cloud", suite: "bookworm-security", package: "cloud-amd64", built_on: None, usual: false, has_9p: false },
+    Row { name: "6.12", suite: "bookworm-security", package: "6.12-amd64", built_on: None, usual: true, has_9p: true },
+    Row { name: "6.12-rt", suite: "bookworm-security", package: "6.12-rt-amd64", built_on: None, usual: false, has_9p: true },
+    Row { name: "6.12-cloud", suite: "bookworm-security", package: "6.12-cloud-amd64", built_on: None, usual: false, has_9p: false },
+    Row { name: "sid", suite: "sid", package: "amd64", built_on: Some("sid"), usual: false, has_9p: true },
+    Row { name: "sid-rt", suite: "sid", package: "rt-amd64", built_on: Some("sid"), usual: false, has_9p: true },
+    Row { name: "sid-cloud", suite: "sid", package: "cloud-amd64", built_on: Some("sid"), usual: false, has_9p: false },
+    Row { name: "backports", suite: "trixie-backports", package: "amd64", built_on: Some("trixie"), usual: true, has_9p: true },
+    Row { name: "backports-rt", suite: "trixie-backports", package: "rt-amd64", built_on: Some("trixie"), usual: false, has_9p: true },
+    Row { name: "backports-cloud", suite: "trixie-backports", package: "cloud-amd64", built_on: Some("trixie"), usual: false, has_9p: false },
 ];
 
 static ALL: [Kernel; ROWS.len()] = {
@@ -117,6 +117,8 @@ impl ValueEnum for Kernel {
 }
 
 impl Kernel {
+    /// The one whose debug information is the smallest.
+    pub(crate) const WITH_DEBUG: Kernel = Kernel::named("6.1-cloud");
     /// The one that most is tested on.
     pub(crate) const V6_12: Kernel = Kernel::named("6.12");
     /// The one before.
@@ -158,9 +160,14 @@ impl Kernel {
         self.0.suite
     }
 
-    /// Whether guests boot it.
-    pub(crate) fn boots(self) -> bool {
-        self.0.boots
+    /// The package that depends on its newest image, but for `linux-image-`.
+    pub(crate) fn package(self) -> &'static str {
+        self.0.package
+    }
+
+    /// Whether it has 9p.
+    pub(crate) fn has_9p(self) -> bool {
+        self.0.has_9p
     }
 
     /// Where its packages are unpacked.

@@ -22,6 +22,7 @@ mod setup;
 mod test;
 mod tidy;
 mod tools;
+mod values;
 mod vm;
 
 use std::process::ExitCode;
@@ -124,6 +125,13 @@ enum Task {
     /// Check what the compiler does not: crate arrows, dead files, links, sizes
     #[command(after_help = "Example:\n  cargo xtask tidy")]
     Tidy,
+    /// Values of relocations by a kernel's debug information, against those by its BTF, for every object at hand
+    #[command(after_help = "Example:\n  cargo xtask values")]
+    Values {
+        /// A kernel of which Debian has the debug information
+        #[arg(long, value_enum, default_value = "6.1-cloud")]
+        kernel: Kernel,
+    },
     /// Boot a kernel and run a command in it, or a shell
     #[command(after_help = VM_HELP)]
     Vm(VmArgs),
@@ -203,7 +211,9 @@ fn run(task: Task) -> Result<ExitCode> {
             filter,
         }),
         Task::Bench(plan) => bench::run(&plan),
-        Task::Dist { test, profile } => dist::run(profile, test).map(|()| ExitCode::SUCCESS),
+        Task::Dist { test, on, profile } => {
+            dist::run(profile, test, &on).map(|()| ExitCode::SUCCESS)
+        }
         Task::Diff(plan) => diff::run(&plan),
         Task::Faults(plan) => faults::run(&plan),
         Task::Picture => picture::run(),
@@ -211,6 +221,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Random(plan) => random::run(&plan).map(|()| ExitCode::SUCCESS),
         Task::Generate => generate::run().map(|()| ExitCode::SUCCESS),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
+        Task::Values { kernel } => values::run(kernel).map(|()| ExitCode::SUCCESS),
         Task::Vm(args) => {
             let guest = vm::Guest {
                 memory: args.memory,

@@ -4,6 +4,7 @@
 //! printed with how many relocations it costs.
 
 mod aya;
+mod debug;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

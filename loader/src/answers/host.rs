@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use memmap2::Mmap;
 use object::{Object, ObjectSection};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Source};
+use crate::debug_types;
 use crate::values::KERNEL_BTF;
 
 /// A kernel.
@@ -78,21 +81,53 @@ fn build_id(notes: &[u8]) -> Option<String> {
 ///
 /// That it is not known.
 pub fn of_file(word: &str) -> Result<(Source, Host), Error> {
-    let named = word
-        .split_once('=')
-        .filter(|(release, _)| !release.contains('/'));
-    let path = PathBuf::from(named.map_or(word, |(_, path)| path));
+    let (release, path) = named(word);
     if path == Path::new(KERNEL_BTF) {
         return Ok((Source::Running, Host::running()));
     }
     let bytes = fs::read(&path).map_err(|e| Error::Read(path.clone(), e))?;
-    let mut host = of_elf(&bytes).unwrap_or_default();
-    if let Some((release, _)) = named {
+    let host = whose(release, &path, &bytes)?;
+    Ok((Source::Btf(path), host))
+}
+
+/// The same of a kernel's debug information: its ELF file is named, which is large.
+///
+/// # Errors
+///
+/// That it cannot be read, or it is not known whose it is.
+pub fn of_debug(word: &str) -> Result<(Source, Host), Error> {
+    let (release, path) = named(word);
+    let bytes = map(&path).map_err(|e| Error::Read(path.clone(), e))?;
+    let types = debug_types::btf(&bytes).map_err(|e| Error::Debug(path.clone(), e))?;
+    let host = whose(release, &path, &bytes)?;
+    Ok((Source::Debug(path, types.into()), host))
+}
+
+fn map(path: &Path) -> io::Result<Mmap> {
+    let file = fs::File::open(path)?;
+    // SAFETY: a file that changes while it is read makes wrong values, or ends this command by a signal; nothing here relies on
+    // what it said before.
+    unsafe { Mmap::map(&file) }
+}
+
+/// `RELEASE` and `FILE` of `[RELEASE=]FILE`.
+fn named(word: &str) -> (Option<&str>, PathBuf) {
+    let named = word
+        .split_once('=')
+        .filter(|(release, _)| !release.contains('/'));
+    let path = named.map_or(word, |(_, path)| path);
+    (named.map(|(release, _)| release), PathBuf::from(path))
+}
+
+/// Of which kernel the file at `path` is, which holds `bytes`; `release` if somebody says so.
+fn whose(release: Option<&str>, path: &Path, bytes: &[u8]) -> Result<Host, Error> {
+    let mut host = of_elf(bytes).unwrap_or_default();
+    if let Some(release) = release {
         release.clone_into(&mut host.release);
     } else if host.release.is_empty() {
-        host.release = of_name(&path).ok_or_else(|| Error::Whose(path.clone()))?;
+        host.release = of_name(path).ok_or_else(|| Error::Whose(path.to_owned()))?;
     }
-    Ok((Source::Btf(path), host))
+    Ok(host)
 }
 
 /// Of the file `RELEASE.btf`.

@@ -20,12 +20,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::attach::kernel::Kernel;
 use crate::cache;
+use crate::debug_types;
 use crate::open::Input;
 use crate::profile::Profile;
 use crate::values::{self, KERNEL_BTF};
 
 pub use file::{File, embed};
-pub use host::{Host, of_file};
+pub use host::{Host, of_debug, of_file};
 
 /// Where files of answers are looked for.
 pub const PLACE: &str = "/usr/lib/wprobe/values";
@@ -126,6 +127,8 @@ pub enum Source {
     Running,
     /// A file of BTF, raw or in an ELF file.
     Btf(PathBuf),
+    /// A kernel's debug information: its file, and what BTF of it would be. That kernel itself has none, so its types have no ids.
+    Debug(PathBuf, Arc<[u8]>),
     /// They are not needed.
     Answers(Arc<Answers>),
 }
@@ -143,6 +146,8 @@ pub enum Error {
     Kernel(PathBuf, Host, Vec<Host>),
     /// It is not known which kernel a file of BTF is of.
     Whose(PathBuf),
+    /// A kernel's debug information cannot be read.
+    Debug(PathBuf, debug_types::Error),
     /// What a module asks cannot be found out.
     Value(values::Error),
 }
@@ -170,6 +175,7 @@ impl fmt::Display for Error {
                 "{}: of which kernel is it? Say RELEASE=FILE, or name the file RELEASE.btf",
                 path.display()
             ),
+            Error::Debug(path, e) => write!(f, "{}: {e}", path.display()),
             Error::Value(e) => e.fmt(f),
         }
     }

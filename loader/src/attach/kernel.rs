@@ -4,6 +4,7 @@
 //! Each is read when it is first asked for. What cannot be read is an error where it is needed, and otherwise left to the
 //! device to find out.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs;
@@ -67,11 +68,14 @@ impl Kernel {
 
     fn types(&self) -> Result<&Types, String> {
         let path = match &self.source {
-            Source::Btf(path) => path,
+            Source::Btf(path) | Source::Debug(path, _) => path,
             Source::Running | Source::Answers(_) => Path::new(KERNEL_BTF),
         };
         let parse = || {
-            let bytes = bytes_of(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            let bytes = match &self.source {
+                Source::Debug(_, bytes) => Cow::Borrowed(&**bytes),
+                _ => Cow::Owned(bytes_of(path).map_err(|e| format!("{}: {e}", path.display()))?),
+            };
             let btf = Btf::parse(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
             let btf = Arc::new(btf);
             // Modules are the running kernel's.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use loader::answers::{self, File, embed, of_file};
+use loader::answers::{self, File, embed, of_debug, of_file};
 use loader::open::Input;
 use loader::probe::find;
 use loader::values::KERNEL_BTF;
@@ -17,6 +17,7 @@ use super::Output;
   wprobe values opensnoop -o opensnoop.values
   wprobe values opensnoop --btf 5.10.0-46-amd64=old.btf --btf 6.1.0-56-amd64.btf -o opensnoop.values
   wprobe values opensnoop --btf /usr/lib/debug/boot/vmlinux-6.12.117 -o opensnoop.wasm
+  wprobe values opensnoop --dwarf vmlinux -o opensnoop.values
 
 On a host without BTF: `wprobe run opensnoop --values opensnoop.values`, or with the file in /usr/lib/wprobe/values. A module
 (OUT.wasm) carries its own.")]
@@ -30,6 +31,9 @@ pub(super) struct Args {
     /// RELEASE.btf, or its kernel is named
     #[arg(long, value_name = "[RELEASE=]FILE")]
     btf: Vec<String>,
+    /// The debug information (DWARF) of a kernel that was built without BTF: its vmlinux (repeatable)
+    #[arg(long, value_name = "[RELEASE=]VMLINUX")]
+    dwarf: Vec<String>,
     /// Where they go: a file of values; or, if it is called *.wasm, the module with them in it
     #[arg(short, long, value_name = "VALUES")]
     output: PathBuf,
@@ -47,14 +51,15 @@ pub(super) fn run(args: Args, _json: bool) -> Result<Output> {
         bail!("{why}");
     }
     let running = [KERNEL_BTF.to_owned()];
-    let words = if args.btf.is_empty() {
-        &running[..]
-    } else {
-        &args.btf
+    let words = match args.btf.is_empty() && args.dwarf.is_empty() {
+        true => &running[..],
+        false => &args.btf,
     };
+    let btf = words.iter().map(|word| (word, of_file(word)));
+    let debug = args.dwarf.iter().map(|word| (word, of_debug(word)));
     let mut kernels = Vec::new();
-    for word in words {
-        let (source, host) = of_file(word)?;
+    for (word, found) in btf.chain(debug) {
+        let (source, host) = found?;
         let answers = answers::answer(&input, &source, host).with_context(|| word.clone())?;
         kernels.push(answers);
     }

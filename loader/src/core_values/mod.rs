@@ -116,6 +116,8 @@ pub struct Target<'a> {
     modules: Option<&'a Modules>,
     /// Whether programs run on the wasm runtime, which then says what it provides.
     asks_runtime: bool,
+    /// Whether ids of types mean anything to that kernel.
+    has_ids: bool,
     /// By name without flavour, of the names that were asked for: an index of all takes longer than an object takes to load.
     by_name: RefCell<HashMap<String, Vec<Candidate<'a>>>>,
 }
@@ -134,6 +136,7 @@ impl<'a> Target<'a> {
             btf,
             modules: None,
             asks_runtime: false,
+            has_ids: true,
             by_name: RefCell::default(),
         }
     }
@@ -142,6 +145,14 @@ impl<'a> Target<'a> {
     pub fn with_modules(self, modules: &'a Modules) -> Self {
         Target {
             modules: Some(modules),
+            ..self
+        }
+    }
+
+    /// Of a kernel that has no BTF itself: whatever asks for the id of a type is told that there is none.
+    pub fn without_ids(self) -> Self {
+        Target {
+            has_ids: false,
             ..self
         }
     }
@@ -241,6 +252,9 @@ fn evaluate_one<'t>(
     let spec = Spec::parse(local, kind, root.id, &relocation.access)?;
     if kind == Kind::TypeIdLocal {
         return Ok(u64::from(root.id));
+    }
+    if kind == Kind::TypeIdTarget && !target.has_ids {
+        return Ok(0);
     }
     if root.name.is_empty() {
         return Err(Error::Anonymous);

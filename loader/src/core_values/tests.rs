@@ -4,7 +4,7 @@ use abi::imports::resized;
 use abi::manifest::CoreRelocation;
 
 use super::*;
-use crate::btf_builder::{Builder, CONST, TYPEDEF, UNION};
+use crate::btf_builder::{Builder, CONST, STRUCT, TYPEDEF, UNION};
 
 /// Types of `task`: the object's view and the kernel's, which has moved everything.
 fn local() -> Btf {
@@ -28,8 +28,8 @@ fn local() -> Btf {
         ],
     );
     b.structure("missing", 4, &[("x", int, 0)]); // 7
-    b.enumeration("state", &[("RUNNING", 0), ("GONE", 1)]); // 8
-    b.bitfields("flags", 4, &[("a", int, 3, 5)]); // 9
+    b.enumeration("state", 4, &[("RUNNING", 0), ("GONE", 1)]); // 8
+    b.bitfields(STRUCT, "flags", 4, &[("a", int, 3, 5)]); // 9
     b.structure("twice", 4, &[("x", int, 0)]); // 10
     b.structure("", 4, &[("x", int, 0)]); // 11
     let word = b.int("unsigned int", 4, false); // 12
@@ -60,8 +60,13 @@ fn kernel() -> Btf {
         ],
     );
     assert_eq!(task, 9);
-    b.enumeration("state", &[("IDLE", 7), ("RUNNING", u32::MAX)]);
-    b.bitfields("flags", 8, &[("pad", int, 0, 30), ("a", int, 30, 5)]);
+    b.enumeration("state", 4, &[("IDLE", 7), ("RUNNING", i64::from(u32::MAX))]);
+    b.bitfields(
+        STRUCT,
+        "flags",
+        8,
+        &[("pad", int, 0, 30), ("a", int, 30, 5)],
+    );
     b.structure("twice", 4, &[("x", int, 0)]);
     b.structure("twice", 8, &[("y", int, 0), ("x", int, 32)]);
     let short = b.int("unsigned short", 2, false);

@@ -104,7 +104,7 @@ fn each_lack_says_what_to_do() {
             concat!(
                 "kernel BTF: no /sys/kernel/btf/vmlinux, and no values for this kernel in /usr/lib/wprobe/values: objects with CO-RE need it, ",
                 "and native eBPF a kernel with CONFIG_DEBUG_INFO_BTF. For kernel-wasm, its BTF from a file (--btf), or, made where that is, ",
-                "`wprobe values MODULE --btf 6.12.1=FILE -o MODULE.values`, and the result here: --values, or in /usr/lib/wprobe/values"
+                "`wprobe values MODULE --btf 6.12.1=FILE -o MODULE.values` (of a kernel that was built without BTF, `--dwarf 6.12.1=VMLINUX`), and the result here: --values, or in /usr/lib/wprobe/values"
             ),
         ),
         (

@@ -24,7 +24,7 @@ use crate::exec::{PROGRAMS, cargo_target, command, root};
 use crate::kernels::{self, Kernel};
 use crate::progress::{Tone, say, seconds, tell};
 use crate::vm::Engine;
-use crate::{kmod, setup, tidy};
+use crate::{kmod, setup, tidy, values};
 
 /// Phases that run at the same time where they need not wait for each other. Each is one thread of work, mostly.
 const LANES: usize = 2;
@@ -83,6 +83,11 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     tests.add(together(&jobs, deadline, &report));
     if plan.filter.is_none() && !plan.quick {
         report.phase("install", |_| installed());
+    }
+    if plan.all {
+        report.phase("values", |_| {
+            values::run(Kernel::WITH_DEBUG).map(|()| Tally::ONE)
+        });
     }
     let mut sum = report.summary();
     let took = seconds(start.elapsed());
@@ -148,9 +153,14 @@ fn together(jobs: &[Job<'_>], deadline: Option<Instant>, report: &Report) -> Tal
     })
 }
 
-/// The packages, as users install them.
-fn installed() -> Result<Tally> {
-    dist::install::check(&dist::build(Profile::Debug)?)?;
+/// The packages, as users install them: of `all` releases, or of this machine's.
+fn installed(all: bool) -> Result<Tally> {
+    let profile = if all {
+        Profile::Release
+    } else {
+        Profile::Debug
+    };
+    dist::run(profile, true, &[])?;
     Ok(Tally::ONE)
 }
 

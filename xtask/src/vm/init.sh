@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# Init of every guest: the host's root file system (9p, read-only) with the few writable places a test needs,
+# Init of every guest: the host's root file system (read-only) with the few writable places a test needs,
 # then one command, whose streams and exit status go back to the host. See vm/mod.rs.
 /bin/busybox mkdir -p /proc /sys /dev /root /host /bin
 /bin/busybox --install -s /bin
@@ -14,7 +14,15 @@ word() { sed -n "s/.*\\b$1=\\([^ ]*\\).*/\\1/p" /proc/cmdline; }
 while read -r module; do insmod "/modules/$module" || die "insmod $module"; done </modules/order
 
 r=/host
-mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=512000,cache=loose rootfs /root || die "no root file system"
+# A folder of the host's: its name there, where it goes, whether it is written to, and how 9p keeps what was read.
+share() {
+    case $(word vm.share) in
+    9p) mount -t 9p -o "trans=virtio,version=9p2000.L,$3,msize=512000,cache=$4" "$1" "$2" ;;
+    *) mount -t virtiofs -o "$3" "$1" "$2" ;;
+    esac
+}
+
+share rootfs /root ro loose || die "no root file system"
 mount --bind /root $r
 mount -t proc proc $r/proc
 mount -t sysfs sys $r/sys
@@ -31,7 +39,7 @@ for dir in "$(word vm.root)" "$(word vm.build)"; do
     [ -d "$r$dir" ] || { mkdir -p "$r$dir" && mount --bind "/root$dir" "$r$dir"; }
 done
 mkdir $r/tmp/out
-mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none out $r/tmp/out || die "no results directory"
+share out $r/tmp/out rw none || die "no results directory"
 ip link set lo up
 hostname guest
 run=$r/tmp/out/.run/$(word vm.run)

@@ -13,7 +13,15 @@ use crate::kernels::Kernel;
 const INIT: &str = include_str!("init.sh");
 
 /// What a guest needs before it has a root file system; built-in ones fall out.
-const MODULES: &[&str] = &["virtio_pci", "virtio_console", "9pnet_virtio", "9p"];
+const MODULES: [&str; 2] = ["virtio_pci", "virtio_console"];
+/// What brings it there.
+const BY_9P: [&str; 2] = ["9pnet_virtio", "9p"];
+const BY_VIRTIOFS: [&str; 2] = ["fuse", "virtiofs"];
+
+fn modules(kernel: Kernel) -> Vec<&'static str> {
+    let share = if kernel.has_9p() { BY_9P } else { BY_VIRTIOFS };
+    MODULES.into_iter().chain(share).collect()
+}
 
 /// The archive for `kernel`, made when it is missing or older than what it is made from.
 pub(super) fn ensure(kernel: Kernel) -> Result<PathBuf> {
@@ -22,7 +30,8 @@ pub(super) fn ensure(kernel: Kernel) -> Result<PathBuf> {
     lock.lock()?;
     let path = kernel.dir().join("initramfs");
     let recipe = kernel.dir().join("initramfs.recipe");
-    let inputs = format!("{}\n{MODULES:?}\n{INIT}", kernel.release()?);
+    let modules = modules(kernel);
+    let inputs = format!("{}\n{modules:?}\n{INIT}", kernel.release()?);
     if path.exists() && fs::read_to_string(&recipe).is_ok_and(|old| old == inputs) {
         return Ok(path);
     }
@@ -37,7 +46,8 @@ pub(super) fn ensure(kernel: Kernel) -> Result<PathBuf> {
     fs::write(tree.join("init"), INIT)?;
     fs::set_permissions(tree.join("init"), fs::Permissions::from_mode(0o755))?;
     let mut order = String::new();
-    for module in in_load_order(&fs::read_to_string(kernel.modules()?.join("modules.dep"))?) {
+    let dep = fs::read_to_string(kernel.modules()?.join("modules.dep"))?;
+    for module in in_load_order(&dep, &modules) {
         let name = unpack(&kernel.modules()?.join(&module), &tree.join("modules"))?;
         order += &format!("{name}\n");
     }
@@ -69,11 +79,11 @@ fn unpack(file: &Path, dir: &Path) -> Result<String> {
     Ok(plain)
 }
 
-/// Paths of [`MODULES`] and all they need, in an order that loads, from depmod's `modules.dep`.
-fn in_load_order(dep: &str) -> Vec<String> {
+/// Paths of `modules` and all they need, in an order that loads, from depmod's `modules.dep`.
+fn in_load_order(dep: &str, modules: &[&str]) -> Vec<String> {
     let mut order = Vec::new();
     let mut seen = BTreeSet::new();
-    for wanted in MODULES {
+    for wanted in modules {
         let row = dep
             .lines()
             .filter_map(|line| line.split_once(':'))
@@ -101,7 +111,7 @@ mod tests {
         let dep = "fs/9p/9p.ko.xz: net/9p/9pnet.ko.xz fs/netfs.ko.xz\nnet/9p/9pnet.ko.xz:\n\
                    net/9p/9pnet_virtio.ko.xz: net/9p/9pnet.ko.xz\nfs/netfs.ko.xz:\n";
         assert_eq!(
-            in_load_order(dep),
+            in_load_order(dep, &["virtio_pci", "9pnet_virtio", "9p"]),
             [
                 "net/9p/9pnet.ko.xz",
                 "net/9p/9pnet_virtio.ko.xz",

@@ -1,6 +1,6 @@
 //! Guests: a stock Debian kernel under QEMU with this machine's file system, for one command.
 //!
-//! * The root file system is the host's, over 9p, read-only: whatever is built here runs there, at the same path.
+//! * The root file system is the host's, over 9p or virtiofs ([`share`]), read-only: whatever is built here runs there, at the same path.
 //!   `/tmp` and `/run` are the guest's own; `/tmp/out` is the host's `target/vm/out`, writable.
 //! * The kernel's console is the first serial port and goes to a file under `target/vm/logs/`; the command's
 //!   stdout and stderr have virtio ports of their own. The two never mix.
@@ -10,6 +10,7 @@
 
 pub(crate) mod console;
 mod initramfs;
+mod share;
 
 use std::fs;
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write, stderr, stdout};
@@ -19,7 +20,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
+use share::{Folder, Served, Way};
 
 use crate::exec::{PROGRAMS, cargo_target, command, output, root};
 use crate::kernels::Kernel;
@@ -228,7 +230,7 @@ impl Guest {
 
     fn boot_once(&self, sink: Sink<'_>) -> Result<Outcome> {
         let run = Run::prepare(self)?;
-        let mut qemu = self.qemu(&run)?;
+        let (mut qemu, served) = self.qemu(&run)?;
         // Pipes of ours by name: a stdio chardev would close the port when stdin ends.
         for (nr, stream) in ["stdout", "stderr"].iter().enumerate() {
             qemu.args([
@@ -254,6 +256,7 @@ impl Guest {
             scope.spawn(|| forward(err, |line| sink(line, true)));
             wait(&mut child, self.timeout, || run.has_booted())
         })?;
+        drop(served);
         run.outcome(start, end)
     }
 
@@ -267,7 +270,7 @@ impl Guest {
 
     fn shell_once(&self) -> Result<Outcome> {
         let run = Run::prepare(self)?;
-        let mut qemu = self.qemu(&run)?;
+        let (mut qemu, served) = self.qemu(&run)?;
         qemu.args(["-chardev", "stdio,id=console,signal=off"]);
         qemu.args(["-device", "virtconsole,chardev=console,nr=0"]);
         say("vm", "booting; leave the shell to power off");
@@ -276,30 +279,26 @@ impl Guest {
             .spawn()
             .context("cannot run qemu-system-x86_64 (cargo xtask setup)")?;
         let end = wait(&mut child, Duration::MAX, || run.has_booted())?;
+        drop(served);
         run.outcome(start, end)
     }
 
-    fn qemu(&self, run: &Run) -> Result<Command> {
-        ensure!(
-            self.kernel.boots(),
-            "{} has no 9p, by which a guest sees this machine's files: it is built for, and not booted",
-            self.kernel.name()
-        );
-        let share = |id: &str, path: &Path, options: &str| {
-            format!(
-                "local,path={},mount_tag={id},security_model=none{options}",
-                path.display()
-            )
+    /// QEMU, and what serves the guest's folders while it runs.
+    fn qemu(&self, run: &Run) -> Result<(Command, Served)> {
+        let way = match self.kernel.has_9p() {
+            true => Way::NineP,
+            false => Way::Virtiofs,
         };
         // The kernel would try at boot whether the timer ticks in time, which an emulated one does not while the machine is busy,
         // and panic.
         let append = format!(
-            "console=ttyS0 loglevel=5 no_timer_check numa_balancing=disable panic=-1 oops=panic vm.run={} vm.kernel={} vm.modules={} vm.root={} vm.build={} vm.term={}",
+            "console=ttyS0 loglevel=5 no_timer_check numa_balancing=disable panic=-1 oops=panic vm.run={} vm.kernel={} vm.modules={} vm.root={} vm.build={} vm.share={} vm.term={}",
             run.id,
             self.kernel.name(),
             self.kernel.dir().display(),
             root().display(),
             cargo_target().display(),
+            way.name(),
             std::env::var("TERM").unwrap_or_else(|_| "dumb".into()),
         );
         // The guest ends with us, however we end.
@@ -318,14 +317,9 @@ impl Guest {
             "none",
         ])
         .args(["-device", "virtio-serial-pci"])
-        .args(self.nodes())
+        .args(self.nodes(way))
         .arg("-serial")
         .arg(format!("file:{}", run.log.display()))
-        .args([
-            "-virtfs",
-            &share("rootfs", Path::new("/"), ",readonly=on,multidevs=remap"),
-        ])
-        .args(["-virtfs", &share("out", &out_dir(), ",multidevs=remap")])
         .arg("-kernel")
         .arg(self.kernel.vmlinux())
         .arg("-initrd")
@@ -343,11 +337,22 @@ impl Guest {
                 .arg(format!("unix:{},server=on,wait=off", socket.display())),
             None => qemu.args(["-monitor", "none"]),
         };
-        Ok(qemu)
+        let out = out_dir();
+        let folder = |tag, path, is_written| Folder {
+            tag,
+            path,
+            is_written,
+        };
+        let folders = [
+            folder("rootfs", Path::new("/"), false),
+            folder("out", &out, true),
+        ];
+        let served = share::serve(way, &folders, &run.id, &mut qemu)?;
+        Ok((qemu, served))
     }
 
     /// CPUs and memory: each CPU is a NUMA node, so that tools that look at these see more than one.
-    fn nodes(&self) -> Vec<String> {
+    fn nodes(&self, way: Way) -> Vec<String> {
         let each = self.memory / self.cpus;
         let mut words = vec![
             "-smp".to_owned(),
@@ -357,7 +362,7 @@ impl Guest {
         ];
         for node in 0..self.cpus {
             words.push("-object".to_owned());
-            words.push(format!("memory-backend-ram,id=node{node},size={each}M"));
+            words.push(way.memory(&format!("node{node}"), each));
             words.push("-numa".to_owned());
             words.push(format!("node,nodeid={node},cpus={node},memdev=node{node}"));
         }
