@@ -140,6 +140,8 @@ errors! {
     ReferenceError {
         /// A call that is for programs under the GPL, in one under another licence.
         Licence(callee: String, licence: String) => "{callee} is for programs under a GPL-compatible licence, and this one's is {licence:?}";
+        /// A call of what is about a session, in a program that is of none.
+        Session(callee: String) => "{callee} is for programs of sessions (kprobe.session and its like)";
         /// An address before or behind its section.
         Outside(section: String, offset: i64, size: u32) => "address {offset} of {section}, which has {size} bytes";
         /// An access at a known address that is not wholly in its section.
