@@ -19,6 +19,7 @@ const WORD: MemArg = MemArg {
     offset: 0,
     align: 3,
     target: MemArgTarget::Memory(0),
+    ordering: None,
 };
 
 /// What a program asks about its session.

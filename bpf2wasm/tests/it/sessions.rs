@@ -33,12 +33,7 @@ fn a_program_finds_its_session_and_leaves_its_result() {
     let context = run(&context);
     assert_eq!(word(&context, SESSION_COOKIE), 5);
     assert_eq!(word(&context, SESSION_RESULT), 10);
-}
-
-#[test]
-fn a_program_of_no_session_may_not_ask() {
-    let object = super::objects::compiled("sessions");
-    let converted = convert(&object, "sessions", &Options::default()).expect("it converts");
+    // The program of none may not ask.
     let refused = &converted.manifest.refused;
     assert_eq!((refused.len(), &refused[0].name[..]), (1, "none"));
     let why = "bpf_session_cookie___later is for programs of sessions";
