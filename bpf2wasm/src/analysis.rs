@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use abi::layout::STACK_SIZE;
 
 use crate::cfg::{Blocks, CallGraph, Structured, structure};
-use crate::error::{Error, FlowError, Result};
-use crate::object::Object;
+use crate::error::{Error, FlowError, ReferenceError, Result};
+use crate::object::{Function, Object};
 use crate::types::{
     Constants, Entry, Facts, Input, Live, Scope, Webs, check_places, constants, infer, live, webs,
 };
@@ -58,6 +58,7 @@ impl Analysed {
             };
             let function = &object.functions[index];
             let constants = constants(function, &blocks, &facts, &params);
+            check_frame(function, &facts).map_err(|e| e.in_program(&function.name))?;
             check_places(function, &blocks, &constants, &object.maps)
                 .map_err(|e| e.in_program(&function.name))?;
             let live = live(function, &blocks, &facts, &constants, &params);
@@ -128,6 +129,17 @@ impl Analysed {
         reached
             .map(|a| a.facts.context)
             .try_fold(0, |most, bytes| Some(most.max(bytes?)))
+    }
+}
+
+/// Refuses accesses at known places that leave the frame, as the verifier does.
+fn check_frame(function: &Function, facts: &Facts) -> Result<()> {
+    match facts.outside {
+        None => Ok(()),
+        Some((index, at, bytes)) => {
+            let slot = function.insns[index].slot as usize;
+            Err(Error::at(slot, ReferenceError::Frame(bytes, at)))
+        }
     }
 }
 

@@ -140,10 +140,14 @@ errors! {
     ReferenceError {
         /// A call that is for programs under the GPL, in one under another licence.
         Licence(callee: String, licence: String) => "{callee} is for programs under a GPL-compatible licence, and this one's is {licence:?}";
+        /// A call of what is about a session, in a program that is of none.
+        Session(callee: String) => "{callee} is for programs of sessions (kprobe.session and its like)";
         /// An address before or behind its section.
         Outside(section: String, offset: i64, size: u32) => "address {offset} of {section}, which has {size} bytes";
         /// An access at a known address that is not wholly in its section.
         Access(bytes: u32, section: String, offset: i64, size: u32) => "access of {bytes} bytes at {offset} of {section}, which has {size}";
+        /// An access at a known place that is not wholly in its function's frame.
+        Frame(bytes: i64, offset: i32) => "access of {bytes} bytes at {offset} of the frame, which is the 512 bytes below 0";
         /// A call to something that is no function.
         Callee(target: i64) => "call to {target}, which is no function";
         /// A relocation type BPF does not have.

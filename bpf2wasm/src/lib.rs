@@ -24,6 +24,7 @@ mod listing;
 mod lower;
 mod module;
 mod object;
+mod session;
 mod translate;
 mod types;
 

@@ -16,6 +16,7 @@ use crate::isa::pairs;
 use crate::licence;
 use crate::lower::{Lowered, Shared, lower};
 use crate::object::{Function, Object};
+use crate::session;
 use crate::{Converted, ProgramCheck, Span, Summary, check, lacking};
 
 /// Translates a parsed object: all programs that can be.
@@ -53,6 +54,7 @@ fn whole(object: &Object<'_>, name: &str) -> Result<Converted> {
     }
     let analysed = Analysed::new(object)?;
     licence::check(object, &analysed)?;
+    session::check(object, &analysed)?;
     let globals = Globals::new(object);
     let lowered = lower_all(object, &analysed, &globals)?;
     let exports = manifest::exports(object);
@@ -172,6 +174,7 @@ fn lower_all(
         globals,
         params: &params,
         callbacks: &analysed.graph.callbacks,
+        externs: &object.externs,
     };
     let one = |(index, analysis)| {
         let function = &object.functions[index];

@@ -58,6 +58,7 @@ enum wprobe_attach {
 	WPROBE_ATTACH_PERF_EVENT = 10,
 	WPROBE_ATTACH_UPROBE = 11,
 	WPROBE_ATTACH_URETPROBE = 12,
+	WPROBE_ATTACH_KPROBE_SESSION = 13,
 };
 
 /* What is limited. */

@@ -69,6 +69,73 @@ static int on_return(struct kretprobe_instance *instance, struct pt_regs *regs)
 }
 NOKPROBE_SYMBOL(on_return);
 
+/* What a program of a session gets: abi::layout has where these lie. */
+struct session {
+	struct pt_regs regs;
+	u64 is_return;
+	u64 cookie;
+	u64 result;
+};
+#define SESSION_WORD(member) (offsetof(struct session, member) / sizeof(u64))
+static_assert(offsetof(struct session, is_return) == WPROBE_SESSION_IS_RETURN);
+static_assert(offsetof(struct session, cookie) == WPROBE_SESSION_COOKIE);
+static_assert(offsetof(struct session, result) == WPROBE_SESSION_RESULT);
+static_assert(sizeof(struct session) == WPROBE_SESSION_SIZE);
+
+/*
+ * Runs the program of a session, with interrupts off: what it left in its context is not yet another's. What it gives, which is
+ * a refusal of the return if it did not run; `*cookie` is what it finds, and what it leaves if it ran.
+ */
+static u64 session_hit(struct wprobe_probe *probe, const struct pt_regs *regs, bool is_return, u64 *cookie)
+{
+	struct session session = {
+		.regs = *regs,
+		.is_return = is_return,
+		.cookie = *cookie,
+		.result = WPROBE_SESSION_IGNORES,
+	};
+	const struct wprobe_ready *ready;
+	unsigned long flags;
+	u64 runs, result = WPROBE_SESSION_IGNORES;
+
+	local_irq_save(flags);
+	ready = &probe->attachment->ready[smp_processor_id()];
+	runs = READ_ONCE(*ready->runs);
+	wprobe_hit_here(probe, regs, &session);
+	if (READ_ONCE(*ready->runs) != runs) {
+		*cookie = READ_ONCE(ready->context[SESSION_WORD(cookie)]);
+		result = READ_ONCE(ready->context[SESSION_WORD(result)]);
+	}
+	local_irq_restore(flags);
+	return result;
+}
+NOKPROBE_SYMBOL(session_hit);
+
+static int on_session_entry(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	struct kretprobe *kretprobe = get_kretprobe(instance);
+	u64 *cookie = (u64 *)instance->data;
+
+	*cookie = 0;
+	if (!kretprobe)
+		return 1;
+	/* other than 0: its return is not waited for */
+	return session_hit(&container_of(kretprobe, struct ret, kretprobe)->probe, regs, false, cookie) != 0;
+}
+NOKPROBE_SYMBOL(on_session_entry);
+
+static int on_session_return(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	struct kretprobe *kretprobe = get_kretprobe(instance);
+
+	/* NULL while it is being unregistered */
+	if (kretprobe)
+		session_hit(&container_of(kretprobe, struct ret, kretprobe)->probe, regs, true,
+			    (u64 *)instance->data);
+	return 0;
+}
+NOKPROBE_SYMBOL(on_session_return);
+
 static u64 entry_function(const struct wprobe_hit *hit)
 {
 	return wprobe_kprobe_function(&container_of(hit->probe, struct entry, probe)->kprobe);
@@ -191,8 +258,8 @@ static const struct wprobe_probe_ops rets_ops = {
 	.detach = rets_detach,
 };
 
-/* Where the function `symbol` returns, or those at `count` addresses. */
-int wp_kretprobe_attach(const char *symbol, const u64 *addresses, u32 count, void *attachment,
+/* Where the function `symbol` returns, or those at `count` addresses; if it is a `session`, where they begin, too. */
+int wp_kretprobe_attach(const char *symbol, const u64 *addresses, u32 count, bool session, void *attachment,
 			struct wprobe_probe **made)
 {
 	struct rets *rets = kvzalloc(struct_size(rets, each, count), GFP_KERNEL_ACCOUNT);
@@ -217,7 +284,11 @@ int wp_kretprobe_attach(const char *symbol, const u64 *addresses, u32 count, voi
 			ret->kretprobe.kp.addr = (kprobe_opcode_t *)addresses[i];
 		else
 			ret->kretprobe.kp.symbol_name = symbol;
-		ret->kretprobe.handler = on_return;
+		ret->kretprobe.handler = session ? on_session_return : on_return;
+		if (session) {
+			ret->kretprobe.entry_handler = on_session_entry;
+			ret->kretprobe.data_size = sizeof(u64);
+		}
 		ret->kretprobe.maxactive = max_t(u32, MAX_ACTIVE / count, MIN_ACTIVE);
 		rets->kretprobes[i] = &ret->kretprobe;
 	}

@@ -245,10 +245,17 @@ u64 wprobe_kprobe_function(const struct kprobe *kprobe);
 void wp_probe_detach(struct wprobe_probe *probe);
 void wp_probe_free(struct wprobe_probe *probe);
 
+/* In the context of a session's program, in bytes: as in helpers/abi/src/layout.rs. */
+#define WPROBE_SESSION_IS_RETURN 168
+#define WPROBE_SESSION_COOKIE 176
+#define WPROBE_SESSION_RESULT 184
+#define WPROBE_SESSION_SIZE 192
+#define WPROBE_SESSION_IGNORES 1
+
 /* attach_kprobe.c: these two take a symbol that outlives the probe; or, if that is NULL, `count` addresses */
 int wp_kprobe_attach(const char *symbol, u32 offset, const u64 *addresses, u32 count, void *attachment,
 		     struct wprobe_probe **made);
-int wp_kretprobe_attach(const char *symbol, const u64 *addresses, u32 count, void *attachment,
+int wp_kretprobe_attach(const char *symbol, const u64 *addresses, u32 count, bool session, void *attachment,
 			struct wprobe_probe **made);
 bool wp_syscall_args(const struct pt_regs *outer, u64 *args);
 size_t wp_regs_size(void);

@@ -37,7 +37,7 @@ use crate::resident::Resident;
 use crate::runtime::{self, Runtime, Started, Wish};
 use crate::session::wasm::Wasm;
 use crate::session::{Elements, Session};
-use crate::table::{has_elements, is_array, is_per_cpu};
+use crate::table::{Reader, has_elements, is_array, is_per_cpu};
 use crate::wait;
 
 pub use crate::table::Table;
@@ -291,13 +291,20 @@ impl Running {
         })
     }
 
-    /// Maps that are its result: all that have elements, or those that its profile names.
+    /// Maps that are its result: all that have elements, or those that its profile names; without what is of who reads, where the
+    /// profile tells that.
     pub fn tables(&self) -> Result<Vec<Table>> {
         let shown = |map: &&Map| self.is_shown(&map.name) && has_elements(map.map_type);
         let maps = self.maps.iter().filter(|map| map.data.is_none());
-        maps.filter(shown)
+        let mut tables: Vec<_> = maps
+            .filter(shown)
             .map(|map| self.table(&map.name))
-            .collect()
+            .collect::<Result<_>>()?;
+        let reader = Reader::this();
+        for table in &mut tables {
+            table.leave_out(&reader, &self.profile.reader);
+        }
+        Ok(tables)
     }
 
     /// Variables that programs change, and that are its result.

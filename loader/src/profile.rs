@@ -37,6 +37,8 @@ pub struct Profile {
     pub show: Vec<String>,
     /// The field by which tables are sorted, largest first.
     pub sort: Option<String>,
+    /// Fields that say of which process an element is, by number or name: those of who reads are not shown.
+    pub reader: Vec<String>,
     /// Seconds between two tables.
     pub interval: Option<f64>,
     /// Whether what was shown is counted anew.

@@ -6,7 +6,7 @@
 //! such thing, because what it provides is its own code, on every kernel. Native programs are asked nothing of this: libbpf and
 //! the kernel answer for them.
 
-use abi::helpers::{KFUNCS, by_name};
+use abi::helpers::{by_name, is_kfunc};
 use abi::map_types::MapType;
 
 /// What a program may look for.
@@ -74,7 +74,7 @@ fn helper(name: &str) -> bool {
 
 /// Whether there is the kernel function `name`.
 pub(crate) fn kfunc(name: &str) -> bool {
-    KFUNCS.contains(&name)
+    is_kfunc(name)
 }
 
 /// Whether there is what `name` of the enumeration `of` stands for; `None` where that is not for the runtime to say.

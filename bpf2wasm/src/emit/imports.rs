@@ -170,7 +170,7 @@ fn lacks(callee: Callee, externs: &[Extern]) -> bool {
         Callee::Helper(id) => abi::helpers::by_id(id).is_some_and(|row| !row.provided),
         Callee::Kfunc(index) => {
             let name = externs.get(index).map_or("", |external| &external.name);
-            !abi::helpers::is_provided(names::KFUNC, name)
+            !abi::helpers::is_provided(names::KFUNC, essential(name))
         }
         _ => false,
     }

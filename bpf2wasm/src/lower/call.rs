@@ -15,6 +15,7 @@ use crate::emit::imports::Array;
 use crate::error::ReferenceError;
 use crate::isa::insn::{Insn, Ref};
 use crate::isa::table::Shape;
+use crate::session::Asked;
 use crate::types::{Base, arity};
 
 /// What a tail call leaves in r0 that is not taken.
@@ -22,6 +23,11 @@ const ENOENT: i64 = 2;
 
 impl Lower<'_> {
     pub(super) fn call(&mut self, insn: &Insn) -> Result<(), ReferenceError> {
+        if let Some(asked) = Asked::of(insn, self.shared.externs) {
+            asked.answer(|op| self.body.op(op));
+            self.write(0, Width::Wide);
+            return Ok(());
+        }
         let callee = match (insn.reference, &insn.row.shape) {
             (Some(Ref::Function(function)), _) => Callee::Local(function),
             (Some(Ref::Extern(index)), _) => Callee::Kfunc(index),

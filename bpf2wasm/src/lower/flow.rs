@@ -7,6 +7,7 @@ use crate::cfg::Op;
 use crate::error::Result;
 use crate::isa::insn::{Insn, Operand};
 use crate::isa::table::Shape;
+use crate::session;
 
 /// The kernel's `BPF_MAX_LOOPS`: how often a function's `may_goto`s fall through.
 const MAX_LOOPS: i32 = 8 << 20;
@@ -46,6 +47,14 @@ impl Lower<'_> {
                     self.body.op(&W::I32Eqz);
                 }
                 self.body.op(&W::BrIf(depth));
+            }
+            Op::Return if session::gives(self.function) => {
+                self.body.ops(&session::result());
+                self.take(0, Width::Wide);
+                self.body.ops(&session::give());
+                if !last {
+                    self.body.op(&W::Return);
+                }
             }
             Op::Return => {
                 self.take(0, Width::Wide);

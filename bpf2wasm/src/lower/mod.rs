@@ -18,7 +18,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use abi::layout::guest_ptr;
-use abi::manifest::CoreRelocation;
+use abi::manifest::{CoreRelocation, Extern};
 use abi::traps::Trap;
 use wasm_encoder::{Instruction as W, ValType};
 
@@ -39,6 +39,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) params: &'a [u32],
     /// By function, its index in the callback table.
     pub(crate) callbacks: &'a [Option<u32>],
+    pub(crate) externs: &'a [Extern],
 }
 
 /// How many accesses took which form.

@@ -5,6 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use abi::helpers::{self, Arg, Ret};
+use abi::layout::FRAME_SIZE;
 use abi::sections::{Attach, ProgType};
 
 use super::lattice::Class;
@@ -97,6 +98,8 @@ pub(crate) struct Facts {
     pub(crate) packet_loads: Vec<bool>,
     /// Bytes below r10 that the function may touch.
     pub(crate) frame: u32,
+    /// The first access at a known place that is not wholly in the frame: by which instruction, where, of how many bytes.
+    pub(crate) outside: Option<(usize, i32, i64)>,
     /// Bytes of the context that may be read; `None` if unknown.
     pub(crate) context: Option<u32>,
     /// Calls and taken addresses of other functions, with what they are given.
@@ -176,6 +179,7 @@ impl<'a> Infer<'a> {
             bases: vec![Class::Unset; count],
             packet_loads: vec![false; count],
             frame: 0,
+            outside: None,
             context: Some(0),
             calls: Vec::new(),
             lookups: BTreeMap::new(),
@@ -244,6 +248,15 @@ impl<'a> Infer<'a> {
         self.facts.frame = self.facts.frame.max(below);
     }
 
+    /// Notes an access that is not wholly in the frame.
+    fn within_frame(&mut self, index: usize, at: i32, bytes: i64) {
+        let frame = -i64::from(FRAME_SIZE)..=0;
+        let (from, end) = (i64::from(at), i64::from(at).saturating_add(bytes));
+        if !(frame.contains(&from) && frame.contains(&end)) {
+            self.facts.outside.get_or_insert((index, at, bytes));
+        }
+    }
+
     /// Notes that the context's `bytes` from `offset` on are accessed.
     fn read_context(&mut self, offset: Option<i32>, bytes: Option<i64>) {
         let end = offset
@@ -280,7 +293,10 @@ impl<'a> Infer<'a> {
         let offset = (!insn.is_relocated()).then_some(i64::from(insn.off));
         match class.plus(offset) {
             Class::Ctx(at) => self.read_context(at, Some(i64::from(insn.bytes()))),
-            Class::Stack(Some(at)) => self.touch(at),
+            Class::Stack(Some(at)) => {
+                self.touch(at);
+                self.within_frame(index, at, i64::from(insn.bytes()));
+            }
             Class::Stack(None) => self.touch(-512),
             _ => {}
         }
@@ -353,6 +369,9 @@ impl<'a> Infer<'a> {
         for (i, arg) in args.iter().enumerate() {
             let class = state.reg(i as u8 + 1);
             let bytes = size(i, state);
+            if let (Arg::In | Arg::Out | Arg::InOut, Class::Stack(Some(at))) = (arg, class) {
+                self.within_frame(index, at, bytes.map_or(0, |bytes| i64::from(bytes as u32)));
+            }
             match (arg, class) {
                 (Arg::In | Arg::Unsafe, Class::Ctx(at)) => self.read_context(at, bytes),
                 (Arg::Opaque | Arg::MapValue | Arg::Scalar, Class::Ctx(_)) => {

@@ -7,5 +7,6 @@ mod objects;
 mod properties;
 mod reject;
 mod semantics;
+mod sessions;
 mod support;
 mod verdicts;

@@ -267,6 +267,9 @@ fn known_addresses_stay_in_their_sections() {
         "lddw r1, 0\nstdw [r1+8], 1",
         "lddw r1, 12\nadd r1, -4\nstxdw [r1-8], r1",
         "lddw r1, 0\nmov r2, 12\nadd r1, r2\nldxw r3, [r1]",
+        "lddw r1, 0\nmov r2, 16\ncall 16",
+        "lddw r3, 0\nmov r1, r10\nadd r1, -16\nmov r2, 16\ncall 16",
+        "lddw r3, 0\nstdw [r10-512], 1\nstxb [r10-1], r3",
         // Of two addresses it is not known which.
         "lddw r1, 0\nldxb r2, [r1]\njeq r2, 0, far\nadd r1, 100\nfar:\nldxb r3, [r1]",
     ] {
@@ -300,9 +303,48 @@ fn known_addresses_stay_in_their_sections() {
             3,
             "access of 8 bytes at 16 of .data, which has 16",
         ),
+        // get_current_comm writes as many bytes as r2 says.
+        (
+            "lddw r1, 4\nmov r2, 16\ncall 16",
+            3,
+            "access of 16 bytes at 4 of .data, which has 16",
+        ),
+        (
+            "lddw r1, 0\nstdw [r10+0], 1",
+            2,
+            "access of 8 bytes at 0 of the frame, which is the 512 bytes below 0",
+        ),
+        (
+            "lddw r1, 0\nmov r2, r10\nadd r2, -520\nldxw r3, [r2]",
+            4,
+            "access of 4 bytes at -520 of the frame, which is the 512 bytes below 0",
+        ),
+        (
+            "lddw r3, 0\nmov r1, r10\nadd r1, -8\nmov r2, 16\ncall 16",
+            5,
+            "access of 16 bytes at -8 of the frame, which is the 512 bytes below 0",
+        ),
     ] {
         let refusal = verdict(&format!("{outside}\n{tail}")).expect_err(outside);
         assert_eq!(refusal, format!("x: program f, insn {insn}: {why}"));
+    }
+}
+
+/// What maps' helpers are given is as long as their keys and values.
+#[test]
+fn keys_and_values_stay_in_their_sections() {
+    let object = super::objects::compiled("outside");
+    let verdicts = verdicts(&object);
+    assert_eq!(verdicts.len(), 6);
+    for verdict in verdicts {
+        let refusal = verdict.result.err().map(|error| error.to_string());
+        match verdict.program.strip_suffix("_outside") {
+            None => assert_eq!(refusal, None, "{}", verdict.program),
+            Some(what) => {
+                let refusal = refusal.expect(what);
+                assert!(refusal.contains("of .bss, which has "), "{what}: {refusal}");
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@ pub mod asks;
 pub mod attach;
 pub mod attach_load;
 pub mod attach_many;
+pub mod attach_session;
 pub mod attach_structs;
 pub mod attach_user;
 pub mod callbacks;
@@ -68,6 +69,7 @@ pub fn all() -> Vec<Case> {
         attach_user::CASES,
         attach_load::CASES,
         attach_many::CASES,
+        attach_session::CASES,
         hammer::CASES,
         fuzz::CASES,
         hostile::CASES,

@@ -313,6 +313,12 @@ fn stacks() -> Result<()> {
         let separated = out.lines().any(|line| line == "    --");
         ensure!(separated, "{runtime}: {out}");
         ensure!(out.contains("schedule"), "{runtime}: {out}");
+        // Who waited all the while is not the first of those that waited.
+        let last = out.lines().last().unwrap_or_default();
+        ensure!(
+            last.starts_with("(without ") && out.matches("wprobe").count() == 1,
+            "{runtime}: {out}"
+        );
     }
     Ok(())
 }

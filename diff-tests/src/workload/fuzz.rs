@@ -26,6 +26,7 @@ const LARGEST: usize = 1 << 14;
 const PLACES: &[(AttachPoint, &str, u32)] = &[
     (AttachPoint::Kprobe, "__x64_sys_getpgrp", 168),
     (AttachPoint::Kretprobe, "__x64_sys_getpgrp", 168),
+    (AttachPoint::KprobeSession, "__x64_sys_getpgrp", 168),
     (AttachPoint::SyscallPre, "__x64_sys_getpgrp", 0),
     (AttachPoint::RawTracepoint, "sys_enter", 16),
     (AttachPoint::RawTracepoint, "sched_switch", 16),

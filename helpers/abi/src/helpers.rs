@@ -379,11 +379,21 @@ pub const KFUNCS: &[&str] = &[
     "bpf_dynptr_slice",
 ];
 
+/// Kernel functions that translated code does by itself: whose programs are of a session. There is no import for them.
+pub const SESSION_IS_RETURN: &str = "bpf_session_is_return";
+/// As [`SESSION_IS_RETURN`].
+pub const SESSION_COOKIE: &str = "bpf_session_cookie";
+
+/// Whether programs may call the kernel function `name`.
+pub fn is_kfunc(name: &str) -> bool {
+    KFUNCS.contains(&name) || [SESSION_IS_RETURN, SESSION_COOKIE].contains(&name)
+}
+
 /// Whether this version's runtimes provide the function that a module imports as `module.name`.
 pub fn is_provided(module: &str, name: &str) -> bool {
     match module {
         crate::imports::BPF => by_name(name).map_or_else(|| is_load(name), |row| row.provided),
-        crate::imports::KFUNC => KFUNCS.contains(&name),
+        crate::imports::KFUNC => is_kfunc(name),
         _ => true,
     }
 }

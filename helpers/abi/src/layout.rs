@@ -25,6 +25,23 @@ pub const FUNCTION_INFO: u32 = CONTEXT_SIZE - 8;
 /// In that word: the result lies behind the arguments.
 pub const FUNCTION_RETURNS: u64 = 1 << 32;
 
+/// Where, counted from the context, a program of a session finds whether it runs at a return (1) or at entry (0); behind the
+/// registers, which are its context.
+pub const SESSION_IS_RETURN: u32 = 21 * 8;
+
+/// The same of its cookie: 0 at entry, at the return what it left there.
+pub const SESSION_COOKIE: u32 = SESSION_IS_RETURN + 8;
+
+/// The same of where it leaves its result: at entry, other than 0 means that the return is none of its business. The host
+/// puts [`SESSION_IGNORES`] there before it runs.
+pub const SESSION_RESULT: u32 = SESSION_COOKIE + 8;
+
+/// Bytes of a session's context: all of that.
+pub const SESSION_SIZE: u32 = SESSION_RESULT + 8;
+
+/// What a run that does not come to its end leaves as its result.
+pub const SESSION_IGNORES: u64 = 1;
+
 /// Bytes of a CPU's stack: eight frames of the kernel's 512 (`MAX_CALL_FRAMES * MAX_BPF_STACK`).
 pub const STACK_SIZE: u32 = 0x1000;
 

@@ -89,6 +89,16 @@ pub enum Attach {
     None,
 }
 
+impl Attach {
+    /// Whether one program runs at entry and at return, which it asks by kernel functions of sessions.
+    pub const fn is_session(self) -> bool {
+        matches!(
+            self,
+            Attach::KprobeSession | Attach::UprobeSession | Attach::Fsession
+        )
+    }
+}
+
 /// What may follow a section's prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {

@@ -560,6 +560,8 @@ attach_points! {
     Uprobe 11 "uprobe";
     /// Return of the function there; context `struct pt_regs`.
     Uretprobe 12 "uretprobe";
+    /// A function's entry, and its return where the program gave 0 at entry; context `struct pt_regs`, then the words of a session.
+    KprobeSession 13 "kprobe_session";
 }
 
 /// `ARG_*`: how a syscall's parameter is handed to a hand-written module.

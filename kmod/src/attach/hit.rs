@@ -32,6 +32,8 @@ pub(super) enum How {
     Arguments(Box<[u64]>),
     /// With a copy of all words of a traced function, and `layout::FUNCTION_INFO`.
     Function { words: usize, info: u64 },
+    /// With a copy of the registers, and the words of a session.
+    Session,
     /// With the syscall's arguments; which one is a string, and where it goes.
     Syscall { string: Option<(usize, Buffer)> },
 }
@@ -80,6 +82,10 @@ const _: () = {
     assert!(size_of::<Ready>() == 128);
     assert!(size_of::<[AtomicU64; CONTEXT_WORDS]>() == layout::CONTEXT_SIZE as usize);
     assert!(INFO_AT == 511);
+    // What shim/wprobe.h has of a session.
+    assert!(layout::SESSION_IS_RETURN == 168 && layout::SESSION_COOKIE == 176);
+    assert!(layout::SESSION_RESULT == 184 && layout::SESSION_SIZE == 192);
+    assert!(layout::SESSION_IGNORES == 1);
 };
 
 /// A gate that is never open, for what C does not run.
@@ -141,6 +147,8 @@ impl Attachment {
             }
             // One at least tells C that `info` is wanted, too.
             How::Function { words, info } => (words.max(1).min(reads), info, None),
+            // What C reads afterwards it has to have written, whatever the program reads.
+            How::Session => (layout::SESSION_SIZE as usize / 8, 0, None),
             How::Syscall { string } => (0, 0, string),
         };
         let copied = Copied {

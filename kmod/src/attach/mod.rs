@@ -136,10 +136,12 @@ pub(crate) fn create(
 
 /// Whether lockdown lets a probe be put there, which is asked as the kernel's own interfaces do.
 fn may_attach(attach: AttachPoint) -> Result<(), Errno> {
-    use AttachPoint::{Fentry, Fexit, FmodRet, Kprobe, Kretprobe, PerfEvent};
+    use AttachPoint::{Fentry, Fexit, FmodRet, Kprobe, KprobeSession, Kretprobe, PerfEvent};
     match attach {
         PerfEvent => services::may_attach(true),
-        Kprobe | Kretprobe | Fentry | Fexit | FmodRet => services::may_attach(false),
+        Kprobe | Kretprobe | KprobeSession | Fentry | Fexit | FmodRet => {
+            services::may_attach(false)
+        }
         AttachPoint::SyscallPre | AttachPoint::SyscallPost => services::may_attach(false),
         _ => Ok(()),
     }

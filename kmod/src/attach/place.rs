@@ -80,6 +80,11 @@ pub(super) fn context(
         | AttachPoint::Uretprobe
         | AttachPoint::SyscallPre
         | AttachPoint::SyscallPost => whole(shim::regs_size()),
+        AttachPoint::KprobeSession => {
+            // What the program reads of the session is more than its context.
+            words(asked, layout::SESSION_SIZE as usize)?;
+            Ok(How::Session)
+        }
         AttachPoint::PerfEvent => whole(shim::regs_size() + SAMPLE),
         AttachPoint::Tracepoint if is_syscall(target) => whole(SYSCALL_RECORD),
         AttachPoint::Tracepoint => whole(MAX_RECORD),
@@ -118,7 +123,9 @@ pub(super) fn host_bytes(attach: AttachPoint, places: usize) -> u64 {
     let places = places as u64;
     let each = 2 * size_of::<Ready>() as u64 * u64::from(cpu::count());
     let calls = match attach {
-        AttachPoint::Kretprobe | AttachPoint::Fexit => CALL * (MIN_ACTIVE * places).max(MAX_ACTIVE),
+        AttachPoint::Kretprobe | AttachPoint::KprobeSession | AttachPoint::Fexit => {
+            CALL * (MIN_ACTIVE * places).max(MAX_ACTIVE)
+        }
         _ => 0,
     };
     2048 + each + places * PLACE + calls
@@ -198,6 +205,8 @@ pub(super) fn place<'n>(
         AttachPoint::SyscallPre | AttachPoint::SyscallPost => Place::Kprobe(name, 0),
         AttachPoint::Kretprobe if !places.is_empty() => Place::Kretprobes(places),
         AttachPoint::Kretprobe => Place::Kretprobe(name),
+        AttachPoint::KprobeSession if !places.is_empty() => Place::Sessions(places),
+        AttachPoint::KprobeSession => Place::Session(name),
         AttachPoint::RawTracepoint => Place::RawTracepoint(name, count),
         AttachPoint::Tracepoint => Place::Tracepoint(name, names.second.as_c_str()),
         AttachPoint::Fentry | AttachPoint::FmodRet => Place::Fentry(name, count, stacked),

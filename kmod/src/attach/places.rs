@@ -37,7 +37,11 @@ pub(super) fn of(attach: AttachPoint, args: &LinkCreate) -> Result<(Box<[u64]>, 
     }
     let may_have = matches!(
         attach,
-        AttachPoint::Kprobe | AttachPoint::Kretprobe | AttachPoint::Uprobe | AttachPoint::Uretprobe
+        AttachPoint::Kprobe
+            | AttachPoint::Kretprobe
+            | AttachPoint::KprobeSession
+            | AttachPoint::Uprobe
+            | AttachPoint::Uretprobe
     );
     if !may_have || args.offset != 0 || args.semaphore != 0 {
         return Err(Errno::EINVAL);

@@ -83,6 +83,7 @@ unsafe extern "C" {
         symbol: *const c_char,
         addresses: *const u64,
         count: u32,
+        session: bool,
         to: *mut c_void,
         made: Made,
     ) -> i32;
@@ -141,6 +142,10 @@ pub(super) enum Place<'a> {
     Kretprobe(&'a CStr),
     /// Where those at these addresses return; there are some.
     Kretprobes(&'a [u64]),
+    /// Where the function begins, and where it returns.
+    Session(&'a CStr),
+    /// The same of those at these addresses; there are some.
+    Sessions(&'a [u64]),
     /// A tracepoint, of whose arguments so many are copied at most.
     RawTracepoint(&'a CStr, u32),
     /// A trace event: system and name.
@@ -199,11 +204,18 @@ impl Probe {
                     wp_kprobe_attach(ptr::null(), 0, places, count, attachment, made)
                 }
                 Place::Kretprobe(symbol) => {
-                    wp_kretprobe_attach(symbol.as_ptr(), ptr::null(), 1, attachment, made)
+                    wp_kretprobe_attach(symbol.as_ptr(), ptr::null(), 1, false, attachment, made)
                 }
                 Place::Kretprobes(places) => {
                     let (places, count) = (places.as_ptr(), places.len() as u32);
-                    wp_kretprobe_attach(ptr::null(), places, count, attachment, made)
+                    wp_kretprobe_attach(ptr::null(), places, count, false, attachment, made)
+                }
+                Place::Session(symbol) => {
+                    wp_kretprobe_attach(symbol.as_ptr(), ptr::null(), 1, true, attachment, made)
+                }
+                Place::Sessions(places) => {
+                    let (places, count) = (places.as_ptr(), places.len() as u32);
+                    wp_kretprobe_attach(ptr::null(), places, count, true, attachment, made)
                 }
                 Place::RawTracepoint(name, args) => {
                     wp_raw_tracepoint_attach(name.as_ptr(), args, attachment, made)

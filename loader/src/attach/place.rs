@@ -120,9 +120,13 @@ fn link(program: &Program, choice: &Choice, kernel: &Kernel) -> Result<LinkSpec,
         }),
         Attach::Uprobe => uprobe(program, target()?, AttachPoint::Uprobe, choice),
         Attach::Uretprobe => uprobe(program, target()?, AttachPoint::Uretprobe, choice),
-        Attach::KprobeSession | Attach::UprobeSession | Attach::Fsession => Err(unsupported(
+        Attach::UprobeSession => Err(unsupported(
             program,
-            "nothing tells a program there whether it runs at entry or at return",
+            "calls of a file's functions have no place for a session's cookie before Linux 6.13",
+        )),
+        Attach::Fsession => Err(unsupported(
+            program,
+            "kprobe.session is, which has the registers instead of the arguments",
         )),
         other => Err(format!("{other:?} is not supported by the kernel module").to_lowercase()),
     }
@@ -133,6 +137,7 @@ fn point_of_many(attach: Attach) -> Option<AttachPoint> {
     Some(match attach {
         Attach::KprobeMulti => AttachPoint::Kprobe,
         Attach::KretprobeMulti => AttachPoint::Kretprobe,
+        Attach::KprobeSession => AttachPoint::KprobeSession,
         Attach::UprobeMulti => AttachPoint::Uprobe,
         Attach::UretprobeMulti => AttachPoint::Uretprobe,
         _ => return None,

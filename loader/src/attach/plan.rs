@@ -263,6 +263,13 @@ fn translated<'a>(
         if let Some((_, section)) = section {
             let (row, target) =
                 sections::find(section).ok_or_else(|| Error::NoSuchSection(section.clone()))?;
+            if row.attach.is_session() != program.attach.is_session() {
+                let why = format!(
+                    "{section}: whether a program is of a session its own section says, which is {}",
+                    program.section
+                );
+                return Err(Error::Cannot(program.name, why));
+            }
             program.attach = row.attach;
             program.target = target.map(str::to_owned);
         }

@@ -85,10 +85,10 @@ fn every_program_of_a_place_is_attached() {
 }
 
 #[test]
-fn what_has_sessions_is_refused_by_name() {
+fn sessions_that_cannot_be_are_refused_by_name() {
     let mut programs = vec![program("a", Attach::Kprobe, "vfs_read", true)];
     for (section, attach) in [
-        ("?kprobe.session", Attach::KprobeSession),
+        ("?uprobe.session", Attach::UprobeSession),
         ("fsession", Attach::Fsession),
     ] {
         programs.push(Program {
@@ -99,10 +99,29 @@ fn what_has_sessions_is_refused_by_name() {
     let plan = plan(programs, &[]).unwrap();
     for (decision, name) in plan.decisions[1..]
         .iter()
-        .zip(["kprobe.session", "fsession"])
+        .zip(["uprobe.session", "fsession"])
     {
         let said = format!("{name} is not supported by the kernel module: ");
         assert!(decision.reason.starts_with(&said), "{}", decision.reason);
+    }
+}
+
+/// What it asks is translated for its own section.
+#[test]
+fn a_program_is_of_a_session_by_its_own_section() {
+    for (attach, section, fits) in [
+        (Attach::Kprobe, "kprobe.session/vfs_read", false),
+        (Attach::KprobeSession, "kprobe/vfs_read", false),
+        (Attach::Kprobe, "kretprobe/vfs_read", true),
+    ] {
+        let choice = Choice {
+            sections: vec![("a".to_owned(), section.to_owned())],
+            ..Choice::default()
+        };
+        let planned = plan_of(vec![program("a", attach, "vfs_read", true)], &choice);
+        let said = planned.err().map(|error| error.to_string());
+        let is_refused = said.as_ref().is_some_and(|s| s.contains("of a session"));
+        assert_eq!(is_refused, !fits, "{section}: {said:?}");
     }
 }
 

@@ -258,7 +258,11 @@ impl Screen {
         let maps = tables.iter();
         let maps = maps.map(|table| (table.name.clone(), view.table_json(table)));
         let maps: serde_json::Map<_, _> = maps.collect();
-        let mut json = json!({ "maps": maps, "globals": view.globals_json(&globals) });
+        let own: usize = tables.iter().map(|table| table.own).sum();
+        if own > 0 {
+            text += &format!("(without {own} of wprobe itself, which waited)\n");
+        }
+        let mut json = json!({ "maps": maps, "globals": view.globals_json(&globals), "own": own });
         if let Some(report) = running.session().report()? {
             text += &format!("report: {report}\n");
             json["report"] = json!(report);

@@ -290,7 +290,11 @@ mod tests {
             stacks: HashMap::from([(3, vec![0x20])]),
         };
         let name = "m".to_owned();
-        view.table(&Table { name, elements })
+        view.table(&Table {
+            name,
+            elements,
+            own: 0,
+        })
     }
 
     fn number(n: i64) -> Cell {
