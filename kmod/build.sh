@@ -2,7 +2,7 @@
 # Builds wprobe.ko for one kernel: kmod/build.sh KERNELRELEASE OUTDIR
 #
 # The Rust half is built once for all kernels (under target/kmod), the C half per kernel (under
-# OUTDIR/obj). Needs: rustc-web, cargo-web, rust-web-src, lld-19, llvm-19, and the kernel's headers
+# OUTDIR/obj). For a kernel with KASAN it is built once more, with the same checks of its accesses. Needs: rustc-web, cargo-web, rust-web-src, lld-19, llvm-19, and the kernel's headers
 # ($WPROBE_KERNEL_HEADERS, and $WPROBE_MAKE if another make has the compiler that they want).
 set -euo pipefail
 
@@ -23,6 +23,21 @@ if [ ! -e "$headers/Makefile" ]; then
     echo "$0: no headers for kernel $release ($headers)" >&2
     exit 1
 fi
+# What a kernel is configured for, if it is.
+configured() { sed -n "s/^CONFIG_$1=//p" "$headers/include/config/auto.conf"; }
+
+# As scripts/Makefile.kasan has it for Rust. Stacks are left out, for a panic or a trap leaves frames without a word; and so are
+# globals, whose table is made by a constructor.
+kasan=()
+if [ "$(configured KASAN_GENERIC)" = y ]; then
+    target=$target/kasan
+    kasan=(
+        -Zsanitizer=kernel-address -Zsanitizer-recover=kernel-address
+        "-Cllvm-args=-asan-mapping-offset=$(configured KASAN_SHADOW_OFFSET)"
+        -Cllvm-args=-asan-instrumentation-with-call-threshold=10000
+        -Cllvm-args=-asan-stack=0 -Cllvm-args=-asan-globals=0 -Cllvm-args=-asan-kernel-mem-intrinsic-prefix=1
+    )
+fi
 mkdir -p "$target" "$out/obj"
 target=$(cd "$target" && pwd)
 
@@ -37,6 +52,7 @@ rust_archive() {
         -Ctarget-cpu=x86-64 -Cjump-tables=n -Csymbol-mangling-version=v0 -Zplt=yes
         -Zfunction-return=thunk-extern -Zretpoline-external-thunk -Zcf-protection=branch
         -Zemit-stack-sizes=yes -Cllvm-args=-unroll-runtime=false
+        "${kasan[@]}"
     )
     (cd "$kmod" && env -u CARGO -u RUSTC_WRAPPER -u RUSTUP_TOOLCHAIN -u CARGO_ENCODED_RUSTFLAGS \
         RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \

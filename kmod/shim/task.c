@@ -172,7 +172,13 @@ void wp_cgroup_put(u64 group)
 /* [probe] Whether the current task is in, or below, a group that is held. */
 bool wp_is_under_cgroup(u64 group)
 {
-	return task_under_cgroup_hierarchy(current, (struct cgroup *)group);
+	bool is_under;
+
+	/* which another CPU may move it out of */
+	rcu_read_lock();
+	is_under = task_under_cgroup_hierarchy(current, (struct cgroup *)group);
+	rcu_read_unlock();
+	return is_under;
 }
 
 /* [probe] The id of the current task's group, or of its ancestor at a level; 0: none */

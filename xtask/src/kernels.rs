@@ -4,6 +4,8 @@
 //! Image, headers and kbuild tools of one kernel come from the same Debian version and lie in one tree. A kernel is a row of
 //! [`ROWS`]; whatever it needs is made when it is asked for.
 
+pub(crate) mod made;
+
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +26,8 @@ struct Row {
     name: &'static str,
     /// Where its packages are: by the suite, they do not vanish.
     suite: &'static str,
-    /// The package that depends on the newest image of that suite, but for `linux-image-`; the headers' has the same name.
+    /// The package that depends on the newest image of that suite, but for `linux-image-`; the headers' has the same name. Or
+    /// `source-` and a version: that of Debian's source, of which it is [`made`].
     package: &'static str,
     /// The release whose compiler and libraries a module for it is built with, if it is not the machine's own.
     built_on: Option<&'static str>,
@@ -36,7 +39,7 @@ struct Row {
 
 /// All of them, oldest first. (Of 5.10's real-time kernel the security suite names an image that its archive has not.)
 #[rustfmt::skip]
-static ROWS: [Row; 15] = [
+static ROWS: [Row; 16] = [
     Row { name: "5.10", suite: "bullseye-security", package: "amd64", built_on: Some("bullseye"), usual: true, has_9p: true },
     Row { name: "5.10-rt", suite: "bullseye", package: "rt-amd64", built_on: Some("bullseye"), usual: false, has_9p: true },
     Row { name: "5.10-cloud", suite: "bullseye-security", package: "cloud-amd64", built_on: Some("bullseye"), usual: false, has_9p: false },
@@ -46,6 +49,7 @@ static ROWS: [Row; 15] = [
     Row { name: "6.12", suite: "bookworm-security", package: "6.12-amd64", built_on: None, usual: true, has_9p: true },
     Row { name: "6.12-rt", suite: "bookworm-security", package: "6.12-rt-amd64", built_on: None, usual: false, has_9p: true },
     Row { name: "6.12-cloud", suite: "bookworm-security", package: "6.12-cloud-amd64", built_on: None, usual: false, has_9p: false },
+    Row { name: "6.12-debug", suite: "bookworm-security", package: "source-6.12", built_on: None, usual: false, has_9p: true },
     Row { name: "sid", suite: "sid", package: "amd64", built_on: Some("sid"), usual: false, has_9p: true },
     Row { name: "sid-rt", suite: "sid", package: "rt-amd64", built_on: Some("sid"), usual: false, has_9p: true },
     Row { name: "sid-cloud", suite: "sid", package: "cloud-amd64", built_on: Some("sid"), usual: false, has_9p: false },
@@ -77,9 +81,9 @@ const PARTS: [&str; 4] = [
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel(&'static Row);
 
-/// Every kernel, oldest first.
-pub(crate) fn all() -> &'static [Kernel] {
-    &ALL
+/// Every kernel of Debian's, oldest first.
+pub(crate) fn matrix() -> impl DoubleEndedIterator<Item = Kernel> {
+    ALL.iter().copied().filter(|kernel| !kernel.is_made())
 }
 
 /// Those that tasks take if nobody says which.
@@ -170,6 +174,21 @@ impl Kernel {
         self.0.has_9p
     }
 
+    /// Whether it is one of ours, which watches itself: for who asks for it by name, and not part of any matrix.
+    pub(crate) fn is_made(self) -> bool {
+        self.0.package.starts_with("source-")
+    }
+
+    /// Memory in MiB of a guest that boots it: one that watches itself needs a byte for eight, and keeps what was freed for a while.
+    pub(crate) fn memory(self) -> u32 {
+        if self.is_made() { 4096 } else { 2048 }
+    }
+
+    /// How many times as long as others it may take for all it does.
+    pub(crate) fn slowness(self) -> u32 {
+        if self.is_made() { 6 } else { 1 }
+    }
+
     /// Where its packages are unpacked.
     pub(crate) fn dir(self) -> PathBuf {
         root().join("target/vm/kernels").join(self.name())
@@ -204,8 +223,10 @@ impl Kernel {
     /// The build directory that `make -C` takes.
     pub(crate) fn headers(self) -> Result<PathBuf> {
         let dir = self.dir();
-        let headers = dir.join(format!("usr/src/linux-headers-{}", self.release()?));
-        relocate(&headers.join("Makefile"), &dir)?;
+        let headers = made::headers(&dir, &self.release()?);
+        if !self.is_made() {
+            relocate(&headers.join("Makefile"), &dir)?;
+        }
         Ok(headers)
     }
 
@@ -229,6 +250,11 @@ impl Kernel {
     pub(crate) fn fetch(self) -> Result<()> {
         let (name, suite, package) = (self.0.name, self.0.suite, self.0.package);
         let apt = Apt::of(suite)?;
+        let new = self.dir().with_file_name(format!("{name}.new"));
+        if self.is_made() {
+            let release = made::make(&apt, &format!("linux-{package}"), &new)?;
+            return self.put(&new, &release);
+        }
         let image = apt.dependency(&format!("linux-image-{package}"), "linux-image-")?;
         let headers = apt.dependency(&format!("linux-headers-{package}"), "linux-headers-")?;
         let release = image
@@ -238,7 +264,6 @@ impl Kernel {
             bail!("{suite}'s {image} and {headers} are of different releases; apt-get update?");
         }
         let packages = parts(&apt, &image, &headers)?;
-        let new = self.dir().with_file_name(format!("{name}.new"));
         step("setup", &format!("kernel {name}: {release}"), || {
             apt.unpack(&packages, &new)?;
             modules_where_expected(&new)?;
@@ -246,11 +271,16 @@ impl Kernel {
             output(command(["depmod", "-b"]).arg(&new).arg(release))
         })?;
         fs::write(new.join("tools"), tools(&apt, &headers)?)?;
+        self.put(&new, release)
+    }
+
+    /// Puts the tree that was made at `new` in its place.
+    fn put(self, new: &Path, release: &str) -> Result<()> {
         fs::write(new.join("release"), release)?;
         if self.dir().exists() {
             fs::remove_dir_all(self.dir())?;
         }
-        fs::rename(&new, self.dir())?;
+        fs::rename(new, self.dir())?;
         Ok(())
     }
 }

@@ -167,9 +167,9 @@ struct VmArgs {
     /// What it has from the start
     #[arg(long, value_enum)]
     with: Option<vm::With>,
-    /// Memory in MiB
-    #[arg(long, default_value_t = 2048)]
-    memory: u32,
+    /// Memory in MiB; by default what the kernel needs
+    #[arg(long)]
+    memory: Option<u32>,
     /// Virtual CPUs
     #[arg(long, default_value_t = 2)]
     cpus: u32,
@@ -224,7 +224,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Values { kernel } => values::run(kernel).map(|()| ExitCode::SUCCESS),
         Task::Vm(args) => {
             let guest = vm::Guest {
-                memory: args.memory,
+                memory: args.memory.unwrap_or(args.kernel.memory()),
                 cpus: args.cpus,
                 timeout: Duration::from_secs(args.timeout),
                 ..vm::Guest::new(args.kernel, args.command)

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::apt::{self, Apt};
 use crate::exec::{command, output, root};
-use crate::kernels::{self, Kernel};
+use crate::kernels::{self, Kernel, made};
 use crate::progress::{say, step};
 
 /// What is installed, and for what. Kernels are unpacked, not installed (see [`kernels`]).
@@ -79,7 +79,7 @@ const OBJECTS: &[&str] = &[
 
 /// Installs whatever is missing for `kernels`.
 pub(crate) fn ensure(kernels: &[Kernel]) -> Result<()> {
-    let missing = missing_packages()?;
+    let missing = missing_packages(kernels)?;
     let kernels: Vec<Kernel> = kernels.iter().copied().filter(|k| !k.is_ready()).collect();
     if missing.is_empty() && kernels.is_empty() && OBJECTS.iter().all(|p| objects(p).exists()) {
         return Ok(());
@@ -131,7 +131,10 @@ fn wanted() -> impl Iterator<Item = &'static str> {
         .flat_map(|(_, packages)| packages.iter().copied())
 }
 
-fn missing_packages() -> Result<Vec<&'static str>> {
+fn missing_packages(kernels: &[Kernel]) -> Result<Vec<&'static str>> {
+    let makes = kernels.iter().any(|k| k.is_made() && !k.is_ready());
+    let made = made::PACKAGES.iter().copied().filter(|_| makes);
+    let wanted = || wanted().chain(made.clone());
     let mut query = command(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"]);
     // Unknown names make it fail and still print the known ones.
     let listed = query

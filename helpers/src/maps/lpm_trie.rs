@@ -44,9 +44,9 @@ pub(super) fn area_bytes(spec: &MapSpec) -> Result<u64, Errno> {
 
 /// Bytes of host memory that it takes besides itself. `spec` has passed [`area_bytes`].
 pub(super) fn host_bytes(spec: &MapSpec) -> u64 {
-    let number = size_of::<u32>() as u64;
-    let nodes = 2 * u64::from(spec.max_entries) * (size_of::<Node>() as u64 + number);
-    nodes + (u64::from(spec.max_entries) + 1) * number
+    let node = size_of::<Node>() as u64 + u64::from(spec.key_size - HEADER);
+    let elements = (u64::from(spec.max_entries) + 1) * size_of::<u32>() as u64;
+    2 * u64::from(spec.max_entries) * node + elements
 }
 
 #[derive(Debug)]
@@ -60,28 +60,32 @@ pub(super) struct LpmTrie {
 struct Trie {
     root: u32,
     nodes: Vec<Node>,
-    free_nodes: Vec<u32>,
+    /// Each node's bytes, `width` of them.
+    data: Vec<u8>,
+    width: usize,
+    /// The first node that was taken out; its first child is the next one.
+    free_node: u32,
     /// One more than the map has entries, for a value being replaced.
     free_elements: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    prefix: Prefix,
+    /// Of its bytes, so many bits.
+    bits: u32,
     children: [u32; 2],
     parent: u32,
     /// Its element; [`NONE`]: it only forks.
     element: u32,
 }
 
-/// A key: so many leading bits of `data`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Prefix {
+/// What a key says, copied out of it.
+struct Asked {
     bits: u32,
     data: [u8; MAX_DATA as usize],
 }
 
-impl Prefix {
+impl Asked {
     fn new(key: &Key) -> Self {
         let mut bytes = [0; (HEADER + MAX_DATA) as usize + 4];
         for (to, word) in bytes.chunks_exact_mut(8).zip(key.words()) {
@@ -95,13 +99,30 @@ impl Prefix {
         }
     }
 
+    /// With as many bytes as a node has.
+    fn prefix(&self, width: usize) -> Prefix<'_> {
+        Prefix {
+            bits: self.bits,
+            data: &self.data[..width],
+        }
+    }
+}
+
+/// So many leading bits of `data`, which is as long for all of a trie.
+#[derive(Clone, Copy, Debug)]
+struct Prefix<'d> {
+    bits: u32,
+    data: &'d [u8],
+}
+
+impl Prefix<'_> {
     fn bit(&self, at: u32) -> usize {
         usize::from(self.data[at as usize / 8] >> (7 - at % 8) & 1)
     }
 
     /// How many leading bits both have in common, of which `known` are known. So the way down to a key compares its bytes
     /// once, not at each node.
-    fn common(&self, other: &Self, known: u32) -> u32 {
+    fn common(&self, other: &Prefix<'_>, known: u32) -> u32 {
         let limit = self.bits.min(other.bits);
         let skipped = (known as usize / 8).min(self.data.len());
         let mut bits = skipped as u32 * 8;
@@ -131,14 +152,15 @@ impl LpmTrie {
     pub(super) fn new(spec: &MapSpec, area: u32) -> Result<Self, Errno> {
         // A trie of n prefixes has at most n - 1 nodes that only fork.
         let count = spec.max_entries * 2;
-        let mut free_nodes = host_vec(count as usize)?;
-        free_nodes.extend((0..count).rev());
+        let width = (spec.key_size - HEADER) as usize;
         let mut free_elements = host_vec(spec.max_entries as usize + 1)?;
         free_elements.extend((0..=spec.max_entries).rev());
         let trie = Trie {
             root: NONE,
             nodes: host_vec(count as usize)?,
-            free_nodes,
+            data: host_vec(count as usize * width)?,
+            width,
+            free_node: NONE,
             free_elements,
         };
         Ok(Self {
@@ -154,37 +176,38 @@ impl LpmTrie {
 
     /// The way down is paid for node by node; who waits for the lock meanwhile waits for no more than that.
     pub(super) fn find(&self, key: &Key, work: &Work) -> Result<Option<u32>, Trap> {
-        let prefix = self.prefix(key, work)?;
-        if prefix.bits > self.max_bits {
+        let asked = self.asked(key, work)?;
+        if asked.bits > self.max_bits {
             return Ok(None);
         }
         let trie = self.trie.lock();
+        let prefix = asked.prefix(trie.width);
         let mut found = None;
         let mut at = trie.root;
         let mut known = 0;
         while at != NONE {
             work.units(price::NODE)?;
             let node = &trie.nodes[at as usize];
-            known = node.prefix.common(&prefix, known);
-            if known < node.prefix.bits {
+            known = trie.prefix(at).common(&prefix, known);
+            if known < node.bits {
                 break;
             }
             if node.element != NONE {
                 found = Some(node.element);
             }
-            if node.prefix.bits == self.max_bits || node.prefix.bits >= prefix.bits {
+            if node.bits == self.max_bits || node.bits >= prefix.bits {
                 break;
             }
-            at = node.children[prefix.bit(node.prefix.bits)];
+            at = node.children[prefix.bit(node.bits)];
         }
         Ok(found)
     }
 
     /// The key, and what copying and comparing it takes.
-    fn prefix(&self, key: &Key, work: &Work) -> Result<Prefix, Trap> {
+    fn asked(&self, key: &Key, work: &Work) -> Result<Asked, Trap> {
         work.units(price::PREFIX)?;
         work.bytes(u64::from(self.max_bits / 8))?;
-        Ok(Prefix::new(key))
+        Ok(Asked::new(key))
     }
 
     pub(super) fn update(
@@ -195,13 +218,14 @@ impl LpmTrie {
         flags: u64,
         work: &Work,
     ) -> Result<(), Stop> {
-        let prefix = self.prefix(key, work)?;
-        if flags > EXIST || prefix.bits > self.max_bits {
+        let asked = self.asked(key, work)?;
+        if flags > EXIST || asked.bits > self.max_bits {
             return Err(Errno::EINVAL.into());
         }
         // New nodes have prefixes of their own.
         work.units(2 * price::PREFIX)?;
         let mut trie = self.trie.lock();
+        let prefix = asked.prefix(trie.width);
         let place = trie.place(&prefix, work)?;
         let old = trie.element_at(&place, &prefix);
         match old {
@@ -213,19 +237,20 @@ impl LpmTrie {
         }
         let element = trie.free_elements.pop().ok_or(Errno::ENOSPC)?;
         self.elements.store(memory, element, 0, value)?;
-        trie.insert(&place, prefix, element);
+        trie.insert(&place, &prefix, element);
         trie.free_elements.extend(old);
         Ok(())
     }
 
     pub(super) fn delete(&self, key: &Key, work: &Work) -> Result<(), Stop> {
-        let prefix = self.prefix(key, work)?;
-        if prefix.bits > self.max_bits {
+        let asked = self.asked(key, work)?;
+        if asked.bits > self.max_bits {
             return Err(Errno::EINVAL.into());
         }
         // What only forks goes with it, at most two nodes.
         work.units(2 * price::PREFIX)?;
         let mut trie = self.trie.lock();
+        let prefix = asked.prefix(trie.width);
         let place = trie.place(&prefix, work)?;
         let element = trie.element_at(&place, &prefix).ok_or(Errno::ENOENT)?;
         trie.free_elements.push(element);
@@ -238,7 +263,8 @@ impl LpmTrie {
     pub(super) fn next_key(&self, key: Option<&Key>, next: &mut [u8]) -> Result<(), Errno> {
         let trie = self.trie.lock();
         let exact = |key| {
-            let prefix = Prefix::new(key);
+            let asked = Asked::new(key);
+            let prefix = asked.prefix(trie.width);
             let place = trie.place(&prefix, &Work::unlimited()).ok()?;
             place.exact(&prefix, &trie)
         };
@@ -249,24 +275,35 @@ impl LpmTrie {
         while at != NONE && trie.nodes[at as usize].element == NONE {
             at = trie.after(at);
         }
-        let node = trie.nodes.get(at as usize).ok_or(Errno::ENOENT)?;
+        if at == NONE {
+            return Err(Errno::ENOENT);
+        }
+        let prefix = trie.prefix(at);
         let (bits, data) = next.split_at_mut(HEADER as usize);
-        bits.copy_from_slice(&node.prefix.bits.to_ne_bytes());
-        data.copy_from_slice(&node.prefix.data[..data.len()]);
+        bits.copy_from_slice(&prefix.bits.to_ne_bytes());
+        data.copy_from_slice(prefix.data);
         Ok(())
     }
 }
 
 impl Place {
     /// The node there, if it is `prefix`'s own and has an element.
-    fn exact(&self, prefix: &Prefix, trie: &Trie) -> Option<u32> {
+    fn exact(&self, prefix: &Prefix<'_>, trie: &Trie) -> Option<u32> {
         trie.element_at(self, prefix).map(|_| self.node)
     }
 }
 
 impl Trie {
+    /// A node's own, which there is.
+    fn prefix(&self, node: u32) -> Prefix<'_> {
+        Prefix {
+            bits: self.nodes[node as usize].bits,
+            data: &self.data[node as usize * self.width..][..self.width],
+        }
+    }
+
     /// As [`LpmTrie::find`] pays.
-    fn place(&self, prefix: &Prefix, work: &Work) -> Result<Place, Trap> {
+    fn place(&self, prefix: &Prefix<'_>, work: &Work) -> Result<Place, Trap> {
         let mut place = Place {
             parent: NONE,
             node: self.root,
@@ -274,65 +311,78 @@ impl Trie {
         };
         while let Some(node) = self.nodes.get(place.node as usize) {
             work.units(price::NODE)?;
-            place.common = node.prefix.common(prefix, place.common);
-            if place.common < node.prefix.bits || node.prefix.bits == prefix.bits {
+            place.common = self.prefix(place.node).common(prefix, place.common);
+            if place.common < node.bits || node.bits == prefix.bits {
                 break;
             }
             place.parent = place.node;
-            place.node = node.children[prefix.bit(node.prefix.bits)];
+            place.node = node.children[prefix.bit(node.bits)];
         }
         Ok(place)
     }
 
-    fn element_at(&self, place: &Place, prefix: &Prefix) -> Option<u32> {
+    fn element_at(&self, place: &Place, prefix: &Prefix<'_>) -> Option<u32> {
         let node = self.nodes.get(place.node as usize)?;
-        let same = place.common == prefix.bits && node.prefix.bits == prefix.bits;
+        let same = place.common == prefix.bits && node.bits == prefix.bits;
         (same && node.element != NONE).then_some(node.element)
     }
 
-    fn insert(&mut self, place: &Place, prefix: Prefix, element: u32) {
-        let Some(there) = self.nodes.get(place.node as usize).map(|node| node.prefix) else {
+    fn insert(&mut self, place: &Place, prefix: &Prefix<'_>, element: u32) {
+        let side = self.side(place.parent, prefix);
+        let Some(there) = self.nodes.get(place.node as usize).map(|node| node.bits) else {
             let node = self.add(prefix, element);
-            return self.link(place.parent, &prefix, node);
+            return self.link(place.parent, side, node);
         };
-        if place.common == prefix.bits && there.bits == prefix.bits {
+        if place.common == prefix.bits && there == prefix.bits {
             // Also the bits behind the prefix are the new key's, as iteration shows.
-            let node = &mut self.nodes[place.node as usize];
-            (node.prefix, node.element) = (prefix, element);
-        } else if place.common == prefix.bits {
+            self.fill(place.node, prefix);
+            self.nodes[place.node as usize].element = element;
+            return;
+        }
+        let old = self.prefix(place.node).bit(place.common);
+        let node = self.add(prefix, element);
+        if place.common == prefix.bits {
             // Above the node that is there.
-            let node = self.add(prefix, element);
-            self.adopt(node, there.bit(place.common), place.node);
-            self.link(place.parent, &prefix, node);
+            self.adopt(node, old, place.node);
+            self.link(place.parent, side, node);
         } else {
             // Beside it, under a fork.
-            let node = self.add(prefix, element);
             let fork = Prefix {
                 bits: place.common,
-                ..prefix
+                ..*prefix
             };
-            let over = self.add(fork, NONE);
-            self.adopt(over, there.bit(place.common), place.node);
+            let over = self.add(&fork, NONE);
+            self.adopt(over, old, place.node);
             self.adopt(over, prefix.bit(place.common), node);
-            self.link(place.parent, &prefix, over);
+            self.link(place.parent, side, over);
         }
     }
 
     /// A new node. There is always room: see [`LpmTrie::new`].
-    fn add(&mut self, prefix: Prefix, element: u32) -> u32 {
+    fn add(&mut self, prefix: &Prefix<'_>, element: u32) -> u32 {
         let node = Node {
-            prefix,
+            bits: prefix.bits,
             children: [NONE; 2],
             parent: NONE,
             element,
         };
-        let index = self.free_nodes.pop().unwrap_or(NONE);
-        match self.nodes.get_mut(index as usize) {
-            Some(slot) => *slot = node,
-            // Slots come up in order the first time, and there is capacity for all.
-            None => self.nodes.push(node),
-        }
+        let index = self.free_node;
+        let Some(slot) = self.nodes.get_mut(index as usize) else {
+            // Each comes into being once, and there is capacity for all.
+            self.nodes.push(node);
+            self.data.extend_from_slice(prefix.data);
+            return self.nodes.len() as u32 - 1;
+        };
+        self.free_node = slot.children[0];
+        *slot = node;
+        self.fill(index, prefix);
         index
+    }
+
+    /// Makes a node's bytes those of `prefix`.
+    fn fill(&mut self, node: u32, prefix: &Prefix<'_>) {
+        let at = node as usize * self.width;
+        self.data[at..at + self.width].copy_from_slice(prefix.data);
     }
 
     fn adopt(&mut self, parent: u32, side: usize, child: u32) {
@@ -342,16 +392,20 @@ impl Trie {
         }
     }
 
-    /// Puts `node` below `parent`, on the side that `prefix` is.
-    fn link(&mut self, parent: u32, prefix: &Prefix, node: u32) {
-        match self.nodes.get(parent as usize).map(|p| p.prefix.bits) {
-            Some(bits) => self.adopt(parent, prefix.bit(bits), node),
-            None => {
-                self.root = node;
-                if let Some(node) = self.nodes.get_mut(node as usize) {
-                    node.parent = NONE;
-                }
-            }
+    /// On which side of `parent` a longer `prefix` is; of none, on neither.
+    fn side(&self, parent: u32, prefix: &Prefix<'_>) -> usize {
+        let parent = self.nodes.get(parent as usize);
+        parent.map_or(0, |parent| prefix.bit(parent.bits))
+    }
+
+    /// Puts `node` below `parent`, on that side, or at the root.
+    fn link(&mut self, parent: u32, side: usize, node: u32) {
+        if parent != NONE {
+            return self.adopt(parent, side, node);
+        }
+        self.root = node;
+        if let Some(node) = self.nodes.get_mut(node as usize) {
+            node.parent = NONE;
         }
     }
 
@@ -363,8 +417,11 @@ impl Trie {
             return;
         }
         let only = if zero == NONE { one } else { zero };
-        self.link(node.parent, &node.prefix, only);
-        self.free_nodes.push(index);
+        let parent = self.nodes.get(node.parent as usize);
+        let side = parent.map_or(0, |parent| usize::from(parent.children[1] == index));
+        self.link(node.parent, side, only);
+        self.nodes[index as usize].children[0] = self.free_node;
+        self.free_node = index;
         if only == NONE && node.parent != NONE {
             self.prune(node.parent);
         }

@@ -170,8 +170,13 @@ pub(super) fn boots(plan: &Plan) -> Boots {
         return boots;
     }
     let asks = plan.all || !plan.kernels.is_empty() || plan.engine.is_some();
+    let asked = plan
+        .kernels
+        .iter()
+        .copied()
+        .filter(|kernel| kernel.is_made());
     // The newest first, which has most to do.
-    for &kernel in kernels::all().iter().rev() {
+    for kernel in kernels::matrix().chain(asked).rev() {
         if !kernel.is_usual() && !plan.kernels.contains(&kernel) {
             let boot = Boot::of(&KERNEL, kernel, Engine::Jit);
             match plan.all {
@@ -223,8 +228,9 @@ impl Boot {
         let file = Mutex::new(File::create(log)?);
         let last = Mutex::new(String::new());
         let start = Instant::now();
+        let patience = PATIENCE * self.kernel.slowness();
         let guest = Guest {
-            timeout: left.map_or(PATIENCE, |left| left.min(PATIENCE)),
+            timeout: left.map_or(patience, |left| left.min(patience)),
             ..Guest::new(self.kernel, words)
         };
         let outcome = guest.boot(&|line, is_err| {

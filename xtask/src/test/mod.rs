@@ -51,7 +51,7 @@ pub(crate) struct Plan {
 pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     let start = Instant::now();
     let kernels = match plan.all {
-        true => kernels::all().to_vec(),
+        true => kernels::matrix().collect(),
         false => kernels::or_usual(plan.kernels.clone()),
     };
     setup::ensure(&kernels)?;
@@ -79,7 +79,8 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     if plan.filter.is_none() {
         jobs.extend(SANITIZERS.iter().map(Job::Sanitizer));
     }
-    let deadline = (!plan.all).then(|| start + DEADLINE);
+    let takes_long = plan.all || plan.kernels.iter().any(|kernel| kernel.is_made());
+    let deadline = (!takes_long).then(|| start + DEADLINE);
     tests.add(together(&jobs, deadline, &report));
     if plan.filter.is_none() && !plan.quick {
         report.phase("install", |_| installed());

@@ -211,7 +211,7 @@ impl Guest {
     pub(crate) fn new(kernel: Kernel, command: Vec<String>) -> Self {
         Guest {
             kernel,
-            memory: 2048,
+            memory: kernel.memory(),
             cpus: 2,
             timeout: Duration::from_secs(900),
             command,
@@ -254,7 +254,9 @@ impl Guest {
         let end = thread::scope(|scope| {
             scope.spawn(|| forward(out, |line| sink(line, false)));
             scope.spawn(|| forward(err, |line| sink(line, true)));
-            wait(&mut child, self.timeout, || run.has_booted())
+            wait(&mut child, self.timeout, self.booting(), || {
+                run.has_booted()
+            })
         })?;
         drop(served);
         run.outcome(start, end)
@@ -278,9 +280,16 @@ impl Guest {
         let mut child = qemu
             .spawn()
             .context("cannot run qemu-system-x86_64 (cargo xtask setup)")?;
-        let end = wait(&mut child, Duration::MAX, || run.has_booted())?;
+        let end = wait(&mut child, Duration::MAX, self.booting(), || {
+            run.has_booted()
+        })?;
         drop(served);
         run.outcome(start, end)
+    }
+
+    /// How long it may be in coming to its init.
+    fn booting(&self) -> Duration {
+        BOOTING * self.kernel.slowness()
     }
 
     /// QEMU, and what serves the guest's folders while it runs.
@@ -488,8 +497,13 @@ fn again(times: usize, mut boot: impl FnMut() -> Result<Outcome>) -> Result<Outc
     Ok(outcome)
 }
 
-/// Waits for `child`, at most for `timeout`, and less if it has not booted; how it ended.
-fn wait(child: &mut Child, timeout: Duration, has_booted: impl Fn() -> bool) -> Result<End> {
+/// Waits for `child`, at most for `timeout`, and for `booting` if it has not booted by then; how it ended.
+fn wait(
+    child: &mut Child,
+    timeout: Duration,
+    booting: Duration,
+    has_booted: impl Fn() -> bool,
+) -> Result<End> {
     let start = Instant::now();
     let mut booted = false;
     let end = loop {
@@ -501,7 +515,7 @@ fn wait(child: &mut Child, timeout: Duration, has_booted: impl Fn() -> bool) -> 
         if elapsed >= timeout {
             break End::TimedOut;
         }
-        if !booted && elapsed >= BOOTING {
+        if !booted && elapsed >= booting {
             break End::Hung;
         }
         thread::sleep(Duration::from_millis(20));
