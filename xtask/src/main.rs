@@ -211,9 +211,7 @@ fn run(task: Task) -> Result<ExitCode> {
             filter,
         }),
         Task::Bench(plan) => bench::run(&plan),
-        Task::Dist { test, on, profile } => {
-            dist::run(profile, test, &on).map(|()| ExitCode::SUCCESS)
-        }
+        Task::Dist { test, profile } => dist::run(profile, test).map(|()| ExitCode::SUCCESS),
         Task::Diff(plan) => diff::run(&plan),
         Task::Faults(plan) => faults::run(&plan),
         Task::Picture => picture::run(),

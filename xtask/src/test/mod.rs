@@ -154,14 +154,9 @@ fn together(jobs: &[Job<'_>], deadline: Option<Instant>, report: &Report) -> Tal
     })
 }
 
-/// The packages, as users install them: of `all` releases, or of this machine's.
-fn installed(all: bool) -> Result<Tally> {
-    let profile = if all {
-        Profile::Release
-    } else {
-        Profile::Debug
-    };
-    dist::run(profile, true, &[])?;
+/// The packages, as users install them.
+fn installed() -> Result<Tally> {
+    dist::install::check(&dist::build(Profile::Debug)?)?;
     Ok(Tally::ONE)
 }
 
