@@ -369,8 +369,10 @@ impl<'a> Infer<'a> {
         for (i, arg) in args.iter().enumerate() {
             let class = state.reg(i as u8 + 1);
             let bytes = size(i, state);
+            // What stands behind another's size has one of its own, which is in no argument.
+            let own = bytes.filter(|_| args.get(i + 1) == Some(&Arg::Size));
             if let (Arg::In | Arg::Out | Arg::InOut, Class::Stack(Some(at))) = (arg, class) {
-                self.within_frame(index, at, bytes.map_or(0, |bytes| i64::from(bytes as u32)));
+                self.within_frame(index, at, own.map_or(0, |bytes| i64::from(bytes as u32)));
             }
             match (arg, class) {
                 (Arg::In | Arg::Unsafe, Class::Ctx(at)) => self.read_context(at, bytes),
