@@ -7,7 +7,7 @@
 //!
 //! # Invariants
 //! An entry that is not understood is an error: a type that is left out would be "the kernel has no such thing". Types of units
-//! that are not C (Rust) are left out, as pahole does.
+//! that are not C (Rust) are left out, as pahole does; so are those that are declared within a function, which pahole takes.
 
 mod die;
 mod encode;
