@@ -300,7 +300,8 @@ impl Hash {
                 };
                 self.fill(*slot, hash, key);
                 self.elements.store(memory, *slot, cpu, value)?;
-                // First the new one, then out with the old: a reader finds one of them.
+                // First the new one, then out with the old: a reader finds one of them, but for one that was past the chain's head
+                // when the new one came and is not at the old one yet when that goes (as in the kernel's own hash).
                 self.push(bucket, *slot);
                 self.unlink(bucket, old.before.or(Some(*slot)), old.slot);
                 *slot = old.slot;
