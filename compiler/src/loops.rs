@@ -61,3 +61,31 @@ pub(crate) fn spans<'m>(arena: &'m Arena, body: &Body<'m>) -> Made<List<'m, u32>
     arena.check()?;
     Ok(spans)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::module::Module;
+
+    fn spans_of(body: &str) -> std::vec::Vec<u32> {
+        let wasm = wat::parse_str(std::format!("(module (func (param i32) {body}))")).unwrap();
+        let arena = Arena::new(1 << 16, &|| false);
+        let module = Module::read(&wasm, 0x1_0000, &arena).unwrap();
+        Body::read(&module, 0).unwrap().spans.to_vec()
+    }
+
+    #[test]
+    fn a_loop_goes_to_its_last_branch_back() {
+        let body = "(loop (br_if 0 (local.get 0)) (block (nop)) (nop))";
+        assert_eq!(spans_of(body), [2]);
+        assert_eq!(spans_of("(loop (nop))"), [NEVER]);
+    }
+
+    #[test]
+    fn a_loop_goes_on_as_long_as_one_in_it() {
+        let body = "(loop (loop (br_if 1 (local.get 0)) (nop) (br_if 0 (local.get 0))) (nop))";
+        assert_eq!(spans_of(body), [6, 6]);
+        let apart = "(loop (br_if 0 (local.get 0)) (loop (br_if 0 (local.get 0))))";
+        assert_eq!(spans_of(apart), [2, 5]);
+    }
+}

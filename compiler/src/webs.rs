@@ -436,3 +436,56 @@ fn rename<'m>(arena: &'m Arena, body: &mut Body<'m>, mut walk: Walk<'m>) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::module::Module;
+
+    /// Which locals are got and set, in their order, once they are taken apart.
+    fn locals_of(body: &str) -> std::vec::Vec<u16> {
+        let wasm = wat::parse_str(std::format!(
+            "(module (func (param i32) (result i32) (local i32) {body}))"
+        ));
+        let wasm = wasm.unwrap();
+        let arena = Arena::new(1 << 16, &|| false);
+        let module = Module::read(&wasm, 0x1_0000, &arena).unwrap();
+        let mut body = Body::read(&module, 0).unwrap();
+        split(&arena, &mut body).unwrap();
+        let local = |op: &Op| match op {
+            Op::Get(local) | Op::Set(local) | Op::Tee(local) => Some(*local),
+            _ => None,
+        };
+        body.ops.iter().filter_map(local).collect()
+    }
+
+    #[test]
+    fn what_is_set_anew_is_another_local() {
+        let body = "(local.set 1 (i32.const 1)) (drop (local.get 1)) (local.set 1 (i32.const 2)) (local.get 1)";
+        assert_eq!(locals_of(body), [1, 1, 2, 2]);
+        let param =
+            "(drop (local.get 0)) (local.set 0 (i32.const 2)) (drop (local.get 1)) (local.get 0)";
+        assert_eq!(locals_of(param), [0, 2, 1, 2]);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_not_set() {
+        let body = "(local.set 1 (i32.const 1)) (local.set 1 (i32.const 2)) (local.get 1)";
+        assert_eq!(locals_of(body), [1, 1]);
+    }
+
+    #[test]
+    fn where_ways_meet_there_is_one() {
+        let body = "(if (local.get 0) (then (local.set 1 (i32.const 1))) (else (local.set 1 (i32.const 2)))) (local.get 1)";
+        assert_eq!(locals_of(body), [0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn what_goes_round_a_loop_is_one() {
+        let body = "(local.set 1 (i32.const 9)) (loop (local.set 1 (i32.sub (local.get 1) (local.get 0))) (br_if 0 (local.get 1))) (i32.const 0)";
+        assert_eq!(locals_of(body), [1, 1, 0, 1, 1]);
+        // Set before it is asked for in each turn: what was there before the loop is another.
+        let apart = "(local.set 1 (i32.const 9)) (drop (local.get 1)) (loop (local.set 1 (local.get 0)) (br_if 0 (local.get 1))) (i32.const 0)";
+        assert_eq!(locals_of(apart), [1, 1, 0, 2, 2]);
+    }
+}
