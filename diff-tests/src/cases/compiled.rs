@@ -212,7 +212,10 @@ fn within(device: &Device, wasm: &[u8], group: &str) -> Result<(u32, u32)> {
         let module = load(&home, wasm, Code::Compile);
         limit("max")?;
         match module {
-            Ok(_) => loaded += 1,
+            Ok(module) => {
+                drop(module);
+                loaded += 1;
+            }
             Err(error) => {
                 let said = error.to_string();
                 let is_for_memory =
