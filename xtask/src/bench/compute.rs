@@ -156,10 +156,10 @@ mod tests {
 
     #[test]
     fn what_a_run_of_nothing_costs_is_taken_off() {
-        let program = |name: &str, kernel: f64, aot: f64| {
+        let program = |name: &str, kernel: f64, jit: f64| {
             json!({ "name": name, "runtimes": [
                 { "runtime": "kernel", "samples": [kernel + 1.0, kernel] },
-                { "runtime": "aot", "samples": [aot] },
+                { "runtime": "jit", "samples": [jit] },
             ] })
         };
         let report = json!({
@@ -168,9 +168,9 @@ mod tests {
         });
         let text = Report::new(&report).expect("a sound report").text();
         assert!(
-            text.contains("aot 2.00") && text.contains("aot 0.50"),
+            text.contains("jit 2.00") && text.contains("jit 0.50"),
             "{text}"
         );
-        assert!(text.contains("aot: 1.00 of the kernel"), "{text}");
+        assert!(text.contains("jit: 1.00 of the kernel"), "{text}");
     }
 }

@@ -159,7 +159,7 @@ fn table(rows: &[Row], report: &Value) -> String {
             row.name, row.runtime, row.lowest, row.median, row.added
         );
     }
-    for runtime in ["jit", "aot", "wasmi"] {
+    for runtime in ["jit", "wasmi"] {
         if let Some((median, most)) = ratios(rows, runtime) {
             text += &format!("{runtime}: {median:.2} of native in the median, {most:.2} at most\n");
         }
@@ -188,13 +188,13 @@ mod tests {
         let report = json!({ "probes": [
             { "name": "none", "samples": [3.0, 1.0, 2.0] },
             { "name": "some", "runtime": "native", "samples": [10.0, 12.0, 11.0] },
-            { "name": "some", "runtime": "aot", "samples": [8.0, 11.0] },
+            { "name": "some", "runtime": "jit", "samples": [8.0, 11.0] },
         ] });
         let rows = rows(&report).expect("a sound report");
         assert_eq!((rows[0].median, rows[0].added), (2.0, 0.0));
         assert_eq!((rows[1].median, rows[1].added), (11.0, 9.0));
         assert_eq!(rows[2].ratio, Some(1.0));
-        assert_eq!(ratios(&rows, "aot"), Some((1.0, 1.0)));
+        assert_eq!(ratios(&rows, "jit"), Some((1.0, 1.0)));
         assert!(quantile(&[], 0.5).is_none() && ratios(&rows, "wasmi").is_none());
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::svg::{Dots, Drawing, Line};
 
 /// Who is shown beside native eBPF.
-const SHOWN: &[&str] = &["jit", "aot", "wasmi", "rbpf JIT", "wasmtime"];
+const SHOWN: &[&str] = &["jit", "wasmi", "rbpf JIT", "wasmtime"];
 
 /// As SVG: what there is of each mode.
 pub(super) fn draw(results: &Map<String, Value>) -> String {
@@ -110,7 +110,7 @@ mod tests {
     fn all_that_there_is_is_drawn() {
         let row = |tool: &str, runtime: &str, kib: f64| json!({ "tool": tool, "runtime": runtime, "kib": kib, "of_native": kib });
         let results = json!({ "footprint": { "rows": [
-            row("opensnoop", "native", 1.0), row("opensnoop", "aot", 2.0), row("opensnoop", "wasmi", 4.0)
+            row("opensnoop", "native", 1.0), row("opensnoop", "jit", 2.0), row("opensnoop", "wasmi", 4.0)
         ] } });
         let svg = draw(results.as_object().expect("an object"));
         // Two panels, of two runtimes each, and what their colours are.

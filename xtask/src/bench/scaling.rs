@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn points_of_one_thing_are_one_curve() {
-        let point = |x, added| json!({ "what": "here", "runtime": "aot", "x": x, "added": added });
+        let point = |x, added| json!({ "what": "here", "runtime": "jit", "x": x, "added": added });
         let mut curves = Vec::new();
         add(
             &mut curves,

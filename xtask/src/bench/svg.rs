@@ -14,7 +14,6 @@ const HEIGHT: f64 = 220.0;
 const COLOURS: &[(&str, &str)] = &[
     ("native", "#555555"),
     ("jit", "#0a7d55"),
-    ("aot", "#8fae3a"),
     ("wasmi", "#c4561d"),
     ("rbpf JIT", "#7a6fc0"),
     ("wasmtime", "#2f7fc1"),
@@ -235,7 +234,7 @@ mod tests {
         let mut drawing = Drawing::default();
         let row = Dots {
             name: "a<b".to_owned(),
-            values: vec![("aot".to_owned(), 2.0)],
+            values: vec![("jit".to_owned(), 2.0)],
         };
         drawing.dots("A & B", &[row]);
         let svg = drawing.finish();
