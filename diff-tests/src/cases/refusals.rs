@@ -146,7 +146,7 @@ fn sizes() -> Result<()> {
     let sandbox = device.create_sandbox("sizes", 200 << 20)?;
     const MOST: u32 = 4 << 20;
     for (map_type, sizes) in [
-        (MapType::LpmTrie, (8, 8, MOST - 1)),
+        (MapType::LpmTrie, (4 + 256, 8, MOST - 1)),
         (MapType::Hash, (512, 8, MOST)),
         (MapType::LruHash, (512, 8, MOST)),
     ] {
