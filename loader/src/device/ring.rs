@@ -214,11 +214,12 @@ impl RingBuffer {
         })
     }
 
-    /// Reads what there is, without waiting.
+    /// Reads what there is, without waiting. What comes meanwhile is for the next time: writers may be as fast as this reader.
     pub fn read(&mut self, mut each: impl FnMut(&[u8])) -> usize {
         let mut position = self.consumer.word(0).load(Acquire);
+        let end = self.producer.word(0).load(Acquire);
         let mut count = 0;
-        while position < self.producer.word(0).load(Acquire) {
+        while position < end {
             let at = PAGE + (position & (self.size as u64 - 1)) as usize;
             let header = self.producer.half(at).load(Acquire);
             if header & BUSY != 0 {
