@@ -83,11 +83,12 @@ impl Options {
 
     /// The engine for `input`. What is preferred is for translated modules: others may have to be interpreted.
     fn engine(&self, input: &Input) -> Result<Engine, Error> {
-        match (self.engine, Engine::preferred()?, &input.manifest) {
-            (Some(asked), ..) => Ok(asked),
-            (None, preferred, Some(_)) => Ok(preferred),
-            (None, Engine::Wasmi, None) => Ok(Engine::Wasmi),
-            (None, _, None) => Ok(Engine::Auto),
+        if let Some(asked) = self.engine {
+            return Ok(asked);
+        }
+        match (Engine::preferred()?, &input.manifest) {
+            (Engine::Jit, None) => Ok(Engine::Auto),
+            (preferred, _) => Ok(preferred),
         }
     }
 }

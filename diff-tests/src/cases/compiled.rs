@@ -15,12 +15,13 @@ use loader::user::compile;
 use sha2::{Digest, Sha256};
 use wasm_encoder::{
     CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection, ImportSection,
-    MemoryType, TypeSection, ValType,
+    TypeSection, ValType,
 };
 
 use super::Case;
 use super::privileges::as_nobody;
 use super::rights::{TRACING, with_rights};
+use crate::hostile::calls::PAGE;
 use crate::{corpus, guest};
 
 /// The tests of this area.
@@ -146,14 +147,7 @@ fn large(bytes: usize) -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([ValType::I64], [ValType::I64]);
     let mut imports = ImportSection::new();
-    let memory = MemoryType {
-        minimum: 1,
-        maximum: None,
-        memory64: false,
-        shared: false,
-        page_size_log2: None,
-    };
-    imports.import("env", "memory", EntityType::Memory(memory));
+    imports.import("env", "memory", EntityType::Memory(PAGE));
     let mut functions = FunctionSection::new();
     functions.function(0);
     let mut exports = ExportSection::new();

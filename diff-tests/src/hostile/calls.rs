@@ -87,16 +87,18 @@ fn types() -> TypeSection {
     types
 }
 
+/// A memory of a page at least, as modules of sandboxes import it.
+pub(crate) const PAGE: MemoryType = MemoryType {
+    minimum: 1,
+    maximum: None,
+    memory64: false,
+    shared: false,
+    page_size_log2: None,
+};
+
 fn imports(functions: &[Import]) -> ImportSection {
     let mut imports = ImportSection::new();
-    let memory = MemoryType {
-        minimum: 1,
-        maximum: None,
-        memory64: false,
-        shared: false,
-        page_size_log2: None,
-    };
-    imports.import(ENV, MEMORY, memory);
+    imports.import(ENV, MEMORY, PAGE);
     for (map_type, ..) in rig::MAPS {
         let global = GlobalType {
             val_type: ValType::I64,

@@ -38,7 +38,8 @@ pub(super) fn compile(sandbox: &Sandbox, wasm: &[u8]) -> Result<Built, LoadError
         })?;
         Ok(image)
     })?;
-    let image = code::image(&image, wasm, sandbox.size).map_err(LoadError::Native)?;
+    // The same bytes, whose digests have been looked at.
+    let image = Image::read(&image).map_err(|e| LoadError::Native(NativeError::Image(e)))?;
     place(sandbox, wasm, &image, Engine::Compiled)
 }
 
